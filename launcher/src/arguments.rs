@@ -1,0 +1,181 @@
+//! The launcher's own arguments. What stands behind `--` is the command's and
+//! is passed on untouched.
+
+use core::ffi::CStr;
+
+use launcher::Options;
+use launcher::report::VERSION_LINE;
+use launcher::sys::CStrings;
+use launcher_policy::{Failure, Stage};
+use rustix::fd::RawFd;
+
+const STAGE: Stage = Stage::Input;
+
+/// Seconds to wait for a policy from a pipe.
+const DEADLINE: u32 = 10;
+
+const HELP: &str = "\
+Run a command under an encoded sandbox policy.
+
+Usage: launcher (--fd N | --policy FILE) [OPTION]... -- COMMAND [ARGUMENT]...
+
+    encode-policy policy.toml | launcher --fd 3 -- COMMAND
+    launcher --policy policy.bin -- COMMAND
+
+Where the policy comes from:
+  --fd N           a descriptor: pipe, socket or file; where N is closed and
+                   standard input is a pipe, standard input
+  --policy FILE    a file; - is standard input
+  --sealed         it is a memfd sealed against write, grow and shrink
+  --deadline SECS  how long to wait for it (default 10)
+
+What else is passed in:
+  --status-fd N    write what happens as JSON lines
+  --parent-fd N    a pidfd: the command ends when this process does
+  --cgroup-fd N    a cgroup v2 directory that the command is born in
+
+  --help, --version
+
+Exit status: that of the command, or 128 + the signal that ended it;
+124 wall time over, 125 refused or failed, 126 not executable, 127 not found.
+";
+
+/// What the arguments ask for.
+pub(crate) enum Request {
+    /// A launch.
+    Launch(Arguments),
+    /// This text on standard output.
+    Print(&'static str),
+}
+
+/// A launch as the arguments describe it.
+pub(crate) struct Arguments {
+    /// Where the policy comes from.
+    pub(crate) source: Source,
+    /// Whether it must be a sealed memfd.
+    pub(crate) sealed: bool,
+    /// Seconds to wait for it.
+    pub(crate) deadline: u32,
+    /// Descriptors that were passed in.
+    pub(crate) options: Options,
+    /// The command as it was named.
+    pub(crate) command: &'static CStr,
+    /// The command and its arguments.
+    pub(crate) argv: CStrings<'static>,
+}
+
+/// Where the policy comes from.
+#[derive(Clone, Copy)]
+pub(crate) enum Source {
+    /// A descriptor.
+    Fd(RawFd),
+    /// Standard input.
+    Input,
+    /// A file.
+    File(&'static CStr),
+}
+
+/// Reads the arguments.
+///
+/// # Errors
+///
+/// The first one that makes no sense.
+pub(crate) fn parse(argv: CStrings<'static>) -> Result<Request, Failure<'static>> {
+    let mut source = None;
+    let mut sealed = false;
+    let mut deadline = DEADLINE;
+    let mut options = Options::default();
+    let mut rest = argv.skip(1);
+    loop {
+        let Some(argument) = rest.first() else {
+            return Err(refused("there is no -- before the command"));
+        };
+        rest = rest.skip(1);
+        let (name, attached) = split(argument);
+        match name {
+            b"--" if attached.is_none() => break,
+            b"--help" => return Ok(Request::Print(HELP)),
+            b"--version" => return Ok(Request::Print(VERSION_LINE)),
+            b"--sealed" if attached.is_none() => {
+                sealed = true;
+                continue;
+            }
+            _ => {}
+        }
+        let value = match attached {
+            Some(value) => value,
+            None => {
+                let value = rest.first();
+                rest = rest.skip(1);
+                value.filter(|_| takes_value(name)).ok_or_else(|| unknown(argument))?
+            }
+        };
+        match name {
+            b"--fd" => set(&mut source, Source::Fd(number(argument, value, 0)?))?,
+            b"--policy" if value == c"-" => set(&mut source, Source::Input)?,
+            b"--policy" => set(&mut source, Source::File(value))?,
+            b"--deadline" => deadline = number(argument, value, 0)? as u32,
+            b"--status-fd" => options.status = Some(number(argument, value, 3)?),
+            b"--parent-fd" => options.caller = Some(number(argument, value, 3)?),
+            b"--cgroup-fd" => options.cgroup = Some(number(argument, value, 3)?),
+            _ => return Err(unknown(argument)),
+        }
+    }
+    let source = source.ok_or_else(|| {
+        refused("there is no policy").hint("say --fd N or --policy FILE; see --help")
+    })?;
+    let command = rest.first().ok_or_else(|| refused("there is no command behind --"))?;
+    Ok(Request::Launch(Arguments { source, sealed, deadline, options, command, argv: rest }))
+}
+
+/// `--name=value` in its two parts.
+fn split(argument: &'static CStr) -> (&'static [u8], Option<&'static CStr>) {
+    let bytes = argument.to_bytes_with_nul();
+    match bytes.iter().position(|&byte| byte == b'=') {
+        Some(sign) if bytes.starts_with(b"--") => {
+            let (name, value) = bytes.split_at(sign);
+            let value = value.get(1..).and_then(|value| CStr::from_bytes_with_nul(value).ok());
+            (name, value)
+        }
+        _ => (argument.to_bytes(), None),
+    }
+}
+
+fn takes_value(name: &[u8]) -> bool {
+    matches!(
+        name,
+        b"--fd" | b"--policy" | b"--deadline" | b"--status-fd" | b"--parent-fd" | b"--cgroup-fd"
+    )
+}
+
+fn set(source: &mut Option<Source>, new: Source) -> Result<(), Failure<'static>> {
+    match source.replace(new) {
+        None => Ok(()),
+        Some(_) => Err(refused("there is more than one policy")),
+    }
+}
+
+/// A number of at most six digits that is at least `least`.
+fn number(
+    argument: &'static CStr,
+    value: &CStr,
+    least: RawFd,
+) -> Result<RawFd, Failure<'static>> {
+    let digits = value.to_bytes();
+    let valid = (1..=6).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    let number = digits.iter().fold(0, |sum, digit| sum * 10 + RawFd::from(digit & 15));
+    if valid && number >= least {
+        return Ok(number);
+    }
+    Err(refused("a number is wrong").at(argument.to_bytes()))
+}
+
+fn unknown(argument: &'static CStr) -> Failure<'static> {
+    refused("unknown option, or a value is missing")
+        .at(argument.to_bytes())
+        .hint("see --help; the command stands behind --")
+}
+
+fn refused(why: &'static str) -> Failure<'static> {
+    Failure::refused(STAGE, "arguments", why)
+}

@@ -1,0 +1,125 @@
+//! Credentials: ids, capabilities, securebits, `no_new_privs`.
+//!
+//! Runs before `landlock` and `seccomp`, which a process without privileges
+//! may use only with `no_new_privs`. No capability is kept, whatever the ids.
+
+use launcher_policy::namespaces::IdMap;
+use launcher_policy::session::DieWithParent;
+use launcher_policy::{Failure, Stage};
+use linux_raw_sys::general as uapi;
+use linux_raw_sys::prctl;
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
+use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
+
+use crate::report::failed;
+use crate::{Launch, namespaces, session, sys, wait};
+
+const STAGE: Stage = Stage::Credentials;
+
+/// More than any kernel has; the first one that does not exist ends the loop.
+const MOST_CAPABILITIES: u64 = 64;
+
+/// What is locked: root gets no capabilities by being root, ids can be
+/// changed without their return, and no capability becomes ambient.
+const SECUREBITS: u64 = (SECBIT_NOROOT * 3)
+    | (SECBIT_NO_SETUID_FIXUP * 3)
+    | SECBIT_KEEP_CAPS_LOCKED
+    | (SECBIT_NO_CAP_AMBIENT_RAISE * 3);
+// linux/securebits.h; each lock is the bit above its flag, hence the threes.
+const SECBIT_NOROOT: u64 = 1;
+const SECBIT_NO_SETUID_FIXUP: u64 = 1 << 2;
+const SECBIT_KEEP_CAPS_LOCKED: u64 = 1 << 5;
+const SECBIT_NO_CAP_AMBIENT_RAISE: u64 = 1 << 6;
+
+/// Takes the command's ids and gives up everything else.
+///
+/// # Errors
+///
+/// prctl(2), setresgid(2), setresuid(2), capset(2)
+pub fn apply(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
+    // While CAP_SETPCAP is still held, which an id change would end.
+    drop_bounding_set()?;
+    take_ids(launch)?;
+    sys::capset(0).map_err(failed(STAGE, "capset"))?;
+    // The kernel clears the death signal when ids or capabilities change.
+    arm_death_signal(launch)?;
+    if wait::is_needed(launch) {
+        // Of the memory that is shared with PID 1 and the waiter; exec ends
+        // the sharing and makes the command dumpable again.
+        sys::prctl(prctl::PR_SET_DUMPABLE, 0).map_err(failed(STAGE, "prctl"))?;
+    }
+    sys::prctl(prctl::PR_SET_NO_NEW_PRIVS, 1).map_err(failed(STAGE, "prctl"))
+}
+
+/// Empties the bounding set and locks the securebits, where that is allowed.
+/// Without CAP_SETPCAP there is nothing to gain by exec either, because
+/// `no_new_privs` is set.
+fn drop_bounding_set() -> Result<(), Failure<'static>> {
+    for capability in 0..MOST_CAPABILITIES {
+        match sys::prctl(prctl::PR_CAPBSET_DROP, capability) {
+            Ok(()) => {}
+            Err(Errno::PERM) => return Ok(()),
+            Err(Errno::INVAL) => break,
+            Err(error) => return Err(failed(STAGE, "prctl")(error)),
+        }
+    }
+    sys::prctl(prctl::PR_SET_SECUREBITS, SECUREBITS).map_err(failed(STAGE, "prctl"))
+}
+
+/// Changes group ids, then user ids.
+fn take_ids(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
+    let credentials = launch.policy.credentials;
+    if credentials.uid.is_none() && credentials.gid.is_none() {
+        return Ok(());
+    }
+    // Where setgroups is denied, as in every map that an unprivileged process
+    // can make, the groups are the caller's and grant nothing it had not.
+    if may_set_groups(launch) {
+        sys::setgroups_none().map_err(failed(STAGE, "setgroups"))?;
+    }
+    if let Some(gid) = credentials.gid {
+        let gid = Gid::from_raw(gid);
+        set_thread_res_gid(gid, gid, gid).map_err(failed(STAGE, "setresgid"))?;
+    }
+    if let Some(uid) = credentials.uid {
+        let uid = Uid::from_raw(uid);
+        set_thread_res_uid(uid, uid, uid).map_err(failed(STAGE, "setresuid"))?;
+    }
+    Ok(())
+}
+
+fn may_set_groups(launch: &Launch<'_>) -> bool {
+    let user = namespaces::has(launch, uapi::CLONE_NEWUSER);
+    let ranges = launch
+        .policy
+        .namespaces
+        .is_some_and(|namespaces| matches!(namespaces.gid_map, IdMap::Ranges(_)));
+    !user || ranges
+}
+
+/// Arms the death signal where a parent is there to watch.
+fn arm_death_signal(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
+    let wanted = match launch.policy.session.die_with_parent {
+        DieWithParent::Never => false,
+        DieWithParent::Thread => true,
+        DieWithParent::Auto | DieWithParent::Process => wait::is_needed(launch),
+    };
+    if !wanted {
+        return Ok(());
+    }
+    sys::prctl(prctl::PR_SET_PDEATHSIG, uapi::SIGKILL.into()).map_err(failed(STAGE, "prctl"))?;
+    session::check_parent(launch)
+}
+
+/// Gives up the privileges of PID 1, which only has to signal the command,
+/// whose user id may be another.
+///
+/// # Errors
+///
+/// capset(2), prctl(2)
+pub fn give_up(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
+    let other = launch.policy.credentials.uid.is_some();
+    sys::capset(if other { 1 << uapi::CAP_KILL } else { 0 }).map_err(failed(STAGE, "capset"))?;
+    sys::prctl(prctl::PR_SET_NO_NEW_PRIVS, 1).map_err(failed(STAGE, "prctl"))
+}

@@ -1,0 +1,155 @@
+//! Exec: run the command.
+//!
+//! The arguments are passed on untouched. A name without a slash is looked up
+//! in the command's own PATH, inside its own root.
+
+use core::convert::Infallible;
+use core::ffi::CStr;
+
+use heapless::Vec;
+use launcher_policy::exec::{Exec, Keep, MAX_ENVIRONMENT};
+use launcher_policy::{Failure, MAX_PATH, Reason, Stage};
+use rustix::fs::{StatVfsMountFlags, statvfs};
+use rustix::io::Errno;
+
+use crate::report::{self, EXECVE};
+use crate::sys::{self, CStrings, StringArray};
+use crate::Launch;
+
+const STAGE: Stage = Stage::Exec;
+
+/// Room for an environment: its variables and the null behind them.
+pub type Environment = StringArray<{ MAX_ENVIRONMENT + 1 }>;
+
+/// Room for the arguments, where `argv[0]` is the policy's.
+pub type Arguments = StringArray<{ MAX_ENVIRONMENT + 1 }>;
+
+/// Makes the command's environment: what the policy keeps of the caller's,
+/// then what it sets.
+///
+/// # Errors
+///
+/// More variables than an environment can have.
+pub fn environment<'a>(
+    exec: &Exec<'a>,
+    caller: CStrings<'a>,
+    memory: &'a mut Environment,
+) -> Result<CStrings<'a>, Failure<'static>> {
+    let mut environment = memory.builder();
+    let full = || Failure::refused(STAGE, "env", "the environment has too many variables");
+    for variable in caller.iter() {
+        let name = name_of(variable);
+        if is_kept(exec, name) && !exec.set.iter().any(|set| name_of(set.as_c_str()) == name) {
+            environment.push(variable).then_some(()).ok_or_else(full)?;
+        }
+    }
+    for set in exec.set.iter() {
+        environment.push(set.as_c_str()).then_some(()).ok_or_else(full)?;
+    }
+    Ok(environment.finish())
+}
+
+/// Makes the command's arguments: those given, with the policy's `argv[0]`.
+///
+/// # Errors
+///
+/// More arguments than the array has room for.
+pub fn arguments<'a>(
+    argv0: &'a CStr,
+    given: CStrings<'a>,
+    memory: &'a mut Arguments,
+) -> Result<CStrings<'a>, Failure<'static>> {
+    let mut arguments = memory.builder();
+    for argument in core::iter::once(argv0).chain(given.skip(1).iter()) {
+        arguments.push(argument).then_some(()).ok_or_else(|| {
+            Failure::refused(STAGE, "argv0", "too many arguments beside an argv0 of the policy")
+        })?;
+    }
+    Ok(arguments.finish())
+}
+
+fn is_kept(exec: &Exec<'_>, name: &[u8]) -> bool {
+    exec.keep.iter().any(|keep| match keep {
+        Keep::Name(kept) => name == kept.to_bytes(),
+        Keep::Prefix(prefix) => name.starts_with(prefix.to_bytes()),
+    })
+}
+
+/// The part of `NAME=value` before the sign.
+fn name_of(variable: &CStr) -> &[u8] {
+    variable.to_bytes().split(|&byte| byte == b'=').next().unwrap_or_default()
+}
+
+/// Runs the command. Returns only when that failed.
+///
+/// # Errors
+///
+/// execve(2)
+pub fn apply(launch: &Launch<'static>) -> Result<Infallible, Failure<'static>> {
+    report::launched(launch);
+    let name = launch.command;
+    let error = if name.to_bytes().contains(&b'/') {
+        run(launch, name)
+    } else {
+        search(launch, name)
+    };
+    Err(explain(name, error))
+}
+
+/// Tries the command in each directory of PATH, as execvp(3) does.
+fn search(launch: &Launch<'static>, name: &CStr) -> Errno {
+    let path = launch
+        .envp
+        .iter()
+        .find_map(|variable| variable.to_bytes().strip_prefix(b"PATH="))
+        .unwrap_or_default();
+    let mut worst = Errno::NOENT;
+    for directory in path.split(|&byte| byte == b':') {
+        let mut candidate: Vec<u8, { 2 * MAX_PATH }> = Vec::new();
+        // An empty part of PATH is the working directory.
+        let directory = if directory.is_empty() { b"." } else { directory };
+        let fits = candidate.extend_from_slice(directory).is_ok()
+            && candidate.push(b'/').is_ok()
+            && candidate.extend_from_slice(name.to_bytes_with_nul()).is_ok();
+        let Some(candidate) = CStr::from_bytes_with_nul(&candidate).ok().filter(|_| fits) else {
+            continue;
+        };
+        match run(launch, candidate) {
+            Errno::NOENT | Errno::NOTDIR => {}
+            // Another directory may have one that can be executed.
+            Errno::ACCESS => worst = Errno::ACCESS,
+            error => return error,
+        }
+    }
+    worst
+}
+
+fn run(launch: &Launch<'static>, path: &CStr) -> Errno {
+    sys::execve(path, launch.argv, launch.envp)
+}
+
+/// Says more about a failure where more can be known.
+fn explain(name: &'static CStr, error: Errno) -> Failure<'static> {
+    let failure = Failure {
+        stage: STAGE,
+        call: EXECVE,
+        reason: Reason::Errno(error.raw_os_error()),
+        path: Some(name.to_bytes()),
+        hint: None,
+    };
+    match error {
+        Errno::ACCESS if is_noexec(name) => {
+            failure.hint("noexec: listed under filesystem.write or read, not execute")
+        }
+        Errno::ACCESS => failure.hint("is its directory listed under filesystem.execute?"),
+        Errno::NOENT => {
+            failure.hint("it, its interpreter or its loader is not visible under the policy")
+        }
+        Errno::NOEXEC => failure.hint("it is neither a program of this machine nor a #! script"),
+        _ => failure,
+    }
+}
+
+fn is_noexec(name: &CStr) -> bool {
+    statvfs(name).is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::NOEXEC))
+}

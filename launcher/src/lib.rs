@@ -1,0 +1,228 @@
+//! Puts a command into namespaces, Landlock and seccomp, as an encoded policy
+//! says.
+//!
+//! The stages are the modules named like [`launcher_policy::Stage`], and they
+//! run in its order. They allocate nothing, take no locks and do not unwind,
+//! so they may run between fork and exec of any program.
+#![no_std]
+
+use core::convert::Infallible;
+use core::ffi::CStr;
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+
+use launcher_policy::{Failure, Policy};
+use rustix::fd::RawFd;
+
+pub mod credentials;
+pub mod exec;
+pub mod fds;
+pub mod input;
+pub mod landlock;
+pub mod limits;
+pub mod mounts;
+pub mod namespaces;
+pub mod reaper;
+pub mod report;
+pub mod seccomp;
+pub mod session;
+pub mod sys;
+pub mod wait;
+
+use sys::{CStrings, Stack};
+
+/// What a launch is given besides the policy.
+#[derive(Clone, Copy, Default)]
+pub struct Options {
+    /// Where the events of the launch are written as JSON lines.
+    pub status: Option<RawFd>,
+    /// A pidfd of the process whose death ends the command.
+    pub caller: Option<RawFd>,
+    /// A cgroup v2 directory that the command is born in.
+    pub cgroup: Option<RawFd>,
+}
+
+/// One launch. Children share this memory and see it as it is here.
+pub struct Launch<'a> {
+    /// What to do.
+    pub policy: Policy<'a>,
+    /// The command as it was named.
+    pub command: &'a CStr,
+    /// The command's arguments, the first of them included.
+    pub argv: CStrings<'a>,
+    /// The command's environment, complete.
+    pub envp: CStrings<'a>,
+    /// What came by arguments.
+    pub options: Options,
+    /// Who is launching.
+    pub caller: Caller,
+    /// The kernel's Landlock ABI; 0 where there is none.
+    pub abi: u32,
+    /// What has to be asked before the mount namespace changes.
+    pub carried: mounts::Carried,
+    /// The terminal that the command takes over, if it does.
+    pub terminal: session::Held,
+    /// What the processes of this launch tell each other.
+    pub shared: Shared,
+    /// Where its children run.
+    pub stacks: &'static Stacks,
+}
+
+/// The process that called the launcher, and as whom.
+#[derive(Clone, Copy)]
+pub struct Caller {
+    /// Effective user id.
+    pub uid: u32,
+    /// Effective group id.
+    pub gid: u32,
+    /// Parent process at entry; 0 where it lies outside the PID namespace.
+    pub parent: i32,
+}
+
+/// What the processes of one launch tell each other through their memory.
+/// Descriptors are numbers here, because each process has a table of its own
+/// that begins as a copy; 0 is none.
+#[derive(Default)]
+pub struct Shared {
+    /// Set where the namespaces could not be made and another layer keeps the
+    /// policy's guarantees.
+    without_namespaces: AtomicBool,
+    /// `Facility` bits that this host did not give.
+    missing: AtomicU32,
+    /// Set by a child that failed, after it has said why.
+    failed: AtomicBool,
+    /// How the command ended, as PID 1 saw it: see `reaper`.
+    ended: AtomicI32,
+    /// The Landlock ruleset.
+    ruleset: AtomicI32,
+    /// A pidfd of the waiter.
+    waiter: AtomicI32,
+    /// A pidfd of the process whose death ends the command.
+    caller: AtomicI32,
+    /// PID 1's end of its channel to the waiter, and the waiter's.
+    channel: [AtomicI32; 2],
+}
+
+/// Something offered, not guaranteed.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub enum Facility {
+    /// Namespaces, where Landlock and seccomp keep the guarantees.
+    Namespaces = 1,
+    /// Landlock, where mounts keep the guarantees.
+    Landlock = 1 << 1,
+    /// A fresh `/proc`.
+    Proc = 1 << 2,
+    /// A loopback interface that is up.
+    Loopback = 1 << 3,
+    /// A limit on the memory of the whole tree.
+    Memory = 1 << 4,
+    /// A limit on the number of processes.
+    Processes = 1 << 5,
+    /// A limit on the CPU time of the whole tree.
+    CpuTime = 1 << 6,
+    /// An end of the whole tree when the wall time is over.
+    WallTime = 1 << 7,
+    /// Pseudo-terminals.
+    Pts = 1 << 8,
+    /// An end of the command when its caller ends.
+    DieWithParent = 1 << 9,
+}
+
+impl Facility {
+    /// Every facility and its word in the status.
+    pub const ALL: [(Self, &'static str); 10] = [
+        (Self::Namespaces, "namespaces"),
+        (Self::Landlock, "landlock"),
+        (Self::Proc, "proc"),
+        (Self::Loopback, "loopback"),
+        (Self::Memory, "limits.memory"),
+        (Self::Processes, "limits.processes"),
+        (Self::CpuTime, "limits.cpu_time"),
+        (Self::WallTime, "limits.wall_time"),
+        (Self::Pts, "pts"),
+        (Self::DieWithParent, "die_with_parent"),
+    ];
+}
+
+impl Shared {
+    /// Whether this launch goes on without namespaces.
+    pub fn is_without_namespaces(&self) -> bool {
+        self.without_namespaces.load(Ordering::Relaxed)
+    }
+
+    /// Notes that something offered is not there.
+    pub fn miss(&self, facility: Facility) {
+        self.missing.fetch_or(facility as u32, Ordering::Relaxed);
+    }
+
+    /// Whether something offered is not there.
+    pub fn misses(&self, facility: Facility) -> bool {
+        self.missing.load(Ordering::Relaxed) & facility as u32 != 0
+    }
+
+    /// Whether a child failed before it became the command.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+}
+
+/// The memory of children.
+pub struct Stacks {
+    /// Of PID 1 where it reaps.
+    reaper: Stack,
+    /// Of the command until it is executed.
+    command: Stack,
+}
+
+impl Stacks {
+    /// Stacks nobody has run on, all zeroes.
+    pub const fn new() -> Self {
+        Self { reaper: Stack::new(), command: Stack::new() }
+    }
+}
+
+impl Default for Stacks {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Every stage after `input`, in order. Returns only if one of them failed.
+///
+/// # Errors
+///
+/// The first call that failed, unless a child has reported it already.
+pub fn launch(launch: &'static Launch<'static>) -> Result<Infallible, Failure<'static>> {
+    namespaces::check(launch)?; // a refusal that costs nothing comes first
+    limits::check(launch)?;
+    if wait::is_needed(launch) {
+        wait::run(launch)?; // comes back where nobody has to wait after all
+    } else {
+        namespaces::unshare(launch)?;
+    }
+    enter(launch)?;
+    become_command(launch)
+}
+
+/// The stages that shape what a whole tree of processes sees.
+fn enter(launch: &Launch<'static>) -> Result<(), Failure<'static>> {
+    namespaces::apply(launch)?;
+    mounts::apply(launch)
+}
+
+/// The stages that belong to the command's own process.
+fn become_command(launch: &Launch<'static>) -> Result<Infallible, Failure<'static>> {
+    limits::apply(launch)?; // late, so that they do not starve our own set-up
+    session::apply(launch)?; // before the filter, which may close setsid
+    credentials::apply(launch)?; // no_new_privs, without which the next two are not allowed
+    landlock::apply(launch)?; // after the mounts, which it forbids
+    seccomp::apply(launch)?; // last, so that it need not allow any of the above
+    exec::apply(launch)
+}
+
+/// Ends a child that failed: says why, notes it for the parent, and exits.
+fn fail(launch: &Launch<'static>, failure: &Failure<'_>) -> ! {
+    report::failure(failure, launch.options.status);
+    launch.shared.failed.store(true, Ordering::Release);
+    sys::exit_group(report::exit_status(failure))
+}

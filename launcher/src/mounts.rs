@@ -1,0 +1,426 @@
+//! Mounts: build the view of the file system, and the Landlock ruleset from
+//! the same descriptors.
+//!
+//! Runs after `namespaces`, so that nothing here is seen by the host, and
+//! before `landlock`, under which the kernel refuses to mount.
+
+use core::ffi::CStr;
+
+use heapless::Vec;
+use launcher_policy::exec::Cwd;
+use launcher_policy::mounts::{MAX_MOUNTS, Missing, Mount, Mounts, Root, Source, Symlinks};
+use launcher_policy::{Failure, MAX_PATH, Path, Stage};
+use linux_raw_sys::general as uapi;
+use linux_raw_sys::landlock::LANDLOCK_ACCESS_FS_READ_DIR;
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, StatVfsMountFlags, fstat, fstatvfs, openat2};
+use rustix::io::Errno;
+use rustix::mount::{
+    MountPropagationFlags, MoveMountFlags, UnmountFlags, mount_change, move_mount, unmount,
+};
+use rustix::process::{chdir, fchdir, pivot_root};
+
+use crate::landlock::{self, Ruleset};
+use crate::report::failed;
+use crate::{Facility, Launch, namespaces, sys};
+
+mod make;
+mod proc;
+
+const STAGE: Stage = Stage::Mounts;
+
+/// Room for the paths of descriptors that are sources, NULs included.
+const FD_PATHS: usize = 4 * MAX_PATH;
+
+/// What has to be asked before the mount namespace changes.
+#[derive(Default)]
+pub struct Carried {
+    /// The working directory's path, NUL included; empty if it has none.
+    cwd: Vec<u8, MAX_PATH>,
+    /// The paths of descriptors that are sources, in the order of the mounts.
+    fds: Vec<u8, FD_PATHS>,
+    /// The host's /proc, where the OOM score is set later.
+    pub proc: Option<RawFd>,
+}
+
+impl Carried {
+    /// Asks.
+    ///
+    /// # Errors
+    ///
+    /// A descriptor without a path, or a `/proc` that is missing.
+    pub fn gather(&mut self, launch: &launcher_policy::Policy<'_>) -> Result<(), Failure<'static>> {
+        let mut buffer = [0_u8; MAX_PATH];
+        // A directory that was deleted has no path; the command starts in `/`.
+        if let Ok(path) = sys::getcwd(&mut buffer) {
+            // The path came out of a buffer of the same size.
+            let _ = self.cwd.extend_from_slice(path.to_bytes_with_nul());
+        }
+        for mount in launch.mounts.iter().flat_map(|mounts| mounts.mounts.iter()) {
+            if let Source::Fd { fd } = mount.source {
+                self.gather_fd(fd)?;
+            }
+        }
+        if launch.limits.oom_score_adj.is_some() {
+            let proc = open_beneath_root(c"/proc", OFlags::DIRECTORY, ResolveFlags::empty())
+                .map_err(failed(STAGE, "openat2"))
+                .map_err(|failure| failure.at(b"/proc"))?;
+            self.proc = Some(sys::until_exec(proc).as_raw_fd());
+        }
+        Ok(())
+    }
+
+    /// open_tree(2) refuses a descriptor of another mount namespace, so its
+    /// path is noted while it still means something.
+    fn gather_fd(&mut self, fd: u32) -> Result<(), Failure<'static>> {
+        let mut link: Vec<u8, 40> = Vec::new();
+        let number = namespaces::Decimal::new(&[fd.into()]);
+        let fits = link.extend_from_slice(b"/proc/self/fd/").is_ok()
+            && link.extend_from_slice(number.as_bytes()).is_ok()
+            && link.push(0).is_ok();
+        let link = CStr::from_bytes_with_nul(&link).unwrap_or_default();
+        let mut buffer = [0_u8; MAX_PATH];
+        let path = sys::readlink(link, &mut buffer)
+            .map_err(failed(STAGE, "readlink"))
+            .map_err(|failure| failure.hint("is the descriptor of the entry open?"))?;
+        let fits = fits
+            && path.starts_with(b"/")
+            && self.fds.extend_from_slice(path).is_ok()
+            && self.fds.push(0).is_ok();
+        if fits {
+            Ok(())
+        } else {
+            Err(Failure::refused(STAGE, "readlink", "a descriptor of an entry has no usable path"))
+        }
+    }
+}
+
+/// Builds the view, and the ruleset with it.
+///
+/// # Errors
+///
+/// The first call that failed, with the path it was about.
+pub fn apply(launch: &Launch<'static>) -> Result<(), Failure<'static>> {
+    let ruleset = landlock::create(launch)?;
+    if let Some(mounts) = &launch.policy.mounts {
+        if namespaces::has(launch, uapi::CLONE_NEWNS) {
+            build(launch, mounts, ruleset)?;
+        } else {
+            only_rules(launch, mounts, ruleset)?;
+        }
+    }
+    change_directory(launch)
+}
+
+/// The whole view: sources, root, skeleton, mounts, in this order.
+fn build(
+    launch: &Launch<'static>,
+    mounts: &Mounts<'static>,
+    ruleset: Option<Ruleset>,
+) -> Result<(), Failure<'static>> {
+    // A new mount namespace starts out sharing propagation with the host, and
+    // with any other type a later mount of the host would appear, writable.
+    mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .map_err(failed(STAGE, "mount"))?;
+    let mut sources: Vec<Option<OwnedFd>, MAX_MOUNTS> = Vec::new();
+    let mut fd_paths = launch.carried.fds.as_slice();
+    for mount in mounts.mounts.iter() {
+        let source = clone_source(&mount, &mut fd_paths, ruleset)?;
+        // Validation has counted the mounts.
+        let _ = sources.push(source);
+    }
+    let skeleton = make::skeleton(mounts)?;
+    let root = open_root(mounts, &skeleton, ruleset)?;
+    let mut place = Attach { mounts, root: root.as_fd(), skeleton: &skeleton, hidden: false };
+    if !matches!(mounts.root, Root::Host { .. }) {
+        place.hide_skeleton_under_root()?;
+    }
+    for (mount, source) in mounts.mounts.iter().zip(sources.iter_mut()) {
+        place.attach(launch, &mount, source.take(), ruleset)?;
+    }
+    enter_root(mounts, &root)
+}
+
+/// The root of the view. `AT_FDCWD` cannot be borrowed for long, so the
+/// host's root is opened like any other.
+fn open_root(
+    mounts: &Mounts<'static>,
+    skeleton: &OwnedFd,
+    ruleset: Option<Ruleset>,
+) -> Result<OwnedFd, Failure<'static>> {
+    let read_only = u64::from(
+        uapi::MOUNT_ATTR_RDONLY | uapi::MOUNT_ATTR_NOSUID | uapi::MOUNT_ATTR_NODEV,
+    );
+    let (root, access) = match mounts.root {
+        Root::Skeleton => {
+            let root = rustix::io::fcntl_dupfd_cloexec(skeleton, 0)
+                .map_err(failed(STAGE, "fcntl"))?;
+            (root, LANDLOCK_ACCESS_FS_READ_DIR)
+        }
+        Root::Host { access } => {
+            let root = open_beneath_root(c"/", OFlags::DIRECTORY, ResolveFlags::empty())
+                .map_err(failed(STAGE, "openat2"))?;
+            sys::mount_setattr(&root, uapi::AT_RECURSIVE, read_only)
+                .map_err(failed(STAGE, "mount_setattr"))
+                .map_err(|failure| failure.at(b"/"))?;
+            (root, access)
+        }
+        Root::Tree { path, access } => {
+            let at = |failure: Failure<'static>| failure.at(path.to_bytes());
+            let tree = open_source(path, OFlags::DIRECTORY, Symlinks::Refuse)
+                .map_err(failed(STAGE, "openat2"))
+                .map_err(at)?;
+            let root = make::clone_tree(&tree, c"", read_only)
+                .map_err(failed(STAGE, "open_tree"))
+                .map_err(at)?;
+            (root, access)
+        }
+    };
+    if let Some(ruleset) = ruleset {
+        ruleset.allow(&root, access)?;
+    }
+    Ok(root)
+}
+
+/// Opens a source, grants its Landlock rights, and clones it. `None` for what
+/// is made later, and for what is missing and may be.
+fn clone_source(
+    mount: &Mount<'static>,
+    fd_paths: &mut &[u8],
+    ruleset: Option<Ruleset>,
+) -> Result<Option<OwnedFd>, Failure<'static>> {
+    let at = |failure: Failure<'static>| match mount.source {
+        Source::Host { path, .. } => failure.at(path.to_bytes()),
+        _ => failure.at(mount.target.to_bytes()),
+    };
+    let Some(source) = open_host(&mount.source, fd_paths).map_err(at)? else {
+        return Ok(None);
+    };
+    if mount.attributes & uapi::MOUNT_ATTR_RDONLY == 0 && is_read_only(&source).map_err(at)? {
+        return Err(at(Failure::refused(STAGE, "fstatfs", "the host holds this read-only")));
+    }
+    if let Some(ruleset) = ruleset {
+        ruleset.allow(&source, mount.access).map_err(at)?;
+    }
+    make::clone_tree(&source, c"", mount.attributes.into())
+        .map(Some)
+        .map_err(failed(STAGE, "open_tree"))
+        .map_err(at)
+}
+
+/// Opens what a mount or a rule is made from, if that is something of the
+/// host's.
+fn open_host(
+    source: &Source<'static>,
+    fd_paths: &mut &[u8],
+) -> Result<Option<OwnedFd>, Failure<'static>> {
+    match *source {
+        Source::Host { path, kind, symlinks, missing } => {
+            let flags = match kind {
+                launcher_policy::mounts::Kind::Directory => OFlags::DIRECTORY,
+                launcher_policy::mounts::Kind::File => OFlags::empty(),
+            };
+            match open_source(path, flags, symlinks) {
+                Ok(source) => Ok(Some(source)),
+                Err(Errno::NOENT) if missing == Missing::Skip => Ok(None),
+                Err(Errno::LOOP) => Err(failed(STAGE, "openat2")(Errno::LOOP)
+                    .hint("there is a symlink now; encode the policy again, or say follow = true")),
+                Err(error) => Err(failed(STAGE, "openat2")(error)),
+            }
+        }
+        Source::Fd { fd } => reopen(fd, fd_paths).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Opens by its name what a descriptor refers to, and makes sure that it is
+/// the same thing.
+fn reopen(fd: u32, fd_paths: &mut &[u8]) -> Result<OwnedFd, Failure<'static>> {
+    let path = CStr::from_bytes_until_nul(fd_paths).unwrap_or_default();
+    *fd_paths = fd_paths.get(path.count_bytes() + 1..).unwrap_or_default();
+    let reopened = open_beneath_root(
+        path,
+        OFlags::DIRECTORY,
+        ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+    )
+    .map_err(failed(STAGE, "openat2"))?;
+    let given = fstat(sys::inherited(fd as RawFd)).map_err(failed(STAGE, "fstat"))?;
+    let found = fstat(&reopened).map_err(failed(STAGE, "fstat"))?;
+    if (given.st_dev, given.st_ino) != (found.st_dev, found.st_ino) {
+        let why = "the path of the descriptor leads elsewhere now";
+        return Err(Failure::refused(STAGE, "fstat", why));
+    }
+    Ok(reopened)
+}
+
+fn open_source(path: Path<'_>, flags: OFlags, symlinks: Symlinks) -> Result<OwnedFd, Errno> {
+    let resolve = match symlinks {
+        Symlinks::Refuse => ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+        Symlinks::Follow => ResolveFlags::NO_MAGICLINKS,
+    };
+    open_beneath_root(path.as_c_str(), flags, resolve)
+}
+
+fn open_beneath_root(path: &CStr, flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
+    openat2(CWD, path, flags | OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+}
+
+fn is_read_only(source: &OwnedFd) -> Result<bool, Failure<'static>> {
+    let stat = fstatvfs(source).map_err(failed(STAGE, "fstatfs"))?;
+    Ok(stat.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+/// Attaching mounts inside the new root.
+struct Attach<'l> {
+    mounts: &'l Mounts<'static>,
+    root: BorrowedFd<'l>,
+    skeleton: &'l OwnedFd,
+    hidden: bool,
+}
+
+impl Attach<'_> {
+    /// Attaches skeleton and root on top of the old root, where lookups do not
+    /// see them: they start at the root directory, not on top of it.
+    fn hide_skeleton_under_root(&mut self) -> Result<(), Failure<'static>> {
+        move_on(self.skeleton, c"/").map_err(failed(STAGE, "move_mount"))?;
+        if matches!(self.mounts.root, Root::Tree { .. }) {
+            move_on(&self.root, c"/").map_err(failed(STAGE, "move_mount"))?;
+        }
+        self.hidden = true;
+        Ok(())
+    }
+
+    fn attach(
+        &mut self,
+        launch: &Launch<'static>,
+        mount: &Mount<'static>,
+        source: Option<OwnedFd>,
+        ruleset: Option<Ruleset>,
+    ) -> Result<(), Failure<'static>> {
+        let at = |failure: Failure<'static>| failure.at(mount.target.to_bytes());
+        let attributes = u64::from(mount.attributes);
+        let made = match (mount.source, source) {
+            (_, Some(source)) => return self.move_to(mount, &source).map_err(at),
+            (Source::Host { .. } | Source::Fd { .. }, None) => return Ok(()),
+            (Source::Skeleton, None) => {
+                self.hide_skeleton_under(mount).map_err(at)?;
+                make::clone_tree(self.skeleton, mount.target.relative(), attributes)
+                    .map_err(failed(STAGE, "open_tree"))
+            }
+            (Source::Tmpfs { size, mode }, None) => make::tmpfs(size, mode, attributes),
+            (Source::Overlay { lower, upper, work }, None) => {
+                make::overlay(lower, upper, work, attributes)
+            }
+            (Source::Devpts, None) => match make::devpts(attributes) {
+                Ok(made) => Ok(made),
+                Err(_) => {
+                    launch.shared.miss(Facility::Pts);
+                    return Ok(());
+                }
+            },
+            (Source::Proc, None) => {
+                return proc::attach(launch, self, mount, ruleset).map_err(at);
+            }
+        }
+        .map_err(at)?;
+        if let Some(ruleset) = ruleset {
+            ruleset.allow(&made, mount.access).map_err(at)?;
+        }
+        self.move_to(mount, &made).map_err(at)
+    }
+
+    /// Attaches the skeleton below the first mount that is taken from it,
+    /// which covers it for ever. open_tree(2) clones only what is attached.
+    fn hide_skeleton_under(&mut self, mount: &Mount<'static>) -> Result<(), Failure<'static>> {
+        if self.hidden {
+            return Ok(());
+        }
+        self.hidden = true;
+        self.move_to(mount, self.skeleton)
+    }
+
+    /// Attaches a mount at its target, which no symlink leads out of the root.
+    fn move_to(&self, mount: &Mount<'static>, source: &OwnedFd) -> Result<(), Failure<'static>> {
+        let target = self.open(mount.target.relative()).map_err(failed(STAGE, "openat2"))?;
+        move_mount(
+            source,
+            c"",
+            target,
+            c"",
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
+        )
+        .map_err(failed(STAGE, "move_mount"))
+    }
+
+    /// Opens a place inside the new root.
+    fn open(&self, relative: &CStr) -> Result<OwnedFd, Errno> {
+        openat2(
+            self.root,
+            relative,
+            OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+            Mode::empty(),
+            ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+        )
+    }
+}
+
+fn move_on(source: impl AsFd, target: &CStr) -> Result<(), Errno> {
+    move_mount(source, c"", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+/// Makes the new root the root directory and lets go of the old one.
+fn enter_root(mounts: &Mounts<'static>, root: &OwnedFd) -> Result<(), Failure<'static>> {
+    match mounts.root {
+        Root::Host { .. } => return Ok(()),
+        Root::Skeleton => sys::mount_setattr(
+            root,
+            0,
+            u64::from(uapi::MOUNT_ATTR_RDONLY | uapi::MOUNT_ATTR_NOSUID | uapi::MOUNT_ATTR_NODEV),
+        )
+        .map_err(failed(STAGE, "mount_setattr"))?,
+        Root::Tree { .. } => {}
+    }
+    fchdir(root).map_err(failed(STAGE, "fchdir"))?;
+    // Old and new root at one place: the old one ends up on top of the new
+    // one, and is what the path `.` means to umount, pivot_root(2).
+    pivot_root(c".", c".")
+        .map_err(failed(STAGE, "pivot_root"))
+        .map_err(|failure| failure.hint("an initramfs cannot be left by pivot_root"))?;
+    unmount(c".", UnmountFlags::DETACH).map_err(failed(STAGE, "umount2"))
+}
+
+/// Goes to the working directory, by its name in the new view: the old one
+/// would reach past the mounts.
+fn change_directory(launch: &Launch<'static>) -> Result<(), Failure<'static>> {
+    match launch.policy.exec.cwd {
+        Cwd::Path(path) => chdir(path.as_c_str())
+            .map_err(failed(STAGE, "chdir"))
+            .map_err(|failure| failure.at(path.to_bytes())),
+        Cwd::Launch if !namespaces::has(launch, uapi::CLONE_NEWNS) => Ok(()),
+        Cwd::Launch => {
+            let cwd = CStr::from_bytes_until_nul(&launch.carried.cwd).unwrap_or_default();
+            // A path that does not begin with a slash lies outside the root.
+            if cwd.to_bytes().starts_with(b"/") && chdir(cwd).is_ok() {
+                return Ok(());
+            }
+            chdir(c"/").map_err(failed(STAGE, "chdir")).map_err(|failure| failure.at(b"/"))
+        }
+    }
+}
+
+/// Without a mount namespace: the rules alone, on the same things.
+fn only_rules(
+    launch: &Launch<'static>,
+    mounts: &Mounts<'static>,
+    ruleset: Option<Ruleset>,
+) -> Result<(), Failure<'static>> {
+    let Some(ruleset) = ruleset else { return Ok(()) };
+    let mut fd_paths = launch.carried.fds.as_slice();
+    for mount in mounts.mounts.iter() {
+        let at = |failure: Failure<'static>| failure.at(mount.target.to_bytes());
+        if let Some(source) = open_host(&mount.source, &mut fd_paths).map_err(at)? {
+            ruleset.allow(sys::until_exec(source), mount.access).map_err(at)?;
+        }
+    }
+    Ok(())
+}

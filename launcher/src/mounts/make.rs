@@ -1,0 +1,180 @@
+//! Mounts that are made: clones, tmpfs, devpts, overlay, the skeleton.
+
+use core::ffi::CStr;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use heapless::Vec;
+use launcher_policy::mounts::{Mounts, Node, NodeKind};
+use launcher_policy::{Failure, Path};
+use linux_raw_sys::general as uapi;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, mkdirat, openat, symlinkat};
+use rustix::io::{Errno, write};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, open_tree,
+};
+
+use rustix::process::umask;
+
+use super::STAGE;
+use crate::namespaces::Decimal;
+use crate::report::failed;
+use crate::sys;
+
+/// Inodes of a tmpfs: one per this many bytes, and a few for its own start.
+const BYTES_PER_INODE: u64 = 4096;
+const LEAST_INODES: u64 = 1024;
+
+/// Clones the tree at `path` below `directory`, with everything mounted in
+/// it, and sets attributes on all of the clone.
+pub(super) fn clone_tree(
+    directory: impl AsFd,
+    path: &CStr,
+    attributes: u64,
+) -> Result<OwnedFd, Errno> {
+    // Asked once per process: Linux 6.15 has both in one call.
+    static OLD_KERNEL: AtomicBool = AtomicBool::new(false);
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_EMPTY_PATH
+        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    if !OLD_KERNEL.load(Ordering::Relaxed) {
+        match sys::open_tree_attr(&directory, path, flags.bits(), attributes) {
+            Err(Errno::NOSYS) => OLD_KERNEL.store(true, Ordering::Relaxed),
+            answer => return answer,
+        }
+    }
+    let tree = open_tree(directory, path, flags)?;
+    sys::mount_setattr(&tree, uapi::AT_RECURSIVE, attributes)?;
+    Ok(tree)
+}
+
+/// The tmpfs in which everything of the launcher's own making stands.
+pub(super) fn skeleton(mounts: &Mounts<'static>) -> Result<OwnedFd, Failure<'static>> {
+    let attributes = u64::from(uapi::MOUNT_ATTR_NOSUID | uapi::MOUNT_ATTR_NODEV);
+    let skeleton = tmpfs(mounts.skeleton_size, 0o755, attributes)?;
+    // The modes are the policy's, whatever mask the caller has set.
+    let mask = umask(Mode::empty());
+    let made = mounts.skeleton.iter().try_for_each(|node| {
+        make_node(&skeleton, &node)
+            .map_err(|failure: Failure<'static>| failure.at(node.path.to_bytes()))
+    });
+    umask(mask);
+    made.map(|()| skeleton)
+}
+
+fn make_node(skeleton: &OwnedFd, node: &Node<'static>) -> Result<(), Failure<'static>> {
+    let path = node.path.relative();
+    match node.kind {
+        NodeKind::Directory { mode } => mkdirat(skeleton, path, Mode::from_raw_mode(mode.into()))
+            .map_err(failed(STAGE, "mkdirat")),
+        NodeKind::File { mode, data } => {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+            let file = openat(skeleton, path, flags, Mode::from_raw_mode(mode.into()))
+                .map_err(failed(STAGE, "openat"))?;
+            let mut rest = data;
+            while !rest.is_empty() {
+                let count = write(&file, rest).map_err(failed(STAGE, "write"))?;
+                rest = rest.get(count..).unwrap_or_default();
+            }
+            Ok(())
+        }
+        NodeKind::Symlink { content } => {
+            symlinkat(content.as_c_str(), skeleton, path).map_err(failed(STAGE, "symlinkat"))
+        }
+    }
+}
+
+/// A tmpfs of bounded size.
+pub(super) fn tmpfs(
+    size: u64,
+    mode: u16,
+    attributes: u64,
+) -> Result<OwnedFd, Failure<'static>> {
+    let inodes = (size / BYTES_PER_INODE).max(LEAST_INODES);
+    let options = [
+        (c"size", Number::decimal(size)),
+        (c"nr_inodes", Number::decimal(inodes)),
+        (c"mode", Number::octal(mode)),
+    ];
+    let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed(STAGE, "fsopen"))?;
+    for (key, value) in &options {
+        fsconfig_set_string(context.as_fd(), *key, value.as_c_str())
+            .map_err(failed(STAGE, "fsconfig"))?;
+    }
+    mount(context, attributes)
+}
+
+/// A pseudo-terminal file system that shares nothing with the host's.
+pub(super) fn devpts(attributes: u64) -> Result<OwnedFd, Failure<'static>> {
+    let context =
+        fsopen(c"devpts", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed(STAGE, "fsopen"))?;
+    fsconfig_set_flag(context.as_fd(), c"newinstance").map_err(failed(STAGE, "fsconfig"))?;
+    for (key, value) in [(c"ptmxmode", c"0666"), (c"mode", c"0620")] {
+        fsconfig_set_string(context.as_fd(), key, value).map_err(failed(STAGE, "fsconfig"))?;
+    }
+    mount(context, attributes)
+}
+
+/// An overlay whose changes stay in `upper`.
+pub(super) fn overlay(
+    lower: Path<'static>,
+    upper: Path<'static>,
+    work: Path<'static>,
+    attributes: u64,
+) -> Result<OwnedFd, Failure<'static>> {
+    let context =
+        fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed(STAGE, "fsopen"))?;
+    for (key, path) in [(c"lowerdir", lower), (c"upperdir", upper), (c"workdir", work)] {
+        fsconfig_set_string(context.as_fd(), key, path.as_c_str())
+            .map_err(failed(STAGE, "fsconfig"))
+            .map_err(|failure| failure.at(path.to_bytes()))?;
+    }
+    // In a user namespace the attributes of trusted.overlay are out of reach.
+    fsconfig_set_flag(context.as_fd(), c"userxattr").map_err(failed(STAGE, "fsconfig"))?;
+    mount(context, attributes)
+}
+
+/// A fresh proc(5) of the caller's PID namespace.
+pub(super) fn proc(attributes: u64) -> Result<OwnedFd, Failure<'static>> {
+    let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed(STAGE, "fsopen"))?;
+    mount(context, attributes)
+}
+
+fn mount(context: OwnedFd, attributes: u64) -> Result<OwnedFd, Failure<'static>> {
+    fsconfig_create(context.as_fd()).map_err(failed(STAGE, "fsconfig"))?;
+    // Every attribute of a policy fits in the flags of fsmount(2).
+    let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+        .map_err(failed(STAGE, "fsmount"))
+}
+
+/// A number as an option of a file system takes it.
+struct Number {
+    text: Vec<u8, 24>,
+}
+
+impl Number {
+    fn decimal(number: u64) -> Self {
+        let mut text = Vec::new();
+        // Twenty digits and a NUL fit.
+        let _ = text.extend_from_slice(Decimal::new(&[number]).as_bytes());
+        let _ = text.push(0);
+        Self { text }
+    }
+
+    fn octal(mode: u16) -> Self {
+        let mut text = Vec::new();
+        for shift in [9, 6, 3, 0] {
+            let _ = text.push(b'0' + (mode >> shift & 7) as u8);
+        }
+        let _ = text.push(0);
+        Self { text }
+    }
+
+    fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.text).unwrap_or_default()
+    }
+}

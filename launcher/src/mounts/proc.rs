@@ -1,0 +1,109 @@
+//! `/proc`: fresh, and closed where it reaches the whole system.
+
+use core::ffi::CStr;
+
+use launcher_policy::enforce::Mode as Enforce;
+use launcher_policy::mounts::Mount;
+use launcher_policy::{Failure, Reason};
+use linux_raw_sys::general as uapi;
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags, openat2};
+use rustix::io::Errno;
+use rustix::mount::{MoveMountFlags, move_mount};
+
+use super::{Attach, STAGE, make};
+use crate::landlock::Ruleset;
+use crate::report::failed;
+use crate::{Facility, Launch};
+
+/// What of /proc reaches beyond the command's own processes, and is covered
+/// read-only. Not all of it exists on every kernel.
+const COVERED: [&CStr; 7] =
+    [c"sys", c"sysrq-trigger", c"irq", c"bus", c"fs", c"acpi", c"pressure"];
+
+/// A file that must not open for writing: it names a program that the kernel
+/// runs outside of every sandbox, core(5).
+const CORE_PATTERN: &CStr = c"sys/kernel/core_pattern";
+
+const READ_ONLY: u64 = uapi::MOUNT_ATTR_RDONLY as u64;
+
+/// Mounts a fresh /proc, read-only where the caller is root: the entries of
+/// /proc/sys compare user ids, not capabilities. Where the kernel refuses a
+/// fresh one, what stands there stays covered.
+pub(super) fn attach(
+    launch: &Launch<'static>,
+    place: &Attach<'_>,
+    mount: &Mount<'static>,
+    ruleset: Option<Ruleset>,
+) -> Result<(), Failure<'static>> {
+    let root = launch.caller.uid == 0;
+    let attributes = u64::from(mount.attributes) | if root { READ_ONLY } else { 0 };
+    let (proc, whole) = match make::proc(attributes) {
+        // Inside a sandbox whose /proc is read-only only such a one is given.
+        Err(failure) if is_refusal(&failure) && !root => {
+            (make::proc(attributes | READ_ONLY), true)
+        }
+        answer => (answer, root),
+    };
+    let proc = match proc {
+        Ok(proc) => proc,
+        Err(failure) if is_refusal(&failure) => return cover(launch, place, mount, &failure),
+        Err(failure) => return Err(failure),
+    };
+    if let Some(ruleset) = ruleset {
+        ruleset.allow(&proc, mount.access)?;
+    }
+    place.move_to(mount, &proc)?;
+    if !whole {
+        cover_entries(&proc)?;
+    }
+    verify(&proc)
+}
+
+/// The kernel gives a fresh /proc only where the caller can see a whole one,
+/// and never without a PID namespace.
+fn is_refusal(failure: &Failure<'_>) -> bool {
+    failure.reason == Reason::Errno(Errno::PERM.raw_os_error())
+}
+
+/// A missing facility: an empty directory covers what is there.
+fn cover(
+    launch: &Launch<'static>,
+    place: &Attach<'_>,
+    mount: &Mount<'static>,
+    failure: &Failure<'static>,
+) -> Result<(), Failure<'static>> {
+    if launch.policy.enforce.namespaces == Enforce::Require {
+        return Err(failure.hint("a container that masks parts of /proc does not allow a fresh one"));
+    }
+    launch.shared.miss(Facility::Proc);
+    let attributes = u64::from(mount.attributes | uapi::MOUNT_ATTR_RDONLY);
+    place.move_to(mount, &make::tmpfs(4096, 0o555, attributes)?)
+}
+
+/// Binds each entry onto itself, read-only.
+fn cover_entries(proc: &OwnedFd) -> Result<(), Failure<'static>> {
+    for name in COVERED {
+        let at = |failure: Failure<'static>| failure.at(name.to_bytes());
+        let entry = match make::clone_tree(proc, name, READ_ONLY) {
+            Ok(entry) => entry,
+            Err(Errno::NOENT) => continue,
+            Err(error) => return Err(at(failed(STAGE, "open_tree")(error))),
+        };
+        move_mount(entry, c"", proc, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            .map_err(failed(STAGE, "move_mount"))
+            .map_err(at)?;
+    }
+    Ok(())
+}
+
+/// Tries to open what must not open.
+fn verify(proc: &OwnedFd) -> Result<(), Failure<'static>> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let resolve = rustix::fs::ResolveFlags::empty();
+    match openat2(proc, CORE_PATTERN, flags, Mode::empty(), resolve) {
+        Err(Errno::ROFS | Errno::ACCESS | Errno::PERM | Errno::NOENT) => Ok(()),
+        Ok(_) => Err(Failure::refused(STAGE, "proc", "core_pattern of /proc is writable")),
+        Err(error) => Err(failed(STAGE, "openat2")(error)),
+    }
+}

@@ -1,0 +1,340 @@
+//! Namespaces: leave the caller's, then fill in the new ones.
+//!
+//! Runs before `mounts`, which needs the capabilities of a user namespace and
+//! the privacy of a mount namespace.
+
+use core::ffi::CStr;
+
+use heapless::Vec;
+use launcher_policy::enforce::{Mode, WithoutNamespaces};
+use launcher_policy::namespaces::{IdMap, Init, Loopback, Namespaces};
+use launcher_policy::{Failure, Stage};
+use linux_raw_sys::general as uapi;
+use rustix::fs::{OFlags, open};
+use rustix::io::{Errno, write};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::system::sethostname;
+
+use core::sync::atomic::Ordering;
+
+use crate::report::failed;
+use crate::{Facility, Launch, sys};
+
+const STAGE: Stage = Stage::Namespaces;
+
+/// `CLONE_NEW*` of this launch; none once it goes on without namespaces.
+pub fn flags(launch: &Launch<'_>) -> u32 {
+    wanted(launch).map_or(0, |namespaces| namespaces.flags)
+}
+
+/// Whether this launch makes a namespace of its own.
+pub fn has(launch: &Launch<'_>, flag: u32) -> bool {
+    flags(launch) & flag != 0
+}
+
+fn wanted<'l, 'p>(launch: &'l Launch<'p>) -> Option<&'l Namespaces<'p>> {
+    match &launch.policy.namespaces {
+        Some(_) if launch.shared.is_without_namespaces() => None,
+        namespaces => namespaces.as_ref(),
+    }
+}
+
+/// Refuses a policy whose guarantees this host cannot keep, before anything
+/// is done.
+///
+/// # Errors
+///
+/// The layer that is missing and what would be lost without it.
+pub fn check(launch: &Launch<'static>) -> Result<(), Failure<'static>> {
+    let enforce = &launch.policy.enforce;
+    let landlock = launch.policy.landlock.is_some();
+    if landlock && launch.abi == 0 {
+        if enforce.landlock == Mode::Require {
+            return Err(no_landlock("the policy requires Landlock, and this kernel has none"));
+        }
+        launch.shared.miss(Facility::Landlock);
+    }
+    match launch.policy.namespaces {
+        None => check_without(launch),
+        Some(_) if u32::from(enforce.abi_with_namespaces) > launch.abi => {
+            Err(no_landlock("the policy has a guarantee that needs a newer Landlock"))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Whether the guarantees are kept without namespaces.
+fn check_without(launch: &Launch<'static>) -> Result<(), Failure<'static>> {
+    match launch.policy.enforce.without_namespaces {
+        WithoutNamespaces::Abi(needed) if u32::from(needed) <= launch.abi => Ok(()),
+        WithoutNamespaces::Abi(_) => {
+            Err(no_landlock("without namespaces the policy needs a newer Landlock"))
+        }
+        WithoutNamespaces::Refused(lost) => {
+            let why = lost.as_c_str().to_str().unwrap_or("a guarantee is lost");
+            Err(Failure::refused(STAGE, "enforce", why))
+        }
+    }
+}
+
+fn no_landlock(why: &'static str) -> Failure<'static> {
+    Failure::refused(Stage::Landlock, "landlock_create_ruleset", why)
+        .hint("Linux 6.12 has every right that a guarantee rests on; is landlock in the lsm= list?")
+}
+
+/// Leaves the caller's namespaces in place, without an extra process.
+///
+/// # Errors
+///
+/// unshare(2), where nothing else keeps the policy's guarantees.
+pub fn unshare(launch: &Launch<'static>) -> Result<(), Failure<'static>> {
+    let flags = flags(launch);
+    if flags == 0 {
+        return Ok(());
+    }
+    match sys::unshare(flags) {
+        Ok(()) => Ok(()),
+        Err(error) => go_without(launch, "unshare", error),
+    }
+}
+
+/// Goes on without namespaces where the policy allows that and Landlock keeps
+/// its guarantees.
+///
+/// # Errors
+///
+/// Why not.
+pub fn go_without(
+    launch: &Launch<'static>,
+    call: &'static str,
+    error: Errno,
+) -> Result<(), Failure<'static>> {
+    let refused = failed(STAGE, call)(error);
+    let hint = match error {
+        Errno::PERM | Errno::ACCESS => {
+            "unprivileged user namespaces are closed here: see the sysctls \
+             kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns"
+        }
+        Errno::NOSPC | Errno::USERS => "see the sysctls user.max_*_namespaces",
+        Errno::INVAL => "this kernel lacks one of the namespaces",
+        _ => return Err(refused),
+    };
+    let refused = refused.hint(hint);
+    if launch.policy.enforce.namespaces == Mode::Require || has_single_purpose(launch) {
+        return Err(refused);
+    }
+    match check_without(launch) {
+        Ok(()) => {
+            launch.shared.without_namespaces.store(true, Ordering::Relaxed);
+            launch.shared.miss(Facility::Namespaces);
+            Ok(())
+        }
+        Err(lost) => match lost.reason {
+            launcher_policy::Reason::Refused(why) if lost.stage == STAGE => Err(refused.hint(why)),
+            _ => Err(refused),
+        },
+    }
+}
+
+/// Whether namespaces were asked for by id maps, which nothing replaces.
+fn has_single_purpose(launch: &Launch<'_>) -> bool {
+    launch.policy.namespaces.is_some_and(|namespaces| {
+        matches!(namespaces.uid_map, IdMap::Ranges(_))
+            || matches!(namespaces.gid_map, IdMap::Ranges(_))
+    })
+}
+
+/// Fills in the new namespaces: id maps, host name, loopback.
+///
+/// # Errors
+///
+/// What writing the maps, sethostname(2) or the loopback says.
+pub fn apply(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
+    let Some(namespaces) = wanted(launch) else { return Ok(()) };
+    if namespaces.flags & uapi::CLONE_NEWUSER != 0 && !needs_writer(launch) {
+        // Denied first: without that the kernel refuses the group map of an
+        // unprivileged process, user_namespaces(7).
+        write_file(c"/proc/self/setgroups", b"deny")?;
+        write_own(c"/proc/self/gid_map", namespaces.gid_map, launch.caller.gid)?;
+        write_own(c"/proc/self/uid_map", namespaces.uid_map, launch.caller.uid)?;
+    }
+    if namespaces.flags & uapi::CLONE_NEWUTS != 0
+        && let Some(name) = namespaces.host_name
+    {
+        sethostname(name.to_bytes()).map_err(failed(STAGE, "sethostname"))?;
+    }
+    if namespaces.flags & uapi::CLONE_NEWNET != 0
+        && namespaces.loopback == Loopback::Up
+        && raise_loopback().is_err()
+    {
+        launch.shared.miss(Facility::Loopback);
+    }
+    Ok(())
+}
+
+/// Whether the id maps have to be written by a process outside.
+pub fn needs_writer(launch: &Launch<'_>) -> bool {
+    wanted(launch).is_some_and(|namespaces| {
+        namespaces.flags & uapi::CLONE_NEWUSER != 0
+            && (matches!(namespaces.uid_map, IdMap::Ranges(_))
+                || matches!(namespaces.gid_map, IdMap::Ranges(_)))
+    })
+}
+
+/// Refuses id ranges where nobody stays outside to write them.
+///
+/// # Errors
+///
+/// A refusal.
+pub fn check_writer(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
+    let reaper = wanted(launch).is_some_and(|namespaces| namespaces.init == Init::Reaper);
+    if needs_writer(launch) && !(reaper && has(launch, uapi::CLONE_NEWPID)) {
+        let why = "id ranges are written from outside, which takes a PID namespace with a reaper";
+        return Err(Failure::refused(STAGE, "uid_map", why));
+    }
+    Ok(())
+}
+
+/// Writes the id maps of a child from outside its user namespace.
+///
+/// # Errors
+///
+/// What writing the maps says.
+pub fn write_maps_of(launch: &Launch<'_>, child: i32) -> Result<(), Failure<'static>> {
+    let Some(namespaces) = wanted(launch) else { return Ok(()) };
+    for (name, map, own) in [
+        ("gid_map", namespaces.gid_map, launch.caller.gid),
+        ("uid_map", namespaces.uid_map, launch.caller.uid),
+    ] {
+        let mut path: Vec<u8, 32> = Vec::new();
+        let fits = path.extend_from_slice(b"/proc/").is_ok()
+            && path.extend_from_slice(Decimal::signed(child.into()).as_bytes()).is_ok()
+            && path.push(b'/').is_ok()
+            && path.extend_from_slice(name.as_bytes()).is_ok()
+            && path.push(0).is_ok();
+        let path = CStr::from_bytes_with_nul(&path).ok().filter(|_| fits);
+        let path = path.ok_or_else(|| Failure::refused(STAGE, "uid_map", "no such process"))?;
+        let content = match map {
+            IdMap::Ranges(ranges) => Map::ranges(ranges)?,
+            IdMap::Caller => Map::single(own, own),
+            IdMap::Single(inside) => Map::single(inside, own),
+        };
+        let file = open(path, OFlags::WRONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())
+            .map_err(failed(STAGE, "open"))?;
+        write(file, content.as_bytes())
+            .map(drop)
+            .map_err(failed(STAGE, "write uid_map or gid_map"))
+            .map_err(|failure| failure.hint("id ranges need a privileged launcher"))?;
+    }
+    Ok(())
+}
+
+/// Writes the map of the calling process: one id, its own.
+fn write_own(path: &'static CStr, map: IdMap<'_>, own: u32) -> Result<(), Failure<'static>> {
+    let inside = match map {
+        IdMap::Single(inside) => inside,
+        IdMap::Caller | IdMap::Ranges(_) => own,
+    };
+    write_file(path, Map::single(inside, own).as_bytes())
+}
+
+fn write_file(path: &'static CStr, content: &[u8]) -> Result<(), Failure<'static>> {
+    let file = open(path, OFlags::WRONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())
+        .map_err(failed(STAGE, "open"))
+        .map_err(|failure| failure.at(path.to_bytes()))?;
+    // Closed at once: a map left open keeps /proc from becoming read-only.
+    write(&file, content)
+        .map(drop)
+        .map_err(failed(STAGE, "write"))
+        .map_err(|failure| failure.at(path.to_bytes()))
+        .map_err(|failure| failure.hint("see kernel.apparmor_restrict_unprivileged_userns"))
+}
+
+fn raise_loopback() -> Result<(), Errno> {
+    let socket =
+        socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    sys::loopback_up(socket)
+}
+
+/// Numbers in decimal, separated by spaces, with a newline behind them.
+pub struct Decimal {
+    bytes: Vec<u8, 72>,
+}
+
+impl Decimal {
+    /// Writes unsigned numbers.
+    pub fn new(numbers: &[u64]) -> Self {
+        let mut decimal = Self { bytes: Vec::new() };
+        for (place, &number) in numbers.iter().enumerate() {
+            if place > 0 {
+                decimal.push(b' ');
+            }
+            decimal.digits(number);
+        }
+        decimal
+    }
+
+    /// Writes one signed number.
+    pub fn signed(number: i64) -> Self {
+        let mut decimal = Self { bytes: Vec::new() };
+        if number < 0 {
+            decimal.push(b'-');
+        }
+        decimal.digits(number.unsigned_abs());
+        decimal
+    }
+
+    /// The text.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn digits(&mut self, number: u64) {
+        if number >= 10 {
+            self.digits(number / 10);
+        }
+        self.push(b'0' + (number % 10) as u8);
+    }
+
+    fn push(&mut self, byte: u8) {
+        // Three numbers of twenty digits fit.
+        let _ = self.bytes.push(byte);
+    }
+}
+
+/// The content of an id map.
+struct Map {
+    bytes: Vec<u8, 4096>,
+}
+
+impl Map {
+    fn single(inside: u32, outside: u32) -> Self {
+        let mut map = Self { bytes: Vec::new() };
+        // One line always fits.
+        let _ = map.line(inside, outside, 1);
+        map
+    }
+
+    fn ranges(
+        ranges: launcher_policy::List<'_, launcher_policy::namespaces::IdRange>,
+    ) -> Result<Self, Failure<'static>> {
+        let mut map = Self { bytes: Vec::new() };
+        for range in ranges.iter() {
+            // The kernel takes no map that is longer than a page.
+            map.line(range.inside, range.outside, range.count).ok_or_else(|| {
+                Failure::refused(STAGE, "uid_map", "the id map is longer than a page")
+            })?;
+        }
+        Ok(map)
+    }
+
+    fn line(&mut self, inside: u32, outside: u32, count: u32) -> Option<()> {
+        let line = Decimal::new(&[inside.into(), outside.into(), count.into()]);
+        self.bytes.extend_from_slice(line.as_bytes()).ok()?;
+        self.bytes.push(b'\n').ok()
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}

@@ -1,0 +1,23 @@
+//! Seccomp: install the filter that the policy carries.
+//!
+//! Runs last, so that the filter need not allow what the other stages call.
+
+use launcher_policy::{Failure, Stage};
+
+use crate::report::failed;
+use crate::{Launch, sys};
+
+const STAGE: Stage = Stage::Seccomp;
+
+/// Installs the filter. Nothing else denies what it denies, so it is never
+/// left out.
+///
+/// # Errors
+///
+/// seccomp(2)
+pub fn apply(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
+    let Some(seccomp) = &launch.policy.seccomp else { return Ok(()) };
+    sys::seccomp_set_mode_filter(seccomp.filter, seccomp.flags)
+        .map_err(failed(STAGE, "seccomp"))
+        .map_err(|failure| failure.hint("this kernel or an outer filter refuses seccomp filters"))
+}

@@ -1,0 +1,147 @@
+//! Session: process group, terminal, signals, file mode mask.
+//!
+//! Runs in the command's own process, before the filter. The command never
+//! stays in its caller's process group when it has a PID namespace: kill(0)
+//! would leave the sandbox.
+
+use core::ffi::CStr;
+
+use launcher_policy::session::{DieWithParent, Terminal};
+use launcher_policy::{Failure, Stage};
+use linux_raw_sys::general as uapi;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
+use rustix::process::{getpgrp, getpid, getppid, setpgid, setsid, umask};
+use rustix::termios::{tcgetpgrp, tcsetpgrp};
+
+use crate::report::failed;
+use crate::sys::SignalSet;
+use crate::{Facility, Launch, sys, wait};
+
+const STAGE: Stage = Stage::Session;
+
+/// The controlling terminal of whoever opens it.
+const TTY: &CStr = c"/dev/tty";
+
+/// What the command gets of the caller's terminal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// A session of its own, and no terminal.
+    None,
+    /// The caller's session, in a process group of its own in the background.
+    Session,
+    /// The caller's session and the foreground of this terminal.
+    Foreground(RawFd),
+}
+
+impl Held {
+    /// Decides by what the policy wants and by where the launcher runs.
+    pub fn of(wanted: Terminal, safe: bool) -> Self {
+        if wanted == Terminal::None || (wanted == Terminal::Auto && !safe) {
+            return Self::None;
+        }
+        let Ok(terminal) = open(TTY, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) else {
+            // Without a controlling terminal there is nothing to keep.
+            return Self::None;
+        };
+        match tcgetpgrp(&terminal) {
+            Ok(foreground) if foreground == getpgrp() => {
+                Self::Foreground(sys::until_exec(terminal).as_raw_fd())
+            }
+            _ if wanted == Terminal::Keep => Self::Session,
+            _ => Self::None,
+        }
+    }
+
+    /// The terminal whose foreground the command takes.
+    pub fn terminal(self) -> Option<BorrowedFd<'static>> {
+        match self {
+            Self::Foreground(fd) => Some(sys::inherited(fd)),
+            _ => None,
+        }
+    }
+}
+
+/// Gives the command its session and the state that a program expects.
+///
+/// # Errors
+///
+/// setsid(2), setpgid(2), tcsetpgrp(3), rt_sigaction(2), rt_sigprocmask(2)
+pub fn apply(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
+    leave_process_group(launch)?;
+    if let Some(mask) = launch.policy.session.umask {
+        umask(Mode::from_raw_mode(mask.into()));
+    }
+    // An ignored SIGCHLD has hung programs that wait for their children, and
+    // a launcher written in Rust ignores SIGPIPE.
+    for signal in [uapi::SIGCHLD, uapi::SIGPIPE] {
+        sys::set_default_action(signal).map_err(failed(STAGE, "rt_sigaction"))?;
+    }
+    sys::set_signal_mask(SignalSet::EMPTY).map_err(failed(STAGE, "rt_sigprocmask"))
+}
+
+fn leave_process_group(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
+    match launch.terminal {
+        Held::None => match setsid() {
+            Ok(_) => Ok(()),
+            // A group leader cannot start a session, and only a launcher that
+            // works in place is one.
+            Err(Errno::PERM) => disown_terminal(),
+            Err(error) => Err(failed(STAGE, "setsid")(error)),
+        },
+        Held::Session => setpgid(None, None).map_err(failed(STAGE, "setpgid")),
+        Held::Foreground(fd) => {
+            setpgid(None, None).map_err(failed(STAGE, "setpgid"))?;
+            // Every signal is blocked here, SIGTTOU among them.
+            tcsetpgrp(sys::inherited(fd), getpid()).map_err(failed(STAGE, "tcsetpgrp"))
+        }
+    }
+}
+
+/// Gives up the controlling terminal, if there is one.
+fn disown_terminal() -> Result<(), Failure<'static>> {
+    match open(TTY, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(terminal) => sys::tiocnotty(terminal).map_err(failed(STAGE, "ioctl")),
+        Err(Errno::NXIO | Errno::NOENT) => Ok(()),
+        Err(error) => Err(failed(STAGE, "open")(error)).map_err(|f| f.at(TTY.to_bytes())),
+    }
+}
+
+/// Refuses to go on when the parent whose death ends the command is dead
+/// already.
+///
+/// # Errors
+///
+/// A refusal, or poll(2).
+pub fn check_parent(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
+    let dead = match wait::waiter(launch) {
+        Some(pidfd) => {
+            let mut ended = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+            let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+            poll(&mut ended, Some(&at_once)).map_err(failed(STAGE, "poll"))? != 0
+        }
+        None => parent() != launch.caller.parent,
+    };
+    if dead {
+        return Err(Failure::refused(STAGE, "die_with_parent", "the caller has ended"));
+    }
+    Ok(())
+}
+
+/// The parent's process id; 0 where it lies outside the PID namespace.
+pub fn parent() -> i32 {
+    getppid().map_or(0, |pid| pid.as_raw_nonzero().get())
+}
+
+/// Whose death ends the command, as the status says it.
+pub fn dies_with(launch: &Launch<'_>) -> &'static str {
+    let waited = wait::is_needed(launch);
+    match launch.policy.session.die_with_parent {
+        _ if launch.shared.misses(Facility::DieWithParent) => "nobody",
+        DieWithParent::Auto | DieWithParent::Process if waited => "process",
+        DieWithParent::Thread => "thread",
+        _ => "nobody",
+    }
+}

@@ -1,0 +1,400 @@
+//! The waiter: the process that stays outside while the command runs.
+//!
+//! It forwards signals, hands the terminal over and takes it back, ends
+//! everything when the wall time is over or the caller ends, and returns the
+//! command's status. Where none of this is needed there is no waiter: the
+//! launcher becomes the command.
+
+use core::sync::atomic::Ordering;
+
+use launcher_policy::namespaces::Init;
+use launcher_policy::session::DieWithParent;
+use launcher_policy::{Failure, Stage};
+use linux_raw_sys::general as uapi;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, getpgrp, getpid, pidfd_open};
+use rustix::termios::{tcgetpgrp, tcsetpgrp};
+
+use crate::reaper::{self, Channel, Message};
+use crate::report::{self, Ending, failed};
+use crate::session::{self, Held};
+use crate::sys::{self, Child, Clone, Signal, SignalSet, Waited};
+use crate::{Facility, Launch, fds, namespaces};
+
+const STAGE: Stage = Stage::Namespaces;
+
+/// `si_code` of a signal that the terminal's driver sent to a whole group.
+const SI_KERNEL: i32 = 0x80;
+
+/// Whether a process has to stay outside while the command runs.
+pub fn is_needed(launch: &Launch<'_>) -> bool {
+    namespaces::has(launch, uapi::CLONE_NEWPID)
+        || launch.terminal != Held::None
+        || launch.policy.limits.wall_time.is_some()
+        || launch.policy.session.die_with_parent == DieWithParent::Process
+        || launch.options.cgroup.is_some()
+        || is_init(launch)
+}
+
+/// Whether the command's parent is a PID 1 that reaps, inside.
+pub fn has_reaper(launch: &Launch<'_>) -> bool {
+    namespaces::has(launch, uapi::CLONE_NEWPID) && wants_reaper(launch)
+}
+
+/// Whether the launcher itself is the PID 1 that the policy wants to reap.
+fn is_init(launch: &Launch<'_>) -> bool {
+    launch.caller.parent == 0 && wants_reaper(launch) && getpid().as_raw_nonzero().get() == 1
+}
+
+fn wants_reaper(launch: &Launch<'_>) -> bool {
+    launch.policy.namespaces.is_some_and(|namespaces| namespaces.init == Init::Reaper)
+}
+
+/// A pidfd of the waiter, for children to see whether it has ended.
+pub fn waiter(launch: &Launch<'_>) -> Option<BorrowedFd<'static>> {
+    match launch.shared.waiter.load(Ordering::Relaxed) {
+        0 => None,
+        fd => Some(sys::inherited(fd)),
+    }
+}
+
+/// A pidfd of the process whose death ends the command, if there is one.
+pub fn caller(launch: &Launch<'_>) -> Option<BorrowedFd<'static>> {
+    match launch.shared.caller.load(Ordering::Relaxed) {
+        0 => None,
+        fd => Some(sys::inherited(fd)),
+    }
+}
+
+/// Starts the command in a child, waits for it, and exits as it did. Returns
+/// where the launch failed, or where without namespaces nobody has to wait.
+///
+/// # Errors
+///
+/// The first call that failed, unless the child has reported it.
+pub fn run(launch: &'static Launch<'static>) -> Result<(), Failure<'static>> {
+    namespaces::check_writer(launch)?;
+    watch_caller(launch)?;
+    let own = pidfd_open(getpid(), PidfdFlags::empty()).map_err(failed(STAGE, "pidfd_open"))?;
+    launch.shared.waiter.store(sys::until_exec(own).as_raw_fd(), Ordering::Relaxed);
+    // An ignored SIGCHLD would take the child's status away.
+    sys::set_default_action(uapi::SIGCHLD).map_err(failed(STAGE, "rt_sigaction"))?;
+    sys::set_signal_mask(SignalSet::ALL).map_err(failed(STAGE, "rt_sigprocmask"))?;
+    let signals = sys::signalfd(SignalSet::ALL).map_err(failed(STAGE, "signalfd4"))?;
+    let (child, channel) = match start(launch) {
+        Ok(started) => started,
+        Err(error) if namespaces::flags(launch) != 0 => {
+            namespaces::go_without(launch, "clone3", error)?;
+            if !is_needed(launch) {
+                return Ok(());
+            }
+            start(launch).map_err(failed(STAGE, "clone3"))?
+        }
+        Err(error) => return Err(failed(STAGE, "clone3")(error)),
+    };
+    attend(launch, &child, channel, &signals)
+}
+
+/// Opens a pidfd of the process whose death ends the command.
+fn watch_caller(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
+    match launch.policy.session.die_with_parent {
+        DieWithParent::Auto | DieWithParent::Process => {}
+        DieWithParent::Thread | DieWithParent::Never => return Ok(()),
+    }
+    let caller = match (launch.options.caller, Pid::from_raw(launch.caller.parent)) {
+        (Some(given), _) => given,
+        (None, Some(parent)) => {
+            let pidfd = pidfd_open(parent, PidfdFlags::empty());
+            // The number is the caller's for as long as it is our parent.
+            if session::parent() != launch.caller.parent {
+                let why = "the caller has ended";
+                return Err(Failure::refused(STAGE, "die_with_parent", why));
+            }
+            sys::until_exec(pidfd.map_err(failed(STAGE, "pidfd_open"))?).as_raw_fd()
+        }
+        (None, None) => {
+            launch.shared.miss(Facility::DieWithParent);
+            return Ok(());
+        }
+    };
+    launch.shared.caller.store(caller, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Starts PID 1 or the command itself.
+fn start(launch: &'static Launch<'static>) -> Result<(Child, Option<Channel>), Errno> {
+    let cgroup = launch.options.cgroup.map(sys::inherited);
+    let flags = u64::from(namespaces::flags(launch));
+    if has_reaper(launch) {
+        let channel = Channel::open(launch)?;
+        // Without CLONE_VFORK: PID 1 never calls exec, and would hold us up
+        // for ever.
+        let how = Clone { flags, cgroup };
+        let child = sys::clone(&how, &launch.stacks.reaper, reaper::main, launch)?;
+        return Ok((child, Some(channel)));
+    }
+    let how = Clone { flags: flags | u64::from(uapi::CLONE_VFORK), cgroup };
+    let child = sys::clone(&how, &launch.stacks.command, command_main, launch)?;
+    Ok((child, None))
+}
+
+/// The command where no PID 1 of ours stands between it and the waiter.
+extern "C" fn command_main(launch: &'static Launch<'static>) -> ! {
+    let Err(failure) = crate::enter(launch).and_then(|()| crate::become_command(launch));
+    crate::fail(launch, &failure)
+}
+
+/// Waits for the command and exits as it did.
+fn attend(
+    launch: &'static Launch<'static>,
+    child: &Child,
+    channel: Option<Channel>,
+    signals: &OwnedFd,
+) -> Result<(), Failure<'static>> {
+    if channel.is_none() && !launch.shared.has_failed() {
+        // The clone returned because exec let go of our memory.
+        report::executed(launch.options.status);
+    }
+    let mut waiter = Waiter::new(launch, child, channel, signals);
+    if let Err(failure) = waiter.prepare().and_then(|()| waiter.watch()) {
+        // Fail closed: nothing runs on without its waiter.
+        let _ = sys::kill_by(&child.pidfd);
+        waiter.take_terminal_back();
+        return Err(failure);
+    }
+    Ok(())
+}
+
+/// The state of waiting.
+struct Waiter<'l> {
+    launch: &'static Launch<'static>,
+    child: &'l Child,
+    channel: Option<Channel>,
+    signals: &'l OwnedFd,
+    /// When the wall time is over, on the monotonic clock in milliseconds.
+    deadline: Option<u64>,
+    /// Whether the command has the foreground of the terminal.
+    gave_terminal: bool,
+    /// Why the command was killed, if it was.
+    killed: Option<Ending>,
+}
+
+impl<'l> Waiter<'l> {
+    fn new(
+        launch: &'static Launch<'static>,
+        child: &'l Child,
+        channel: Option<Channel>,
+        signals: &'l OwnedFd,
+    ) -> Self {
+        let wall_time = launch.policy.limits.wall_time;
+        Self {
+            launch,
+            child,
+            channel,
+            signals,
+            deadline: wall_time.map(|limit| sys::monotonic_milliseconds().saturating_add(limit)),
+            gave_terminal: launch.terminal.terminal().is_some(),
+            killed: None,
+        }
+    }
+
+    /// What is done once, after the clone.
+    fn prepare(&self) -> Result<(), Failure<'static>> {
+        if let Some(channel) = self.channel {
+            channel.keep_waiters_end().map_err(failed(STAGE, "close"))?;
+            if namespaces::needs_writer(self.launch) {
+                namespaces::write_maps_of(self.launch, self.child.pid)?;
+                channel.send(Message::Go).map_err(failed(STAGE, "sendto"))?;
+            }
+        }
+        fds::keep_only(&mut [
+            self.signals.as_raw_fd(),
+            self.child.pidfd.as_raw_fd(),
+            self.channel.map_or(-1, Channel::fd),
+            caller(self.launch).map_or(-1, |fd| fd.as_raw_fd()),
+            self.launch.options.status.unwrap_or(-1),
+            self.launch.terminal.terminal().map_or(-1, |fd| fd.as_raw_fd()),
+            // Where a failure of PID 1 can still be told.
+            if self.channel.is_some() { 2 } else { -1 },
+        ])
+    }
+
+    /// Waits until the child has ended, then exits.
+    fn watch(&mut self) -> Result<(), Failure<'static>> {
+        loop {
+            self.check_child()?;
+            let caller = caller(self.launch).filter(|_| self.killed.is_none());
+            let ready = self.poll(caller)?;
+            if ready.caller {
+                self.kill(Ending::CallerEnded)?;
+            }
+            if self.is_over() {
+                self.kill(Ending::WallTime)?;
+            }
+            if ready.stopped {
+                self.follow_stop()?;
+            }
+            while let Some(signal) =
+                sys::read_signal(self.signals).map_err(failed(STAGE, "read"))?
+            {
+                self.forward(signal)?;
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.killed.is_none()
+            && self.deadline.is_some_and(|deadline| sys::monotonic_milliseconds() >= deadline)
+    }
+
+    fn poll(&self, caller: Option<BorrowedFd<'_>>) -> Result<Ready, Failure<'static>> {
+        let never = self.signals.as_fd();
+        let fd = |fd: Option<BorrowedFd<'l>>| fd.unwrap_or(never);
+        let mut watched = [
+            PollFd::from_borrowed_fd(never, PollFlags::IN),
+            PollFd::from_borrowed_fd(caller.unwrap_or(never), PollFlags::IN),
+            PollFd::from_borrowed_fd(
+                fd(self.channel.map(|channel| sys::inherited(channel.fd()))),
+                PollFlags::IN,
+            ),
+        ];
+        let timeout = self.deadline.filter(|_| self.killed.is_none()).map(|deadline| {
+            let left = deadline.saturating_sub(sys::monotonic_milliseconds());
+            Timespec {
+                tv_sec: (left / 1000) as i64,
+                tv_nsec: (left % 1000 * 1_000_000) as i64,
+            }
+        });
+        match poll(&mut watched, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(failed(STAGE, "poll")(error)),
+        }
+        let [_, ended, message] = watched;
+        let stopped = self.channel.is_some_and(|channel| {
+            message.revents().contains(PollFlags::IN)
+                && matches!(channel.receive(), Ok(Some(Message::Stopped)))
+        });
+        Ok(Ready { caller: caller.is_some() && !ended.revents().is_empty(), stopped })
+    }
+
+    /// Exits if the child has ended; notices if it has stopped.
+    fn check_child(&mut self) -> Result<(), Failure<'static>> {
+        let any = if is_init(self.launch) { -1 } else { self.child.pid };
+        while let Some((pid, waited)) = sys::wait4(any).map_err(failed(STAGE, "wait4"))? {
+            if pid != self.child.pid {
+                continue;
+            }
+            match waited {
+                Waited::Stopped if self.channel.is_none() => self.follow_stop()?,
+                Waited::Stopped => {}
+                Waited::Exited(_) | Waited::Signaled(_) => self.exit(waited),
+            }
+        }
+        Ok(())
+    }
+
+    /// Exits as the command did.
+    fn exit(&mut self, waited: Waited) -> ! {
+        self.take_terminal_back();
+        let of_child = match waited {
+            Waited::Exited(status) => Ending::Exited(status),
+            Waited::Signaled(signal) => Ending::Signaled(signal),
+            Waited::Stopped => Ending::Exited(report::FAILED),
+        };
+        if self.launch.shared.has_failed() {
+            sys::exit_group(of_child.exit_status());
+        }
+        let ending = self.killed.or_else(|| reaper::ending(self.launch)).unwrap_or(of_child);
+        report::ended(ending, self.launch.options.status);
+        sys::exit_group(ending.exit_status())
+    }
+
+    /// Kills the command, and with a PID namespace everything it started.
+    fn kill(&mut self, why: Ending) -> Result<(), Failure<'static>> {
+        self.killed = Some(why);
+        if self.channel.is_none() {
+            // Its group, as far as one signal reaches.
+            let _ = sys::kill(-self.child.pid, uapi::SIGKILL);
+        }
+        match sys::kill_by(&self.child.pidfd) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(error) => Err(failed(STAGE, "pidfd_send_signal")(error)),
+        }
+    }
+
+    /// Passes a signal on to the command.
+    fn forward(&mut self, signal: Signal) -> Result<(), Failure<'static>> {
+        match signal.number {
+            // Our own children's, and what the terminal says of our reading.
+            uapi::SIGCHLD | uapi::SIGTTIN | uapi::SIGTTOU => Ok(()),
+            uapi::SIGCONT => self.resume(),
+            // A session of its own has nobody who could continue it, so the
+            // kernel ignores a stop from the terminal there.
+            uapi::SIGTSTP if self.launch.terminal == Held::None => {
+                self.send(uapi::SIGSTOP, true, false)?;
+                self.stop()
+            }
+            number => self.send(number, signal.code == SI_KERNEL, false),
+        }
+    }
+
+    fn send(&self, signal: u32, group: bool, foreground: bool) -> Result<(), Failure<'static>> {
+        let sent = match self.channel {
+            Some(channel) => channel.send(Message::Signal { signal, group, foreground }),
+            None if group => sys::kill(-self.child.pid, signal),
+            None => sys::kill(self.child.pid, signal),
+        };
+        match sent {
+            // It has ended; the next turn of the loop sees that.
+            Ok(()) | Err(Errno::SRCH | Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(error) => Err(failed(STAGE, "kill")(error)),
+        }
+    }
+
+    /// The command has stopped: so does the launcher, where a shell has put
+    /// both into the foreground of its terminal.
+    fn follow_stop(&mut self) -> Result<(), Failure<'static>> {
+        if self.launch.terminal == Held::None {
+            return Ok(());
+        }
+        self.stop()
+    }
+
+    fn stop(&mut self) -> Result<(), Failure<'static>> {
+        self.take_terminal_back();
+        sys::kill(getpid().as_raw_nonzero().get(), uapi::SIGSTOP).map_err(failed(STAGE, "kill"))
+    }
+
+    /// A shell has continued the launcher.
+    fn resume(&mut self) -> Result<(), Failure<'static>> {
+        let foreground = self.launch.terminal.terminal().filter(|terminal| {
+            tcgetpgrp(terminal).is_ok_and(|foreground| foreground == getpgrp())
+        });
+        if let Some(terminal) = foreground {
+            self.gave_terminal = true;
+            if self.channel.is_none()
+                && let Some(child) = Pid::from_raw(self.child.pid)
+            {
+                tcsetpgrp(terminal, child).map_err(failed(STAGE, "tcsetpgrp"))?;
+            }
+        }
+        self.send(uapi::SIGCONT, true, foreground.is_some())
+    }
+
+    /// Makes the launcher's group the foreground again. SIGTTOU is blocked.
+    fn take_terminal_back(&mut self) {
+        if let Some(terminal) = self.launch.terminal.terminal().filter(|_| self.gave_terminal) {
+            self.gave_terminal = false;
+            // A terminal that has hung up needs no foreground.
+            let _ = tcsetpgrp(terminal, getpgrp());
+        }
+    }
+}
+
+/// What a turn of the loop has to look after.
+struct Ready {
+    caller: bool,
+    stopped: bool,
+}

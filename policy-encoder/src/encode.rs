@@ -1,0 +1,166 @@
+//! [`Document`] to bytes, one line per stage.
+
+use launcher_policy::Policy;
+use launcher_policy::wire::{self, Architecture, MAX_FRAME};
+use linux_raw_sys::general::CLONE_NEWNET;
+
+use crate::Place;
+use crate::diagnostic::Diagnostics;
+use crate::document::{Access, DieWithParent, Document};
+use crate::namespaces::Namespaces;
+use crate::network::{self, Network};
+use crate::{
+    credentials, enforce, exec, fds, landlock, limits, mounts, namespaces, seccomp, session,
+};
+
+/// Encodes a document for one place and one architecture.
+///
+/// Everything found wrong is added to the diagnostics. `None` if they hold an
+/// error, be it one from before: what [`parse`](crate::parse) could not read
+/// is not encoded either.
+pub fn encode(
+    document: &Document,
+    place: &Place,
+    architecture: Architecture,
+    diagnostics: &mut Diagnostics,
+) -> Option<Vec<u8>> {
+    let network = network::resolve(document, diagnostics);
+    let fds = fds::resolve(document, diagnostics);
+    let namespaces = namespaces::resolve(document, &network, diagnostics);
+    let view = mounts::resolve(document, place, diagnostics);
+    let limits = limits::resolve(document, diagnostics);
+    let session = session::resolve(document, diagnostics);
+    let credentials = credentials::resolve(document);
+    let landlock = landlock::resolve(document, &network);
+    let facts = facts(document, &network, namespaces.as_ref());
+    let seccomp = seccomp::resolve(document, architecture, &facts, diagnostics);
+    let exec = exec::resolve(document, place, |path| view.shows(path), diagnostics);
+    let files = enforce::Files {
+        with_mounts: view.abi_with_namespaces,
+        without_mounts: view.without_namespaces.clone(),
+    };
+    let enforce = enforce::resolve(document, &network, namespaces.as_ref(), &files, diagnostics);
+    if diagnostics.has_errors() {
+        return None;
+    }
+    let policy = Policy {
+        enforce: enforce.wire(),
+        fds: fds.wire(),
+        namespaces: namespaces.as_ref().map(Namespaces::wire),
+        mounts: Some(view.wire()),
+        limits: limits.wire(),
+        session,
+        credentials,
+        landlock: landlock.as_ref().map(landlock::Landlock::wire),
+        seccomp: seccomp.as_ref().map(|compiled| launcher_policy::seccomp::Seccomp {
+            filter: &compiled.filter,
+            flags: 0,
+            terminal_is_safe: compiled.terminal_is_safe,
+        }),
+        exec: exec.wire(),
+    };
+    frame(&policy, architecture, diagnostics)
+}
+
+/// What the filter has to know of the other tables.
+fn facts(
+    document: &Document,
+    network: &Network,
+    namespaces: Option<&Namespaces>,
+) -> seccomp::Facts {
+    let plain_tcp = network.has_ports() || !network.udp;
+    let die_with_parent = document.process.die_with_parent.as_ref().map(|each| *each.get_ref());
+    seccomp::Facts {
+        sockets: match network.access {
+            Access::None => seccomp::Sockets::None,
+            Access::Loopback | Access::Host if plain_tcp => {
+                seccomp::Sockets::Tcp { udp: network.udp }
+            }
+            Access::Loopback | Access::Host => seccomp::Sockets::Open,
+        },
+        unix: network.unix != network::Sockets::Pairs,
+        pdeathsig_relied_on: die_with_parent != Some(DieWithParent::Never),
+        namespaced: namespaces.is_some_and(|each| each.flags() & CLONE_NEWNET != 0),
+    }
+}
+
+fn frame(
+    policy: &Policy<'_>,
+    architecture: Architecture,
+    diagnostics: &mut Diagnostics,
+) -> Option<Vec<u8>> {
+    let mut buffer = vec![0; MAX_FRAME];
+    match wire::encode(policy, architecture, &mut buffer) {
+        Ok(frame) => Some(frame.to_vec()),
+        Err(error) => {
+            diagnostics.error_anywhere(error.message());
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::document;
+
+    fn place() -> Place {
+        Place { sysroot: "/".into(), directory: "/usr".into(), variables: [].into() }
+    }
+
+    #[test]
+    fn what_is_encoded_decodes_with_every_part() {
+        let document = document(
+            r#"
+            filesystem.root = "minimal"
+            network.access = "loopback"
+            process = { uid = 1000, hostname = "box", umask = 0o022, keep_fds = [5] }
+            limits = { memory = "1G", wall_time = "1m" }
+            "#,
+        );
+        let mut diagnostics = Diagnostics::default();
+        let bytes = encode(&document, &place(), Architecture::NATIVE, &mut diagnostics)
+            .unwrap_or_else(|| panic!("{diagnostics:?}"));
+        let policy = wire::decode(&bytes).expect("what was encoded decodes");
+        assert_eq!(policy.limits.memory, Some(1 << 30));
+        assert_eq!(policy.session.umask, Some(0o022));
+        assert_eq!(policy.fds.keep.count(), 1);
+        assert!(policy.namespaces.is_some() && policy.mounts.is_some());
+        assert!(policy.landlock.is_some() && policy.seccomp.is_some());
+    }
+
+    #[test]
+    fn every_stage_is_asked_before_the_first_error_ends_it() {
+        let document = document(
+            r#"
+            filesystem.read = ["/nonexistent"]
+            network.connect_tcp = [1]
+            process = { hostname = "", umask = 0o7777, keep_fds = [0], cwd = "/nowhere" }
+            limits.processes = 0
+            seccomp.deny = ["opennat"]
+            "#,
+        );
+        let mut diagnostics = Diagnostics::default();
+        let bytes = encode(&document, &place(), Architecture::NATIVE, &mut diagnostics);
+        assert!(bytes.is_none());
+        assert!(diagnostics.iter().count() >= 8, "{diagnostics:?}");
+    }
+
+    #[test]
+    fn a_document_that_was_not_read_properly_is_not_encoded() {
+        let (document, mut diagnostics) = crate::parse::toml("x = 1");
+        assert!(encode(&document, &place(), Architecture::NATIVE, &mut diagnostics).is_none());
+    }
+
+    #[test]
+    fn a_policy_is_made_for_the_architecture_that_is_named() {
+        for (architecture, byte) in
+            [(Architecture::X86_64, 1), (Architecture::Aarch64, 2), (Architecture::Riscv64, 3)]
+        {
+            let mut diagnostics = Diagnostics::default();
+            let bytes = encode(&document(""), &place(), architecture, &mut diagnostics);
+            let bytes = bytes.unwrap_or_else(|| panic!("{diagnostics:?}"));
+            assert_eq!(bytes.get(6), Some(&byte));
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Mounts: what the command sees of the file system, and what it may do there.
+//!
+//! Everything follows from one tree of decisions, [`tree::Tree`]: for any
+//! path inside, its deepest point says what stands there, what may be done
+//! with it, and which line of the document said so. The nodes and mounts of
+//! the wire, the Landlock rights that travel with them, and the verdict
+//! whether Landlock alone would keep the guarantees are all derived from it.
+
+use std::ffi::CString;
+use std::path::Path;
+
+use launcher_policy::{List, mounts as wire};
+
+use crate::Place;
+use crate::diagnostic::Diagnostics;
+use crate::document::Document;
+
+mod builtin;
+mod entries;
+mod exact;
+mod host;
+mod layout;
+mod path_map;
+mod plan;
+mod tree;
+mod wired;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use entries::expand;
+pub use tree::{Decider, EntryPlace, Rights};
+
+use entries::Resolver;
+use host::Host;
+use layout::{Layout, Root, Symlink, through_links};
+use path_map::PathMap;
+use plan::{Node, Plan};
+use tree::{Content, Tree};
+
+/// Size of the private temporary directories together, in bytes.
+const TMP_SIZE: u64 = 256 << 20;
+
+/// Size of a skeleton without private directories, in bytes.
+const SKELETON_SIZE: u64 = 1 << 20;
+
+/// What the smallest file takes, in bytes.
+const PAGE: u64 = 4096;
+
+/// The Landlock ABI that keeps the guarantees by itself. Before ABI 3,
+/// truncate(2) empties any file that its permissions let be written, listed
+/// or not.
+const ABI_WITHOUT_NAMESPACES: u8 = 3;
+
+/// What the command sees, resolved for one place.
+#[derive(Debug)]
+pub struct View {
+    /// What keeps the guarantees where there are no namespaces: Landlock of
+    /// this ABI or newer, or nothing, in the words of the guarantee lost.
+    pub without_namespaces: Result<u8, String>,
+    /// The Landlock ABI without which a guarantee is lost although there are
+    /// namespaces; 0 where mounts keep them all.
+    pub abi_with_namespaces: u8,
+    root: Root,
+    root_path: CString,
+    tree: Tree,
+    links: PathMap<Symlink>,
+    nodes: PathMap<Node>,
+    skeleton_size: u64,
+    skeleton_bytes: Vec<u8>,
+    mount_bytes: Vec<u8>,
+}
+
+/// What the policy says of one path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What may be done there.
+    pub rights: Rights,
+    /// Who says so.
+    pub decider: Decider,
+}
+
+/// Resolves `[filesystem]`, and what `[network]` shows of the file system.
+///
+/// The view means something only if no error was added to `diagnostics`.
+pub fn resolve(document: &Document, place: &Place, diagnostics: &mut Diagnostics) -> View {
+    let mut host = Host::new(&place.sysroot);
+    let mut resolver = Resolver { place, host: &mut host, diagnostics };
+    let (root, word) = builtin::root(document, &mut resolver);
+    let entries = resolver.entries(document);
+    let sockets = resolver.sockets(document);
+    let exact = exact::resolve(document, &mut resolver);
+    let fallbacks = builtin::fallbacks(document, &root, word, &mut host);
+    builtin::warn_of_dev(&entries, diagnostics);
+
+    let mut layout = Layout::new(root.clone(), &mut host, diagnostics);
+    layout.exact_links(&exact);
+    layout.fallback_links(&fallbacks);
+    layout.entries(&entries, &sockets);
+    layout.exact_mounts(exact);
+    layout.finish_entries(&entries);
+    layout.facilities(document);
+    layout.exact_directories();
+    layout.fallbacks(fallbacks);
+    layout.check_links();
+    let (plan, tree, links) = plan::plan(layout);
+
+    view(document, root, plan, tree, links, diagnostics)
+}
+
+fn view(
+    document: &Document,
+    root: Root,
+    plan: Plan,
+    tree: Tree,
+    links: PathMap<Symlink>,
+    diagnostics: &mut Diagnostics,
+) -> View {
+    let root_path = match &root {
+        Root::Tree(path) => wired::path(path, diagnostics).unwrap_or_else(|| c"/".into()),
+        Root::Skeleton | Root::Host => c"/".into(),
+    };
+    View {
+        without_namespaces: plan.lost.map_or(Ok(ABI_WITHOUT_NAMESPACES), Err),
+        abi_with_namespaces: u8::from(plan.needs_landlock),
+        root_path,
+        root,
+        skeleton_size: skeleton_size(document, &tree, diagnostics),
+        skeleton_bytes: wired::nodes(&plan.nodes, diagnostics),
+        mount_bytes: wired::mounts(&plan.mounts, diagnostics),
+        nodes: plan.nodes,
+        tree,
+        links,
+    }
+}
+
+/// What the private directories may hold, and room for the rest.
+fn skeleton_size(document: &Document, tree: &Tree, diagnostics: &mut Diagnostics) -> u64 {
+    let size = document.filesystem.tmp_size.as_ref();
+    if let Some(size) = size.filter(|size| size.get_ref().0 == 0) {
+        diagnostics
+            .error(size.span(), "a private temporary directory needs a size")
+            .help("`tmp = \"none\"` makes none");
+    }
+    let mut files: u64 = 0;
+    let mut private = false;
+    for (_, point) in tree.iter() {
+        match &point.content {
+            Content::Directory { .. } => private |= point.rights.write,
+            Content::File { data, .. } => files += (data.len() as u64).next_multiple_of(PAGE),
+            _ => {}
+        }
+    }
+    let size = if private { size.map_or(TMP_SIZE, |size| size.get_ref().0) } else { SKELETON_SIZE };
+    size.saturating_add(files)
+}
+
+impl View {
+    /// The view as the launcher reads it.
+    pub fn wire(&self) -> wire::Mounts<'_> {
+        let access = plan::access(Rights::EXECUTE, wire::Kind::Directory, plan::Devices::Inert);
+        let root = match self.root {
+            Root::Skeleton => wire::Root::Skeleton,
+            Root::Host => wire::Root::Host { access },
+            Root::Tree(_) => match launcher_policy::Path::new(&self.root_path) {
+                Some(path) => wire::Root::Tree { path, access },
+                None => wire::Root::Skeleton,
+            },
+        };
+        wire::Mounts {
+            root,
+            skeleton_size: self.skeleton_size,
+            skeleton: List::from_bytes(&self.skeleton_bytes),
+            mounts: List::from_bytes(&self.mount_bytes),
+        }
+    }
+
+    /// What may be done with an absolute path inside, and who says so.
+    /// Symlinks that the view itself makes are followed, those of the host's
+    /// directories are not.
+    pub fn decide(&self, path: &Path) -> Decision {
+        let path = through_links(&self.links, path);
+        match self.tree.deepest(&path) {
+            Some((_, point)) => Decision { rights: point.rights, decider: point.decider.clone() },
+            // Directories on the way to what is in view can be listed.
+            None if self.is_made(&path) => {
+                Decision { rights: Rights::READ, decider: Decider::Nobody }
+            }
+            None => Decision { rights: Rights::NONE, decider: Decider::Nobody },
+        }
+    }
+
+    /// What may be done with an absolute path inside.
+    pub fn rights(&self, path: &Path) -> Rights {
+        self.decide(path).rights
+    }
+
+    /// Whether the host's object of this path, or what the launcher makes
+    /// there, can be seen; whether the host has it is for the caller to say.
+    pub fn shows(&self, path: &Path) -> bool {
+        let path = through_links(&self.links, path);
+        match self.tree.deepest(&path) {
+            Some((at, point)) => match point.content {
+                Content::Hidden(_) => self.is_made(&path) && at != path,
+                Content::Directory { .. } => self.is_made(&path),
+                Content::File { .. } => at == path,
+                Content::Tmpfs { .. } | Content::Devpts => at == path,
+                Content::Host { .. } | Content::Fd(_) | Content::Proc | Content::Overlay { .. } => {
+                    point.rights.read
+                }
+            },
+            None => self.is_made(&path),
+        }
+    }
+
+    /// Whether the launcher makes something at this path.
+    fn is_made(&self, path: &Path) -> bool {
+        path == Path::new("/") || self.nodes.contains(path)
+    }
+}

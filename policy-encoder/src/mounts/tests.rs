@@ -1,0 +1,979 @@
+//! Documents over small trees, and what becomes of them.
+//!
+//! A plan is compared line by line: what the launcher makes as `dir /tmp
+//! 1777`, what it attaches as `/srv rx` where the source is at the same path,
+//! `/srv rx <- /data` where it is not; `rwx` are the rights that the mount
+//! attributes leave, `d` stands for usable devices.
+
+use std::path::Path;
+
+use launcher_policy::mounts::{Kind, Missing, Mount, NodeKind, Root, Source, Symlinks};
+use launcher_policy::wire;
+use linux_raw_sys::general::{
+    MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY,
+};
+use linux_raw_sys::landlock as uapi;
+
+use super::testing::Tree;
+use super::{Decider, Rights, View, resolve};
+use crate::Place;
+use crate::diagnostic::{Diagnostics, Severity};
+use crate::tests::document;
+
+/// Neither devices, nor `/proc`, nor temporary directories.
+const BARE: &str = "[filesystem]\nproc = false\ndev = 'none'\ntmp = 'none'\n";
+
+fn place(tree: &Tree) -> Place {
+    Place {
+        sysroot: tree.path().into(),
+        directory: "/work".into(),
+        variables: [("HOME".to_owned(), "/home/u".into())].into(),
+    }
+}
+
+fn resolved(tree: &Tree, text: &str) -> (View, Diagnostics) {
+    let mut diagnostics = Diagnostics::default();
+    let view = resolve(&document(text), &place(tree), &mut diagnostics);
+    if !diagnostics.has_errors() {
+        assert_encodes(&view);
+    }
+    (view, diagnostics)
+}
+
+/// The view of a document without any complaint.
+fn view(tree: &Tree, text: &str) -> View {
+    let (view, diagnostics) = resolved(tree, text);
+    assert_eq!(diagnostics.iter().next(), None);
+    view
+}
+
+/// The same with nothing but what `text` lists.
+fn bare(tree: &Tree, text: &str) -> View {
+    view(tree, &format!("{BARE}{text}"))
+}
+
+/// Each complaint: the text it points at, and what it says.
+fn complaints(tree: &Tree, text: &str) -> Vec<(String, String)> {
+    let text = format!("{BARE}{text}");
+    let (_, diagnostics) = resolved(tree, &text);
+    diagnostics
+        .iter()
+        .map(|it| (text[it.span.clone().unwrap_or(0..0)].to_owned(), it.message.clone()))
+        .collect()
+}
+
+/// Every plan must be one that the launcher accepts.
+fn assert_encodes(view: &View) {
+    let (document, mut diagnostics) = crate::parse::toml("");
+    let tree = Tree::new(&[], &[]);
+    let bytes =
+        crate::encode(&document, &place(&tree), wire::Architecture::NATIVE, &mut diagnostics);
+    let bytes = bytes.expect("an empty document can be encoded");
+    let mut policy = wire::decode(&bytes).expect("what was encoded decodes");
+    policy.mounts = Some(view.wire());
+    let mut buffer = vec![0; wire::MAX_FRAME];
+    wire::encode(&policy, wire::Architecture::NATIVE, &mut buffer).expect("the plan is valid");
+    assert_parents_come_first(view);
+}
+
+fn assert_parents_come_first(view: &View) {
+    let wire = view.wire();
+    let nodes: Vec<_> = wire.skeleton.iter().map(|node| node.path.to_bytes().to_vec()).collect();
+    for (position, path) in nodes.iter().enumerate() {
+        let parent = path.iter().rposition(|&byte| byte == b'/').map(|slash| &path[..slash]);
+        let earlier = &nodes[..position];
+        assert!(parent.is_none_or(|it| it.is_empty() || earlier.iter().any(|path| path == it)));
+    }
+}
+
+/// The plan in lines: nodes, then mounts.
+fn plan(view: &View) -> Vec<String> {
+    let wire = view.wire();
+    let nodes = wire.skeleton.iter().map(|node| {
+        let path = text(node.path.to_bytes());
+        match node.kind {
+            NodeKind::Directory { mode } => format!("dir {path} {mode:o}"),
+            NodeKind::File { mode, data } => format!("file {path} {mode:o} {}", text(data)),
+            NodeKind::Symlink { content } => format!("link {path} -> {}", text(content.to_bytes())),
+        }
+        .trim_end()
+        .to_owned()
+    });
+    nodes.chain(wire.mounts.iter().map(|mount| line(&mount))).collect()
+}
+
+/// The mounts alone.
+fn mounts(view: &View) -> Vec<String> {
+    view.wire().mounts.iter().map(|mount| line(&mount)).collect()
+}
+
+fn line(mount: &Mount<'_>) -> String {
+    let unless = |attribute: u32, word| if mount.attributes & attribute == 0 { word } else { "" };
+    assert_ne!(mount.attributes & MOUNT_ATTR_NOSUID, 0, "every mount is nosuid");
+    let rights = ["r", unless(MOUNT_ATTR_RDONLY, "w"), unless(MOUNT_ATTR_NOEXEC, "x")].concat();
+    let target = text(mount.target.to_bytes());
+    let source = match mount.source {
+        Source::Host { path, .. } if path == mount.target => String::new(),
+        Source::Host { path, .. } => text(path.to_bytes()),
+        Source::Fd { fd } => format!("fd {fd}"),
+        Source::Skeleton => "skeleton".into(),
+        Source::Tmpfs { size, mode } => format!("tmpfs {size} {mode:o}"),
+        Source::Proc => "proc".into(),
+        Source::Devpts => "devpts".into(),
+        Source::Overlay { lower, upper, work } => {
+            [lower, upper, work].map(|path| text(path.to_bytes())).join(" ")
+        }
+    };
+    let arrow = if source.is_empty() { "" } else { " <- " };
+    format!("{target} {rights}{}{arrow}{source}", unless(MOUNT_ATTR_NODEV, "d"))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn find<'v>(view: &'v View, target: &str) -> Mount<'v> {
+    let mut mounts = view.wire().mounts.iter();
+    mounts.find(|mount| mount.target.to_bytes() == target.as_bytes()).expect("it is mounted")
+}
+
+#[test]
+fn an_empty_document_shows_nothing() {
+    let view = bare(&Tree::new(&["etc/passwd"], &[]), "");
+    assert!(plan(&view).is_empty());
+    assert_eq!(view.wire().root, Root::Skeleton);
+    assert_eq!(view.rights(Path::new("/etc/passwd")), Rights::NONE);
+    assert_eq!(view.decide(Path::new("/etc/passwd")).decider, Decider::Nobody);
+}
+
+#[test]
+fn three_verbs_give_three_kinds_of_mount() {
+    let tree = Tree::new(&["usr/bin/sh", "etc/conf", "work/file"], &[]);
+    let view = bare(&tree, "execute = ['/usr']\nread = ['/etc/conf']\nwrite = ['.']");
+    assert_eq!(
+        plan(&view),
+        [
+            "dir /etc 755",
+            "file /etc/conf 444",
+            "dir /usr 755",
+            "dir /work 755",
+            "/etc/conf r",
+            "/usr rx",
+            "/work rw",
+        ]
+    );
+    assert_eq!(view.without_namespaces, Ok(3));
+    assert_eq!(view.rights(Path::new("/usr/bin/sh")), Rights::EXECUTE);
+    assert_eq!(view.rights(Path::new("/work/new")), Rights::WRITE);
+}
+
+#[test]
+fn landlock_rights_follow_the_verbs_and_the_kind() {
+    let tree = Tree::new(&["d/", "f"], &[]);
+    let access = |text: &str, target: &str| find(&bare(&tree, text), target).access;
+    let read = uapi::LANDLOCK_ACCESS_FS_READ_FILE | uapi::LANDLOCK_ACCESS_FS_READ_DIR;
+    assert_eq!(access("read = ['/d']", "/d"), read);
+    assert_eq!(access("execute = ['/d']", "/d"), read | uapi::LANDLOCK_ACCESS_FS_EXECUTE);
+    assert_eq!(access("write = ['/f']", "/f"), {
+        uapi::LANDLOCK_ACCESS_FS_READ_FILE
+            | uapi::LANDLOCK_ACCESS_FS_WRITE_FILE
+            | uapi::LANDLOCK_ACCESS_FS_TRUNCATE
+    });
+    let write = access("write = ['/d']", "/d");
+    assert_ne!(write & uapi::LANDLOCK_ACCESS_FS_REFER, 0);
+    let never = uapi::LANDLOCK_ACCESS_FS_MAKE_CHAR
+        | uapi::LANDLOCK_ACCESS_FS_MAKE_BLOCK
+        | uapi::LANDLOCK_ACCESS_FS_EXECUTE
+        | uapi::LANDLOCK_ACCESS_FS_IOCTL_DEV;
+    assert_eq!(write & never, 0);
+}
+
+#[test]
+fn the_deepest_entry_decides_alone() {
+    let tree = Tree::new(&["a/b/c/"], &[]);
+    let view = bare(&tree, "write = ['/a', '/a/b/c']\nread = ['/a/b']");
+    assert_eq!(mounts(&view), ["/a rw", "/a/b r", "/a/b/c rw"]);
+    assert_eq!(view.rights(Path::new("/a/b/x")), Rights::READ);
+    assert_eq!(view.rights(Path::new("/a/b/c/x")), Rights::WRITE);
+}
+
+#[test]
+fn entries_for_the_same_path_are_united() {
+    let tree = Tree::new(&["a/"], &[]);
+    let view = bare(&tree, "write = ['/a']\nexecute = ['/a/../a']");
+    assert_eq!(mounts(&view), ["/a rwx"]);
+}
+
+#[test]
+fn a_denial_of_the_same_path_wins() {
+    let tree = Tree::new(&["a/"], &[]);
+    let view = bare(&tree, "write = ['/a']\ndeny = ['/a']");
+    assert!(mounts(&view).is_empty());
+    let decision = view.decide(Path::new("/a/x"));
+    assert_eq!(decision.rights, Rights::NONE);
+    assert!(matches!(decision.decider, Decider::Entry(place) if place.key == "filesystem.deny"));
+}
+
+#[test]
+fn a_child_with_the_rights_of_its_parent_needs_no_mount() {
+    let tree = Tree::new(&["a/b/c"], &[]);
+    assert_eq!(mounts(&bare(&tree, "read = ['/a', '/a/b', '/a/b/c']")), ["/a r"]);
+}
+
+#[test]
+fn a_denied_directory_is_covered_by_an_empty_one() {
+    let tree = Tree::new(&["home/u/.ssh/id", "home/u/file"], &[]);
+    let view = bare(&tree, "read = ['~']\ndeny = ['~/.ssh']");
+    assert_eq!(
+        plan(&view),
+        [
+            "dir /home 755",
+            "dir /home/u 755",
+            "dir /home/u/.ssh 555",
+            "/home/u r",
+            "/home/u/.ssh r <- skeleton",
+        ]
+    );
+    assert_eq!(find(&view, "/home/u/.ssh").access, 0);
+    assert!(!view.shows(Path::new("/home/u/.ssh")));
+    assert!(view.without_namespaces.unwrap_err().contains("\"/home/u/.ssh\" (deny) lies inside"));
+}
+
+#[test]
+fn a_denied_file_is_covered_by_an_unreadable_one() {
+    let tree = Tree::new(&["home/u/secret"], &[]);
+    let view = bare(&tree, "read = ['~']\ndeny = ['~/secret']");
+    assert!(plan(&view).contains(&"file /home/u/secret 0".to_owned()));
+    assert!(plan(&view).contains(&"/home/u/secret r <- skeleton".to_owned()));
+}
+
+#[test]
+fn a_denied_path_that_nothing_shows_needs_nothing() {
+    let tree = Tree::new(&["srv/x/", "usr/"], &[]);
+    let view = bare(&tree, "execute = ['/usr']\ndeny = ['/srv', '/srv/x']");
+    assert_eq!(plan(&view), ["dir /usr 755", "/usr rx"]);
+    assert_eq!(view.without_namespaces, Ok(3));
+}
+
+#[test]
+fn a_child_reopens_what_its_parent_denies() {
+    let tree = Tree::new(&["srv/public/file", "srv/private/"], &[]);
+    let view = bare(&tree, "deny = ['/srv']\nread = ['/srv/public']");
+    assert_eq!(plan(&view), ["dir /srv 755", "dir /srv/public 755", "/srv/public r"]);
+
+    let view = bare(&tree, "read = ['/srv/public']\ndeny = ['/srv/public/file']\nwrite = []");
+    assert_eq!(mounts(&view), ["/srv/public r", "/srv/public/file r <- skeleton"]);
+}
+
+#[test]
+fn a_reopened_child_stands_in_the_cover_of_its_parent() {
+    let tree = Tree::new(&["srv/a/b/file"], &[]);
+    let view = bare(&tree, "read = ['/srv', '/srv/a/b']\ndeny = ['/srv/a']");
+    assert_eq!(
+        plan(&view),
+        [
+            "dir /srv 755",
+            "dir /srv/a 555",
+            "dir /srv/a/b 755",
+            "/srv r",
+            "/srv/a r <- skeleton",
+            "/srv/a/b r",
+        ]
+    );
+    assert_eq!(view.rights(Path::new("/srv/a/x")), Rights::NONE);
+    assert_eq!(view.rights(Path::new("/srv/a/b/file")), Rights::READ);
+}
+
+#[test]
+fn directories_between_a_writable_one_and_a_mask_are_pinned() {
+    let tree = Tree::new(&["work/a/b/secret", "work/c/"], &[]);
+    let view = bare(&tree, "write = ['.', 'c']\ndeny = ['a/b/secret']");
+    assert_eq!(
+        mounts(&view),
+        ["/work rw", "/work/a rw", "/work/a/b rw", "/work/a/b/secret r <- skeleton",]
+    );
+    assert_eq!(find(&view, "/work/a").access, 0);
+}
+
+#[test]
+fn a_redundant_entry_does_not_interrupt_the_pins() {
+    let tree = Tree::new(&["work/a/b/c/"], &[]);
+    let view = bare(&tree, "write = ['.', 'a/b']\nread = ['a/b/c']");
+    assert_eq!(mounts(&view), ["/work rw", "/work/a rw", "/work/a/b rw", "/work/a/b/c r"]);
+}
+
+#[test]
+fn a_wider_child_pins_nothing() {
+    let tree = Tree::new(&["work/a/b/"], &[]);
+    let view = bare(&tree, "write = ['.', 'a/b']\nexecute = ['a/b']");
+    assert_eq!(mounts(&view), ["/work rw", "/work/a/b rwx"]);
+    assert_eq!(view.without_namespaces, Ok(3));
+}
+
+#[test]
+fn narrowing_cannot_be_kept_by_landlock_alone() {
+    let tree = Tree::new(&["work/a/", "usr/share/"], &[]);
+    let lost = |text: &str| bare(&tree, text).without_namespaces.unwrap_err();
+    assert_eq!(
+        lost("write = ['.']\nread = ['a']"),
+        r#""/work/a" (read) lies inside "/work" (write), and Landlock takes nothing back"#
+    );
+    assert!(lost("execute = ['/usr']\nread = ['/usr/share']").contains("/usr/share"));
+    assert!(lost("execute = ['/usr']\nwrite = ['/usr/share']").contains("/usr/share"));
+}
+
+#[test]
+fn a_symlink_on_the_way_is_reproduced() {
+    let tree = Tree::new(&["usr/bin/sh"], &[("bin", "usr/bin"), ("usr/local", "/usr/bin")]);
+    let view = bare(&tree, "execute = ['/bin']");
+    assert_eq!(
+        plan(&view),
+        ["link /bin -> usr/bin", "dir /usr 755", "dir /usr/bin 755", "/usr/bin rx"]
+    );
+    assert_eq!(view.rights(Path::new("/bin/sh")), Rights::EXECUTE);
+    assert!(view.shows(Path::new("/bin/sh")));
+
+    let view = bare(&tree, "execute = ['/usr', '/bin', '/usr/local']");
+    assert_eq!(plan(&view), ["link /bin -> usr/bin", "dir /usr 755", "/usr rx"]);
+}
+
+#[test]
+fn a_denied_symlink_hides_what_it_leads_to() {
+    let tree = Tree::new(&["data/secret/x", "srv/"], &[("srv/link", "../data/secret")]);
+    let view = bare(&tree, "read = ['/data', '/srv']\ndeny = ['/srv/link']");
+    assert_eq!(mounts(&view), ["/data r", "/data/secret r <- skeleton", "/srv r"]);
+}
+
+#[test]
+fn a_denial_through_a_symlink_that_can_be_replaced_is_refused() {
+    let tree = Tree::new(&["data/secret/x", "work/"], &[("work/link", "/data/secret")]);
+    let found = complaints(&tree, "read = ['/data']\nwrite = ['.']\ndeny = ['link']");
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].0, "'link'");
+    assert!(found[0].1.contains("can be replaced"));
+}
+
+#[test]
+fn what_is_missing_is_an_error_at_its_place() {
+    let tree = Tree::new(&["work/"], &[("work/link", "/gone")]);
+    assert_eq!(
+        complaints(&tree, "read = ['/nowhere']\nwrite = ['link']"),
+        [
+            ("'/nowhere'".to_owned(), r#""/nowhere" does not exist"#.to_owned()),
+            ("'link'".to_owned(), r#""/work/link" does not exist: it leads to "/gone""#.to_owned()),
+        ]
+    );
+}
+
+#[test]
+fn what_may_be_missing_is_left_out() {
+    let tree = Tree::new(&["d/"], &[]);
+    let view = bare(
+        &tree,
+        "read = [{ path = '/nowhere', missing = 'skip' }, { path = '/d', missing = 'skip' }]",
+    );
+    assert_eq!(mounts(&view), ["/d r"]);
+    assert!(matches!(find(&view, "/d").source, Source::Host { missing: Missing::Skip, .. }));
+}
+
+#[test]
+fn a_denied_path_that_is_missing_is_a_warning() {
+    let tree = Tree::new(&["d/"], &[]);
+    let severity = |entry: &str| {
+        let (_, diagnostics) = resolved(&tree, &format!("{BARE}deny = [{entry}]"));
+        diagnostics.iter().map(|it| it.severity).next()
+    };
+    assert_eq!(severity("'/nowhere'"), Some(Severity::Warning));
+    assert_eq!(severity("{ path = '/nowhere', missing = 'skip' }"), None);
+    assert_eq!(severity("{ path = '/nowhere', missing = 'fail' }"), Some(Severity::Error));
+}
+
+#[test]
+fn an_entry_must_make_sense() {
+    let tree = Tree::new(&["d/", "f"], &[]);
+    let message = |text: &str| complaints(&tree, text).swap_remove(0).1;
+    assert!(message("read = ['$NOWHERE/x']").contains("`$NOWHERE` is not set"));
+    assert!(message("read = [{ path = '/d', fd = 3, at = '/x' }]").contains("either a `path`"));
+    assert!(message("read = [{ at = '/x' }]").contains("needs a `path`"));
+    assert!(message("read = [{ fd = 5 }]").contains("needs an `at`"));
+    assert!(message("read = [{ fd = 2, at = '/x' }]").contains("from 3"));
+    assert!(message("deny = [{ fd = 5, at = '/x' }]").contains("cannot be denied"));
+    assert!(message("deny = [{ path = '/d', at = '/x' }]").contains("neither `at`"));
+    assert!(message("read = [{ path = '/d', at = 'x' }]").contains("not absolute"));
+    assert!(message("read = [{ path = '/d', at = '/x/../y' }]").contains("`..`"));
+    assert!(message("read = [{ path = '/d', at = '/' }]").contains("root directory"));
+    assert!(message("write = ['/']").contains("filesystem.root"));
+    assert!(message("read = ['']").contains("empty"));
+    assert!(message("read = [\"/d\\u0000\"]").contains("NUL"));
+}
+
+#[test]
+fn something_can_appear_elsewhere() {
+    let tree = Tree::new(&["data/sub/", "f"], &[]);
+    let view = bare(
+        &tree,
+        "write = [{ path = '/data', at = '/work' }]\nread = [{ path = '/f', at = '/x/f' }]",
+    );
+    assert_eq!(
+        plan(&view),
+        ["dir /work 755", "dir /x 755", "file /x/f 444", "/work rw <- /data", "/x/f r <- /f",]
+    );
+    assert_eq!(view.rights(Path::new("/work/sub")), Rights::WRITE);
+    assert_eq!(view.rights(Path::new("/data/sub")), Rights::NONE);
+    assert!(view.without_namespaces.unwrap_err().contains("/work"));
+}
+
+#[test]
+fn a_mask_is_repeated_where_its_object_appears() {
+    let tree = Tree::new(&["data/a/secret", "data/b/"], &[]);
+    let view = bare(
+        &tree,
+        "write = [{ path = '/data', at = '/work' }, '/data/a']\ndeny = ['/data/a/secret', '/data/b']",
+    );
+    assert_eq!(
+        mounts(&view),
+        [
+            "/data/a rw",
+            "/data/a/secret r <- skeleton",
+            "/work rw <- /data",
+            "/work/a rw <- /data/a",
+            "/work/a/secret r <- skeleton",
+            "/work/b r <- skeleton",
+        ]
+    );
+}
+
+#[test]
+fn a_denied_object_does_not_appear_elsewhere() {
+    let tree = Tree::new(&["data/secret"], &[]);
+    let view =
+        bare(&tree, "read = [{ path = '/data/secret', at = '/x' }]\ndeny = ['/data/secret']");
+    assert!(mounts(&view).is_empty());
+}
+
+#[test]
+fn a_denied_path_is_judged_inside_too() {
+    let tree = Tree::new(&["data/secret/x"], &[]);
+    let view = bare(&tree, "read = [{ path = '/data', at = '/work' }]\ndeny = ['/work/secret']");
+    assert_eq!(mounts(&view), ["/work r <- /data", "/work/secret r <- skeleton"]);
+}
+
+#[test]
+fn an_at_follows_the_symlinks_of_the_view() {
+    let tree = Tree::new(&["usr/bin/tools/", "data/"], &[("bin", "usr/bin")]);
+    let view = bare(&tree, "execute = ['/bin']\nread = [{ path = '/data', at = '/bin/tools' }]");
+    assert_eq!(mounts(&view), ["/usr/bin rx", "/usr/bin/tools r <- /data"]);
+}
+
+#[test]
+fn two_objects_cannot_appear_at_one_place() {
+    let tree = Tree::new(&["a/", "b/"], &[]);
+    let found = complaints(&tree, "read = ['/a', { path = '/b', at = '/a' }]");
+    assert_eq!(found[0].0, "{ path = '/b', at = '/a' }");
+    assert!(found[0].1.contains("already shows something else"));
+}
+
+#[test]
+fn a_descriptor_appears_where_it_is_told_to() {
+    let tree = Tree::new(&["usr/"], &[]);
+    let view = bare(&tree, "write = [{ fd = 5, at = '/work' }]\nexecute = ['/usr']");
+    assert_eq!(plan(&view), ["dir /usr 755", "dir /work 755", "/usr rx", "/work rw <- fd 5"]);
+    assert!(view.shows(Path::new("/work/anything")));
+}
+
+#[test]
+fn what_a_descriptor_cannot_keep_is_said() {
+    let tree = Tree::new(&["home/u/.ssh/", "work/"], &[]);
+    let found = complaints(&tree, "write = [{ fd = 5, at = '/work' }]\ndeny = ['~/.ssh']");
+    assert!(found[0].1.contains("nothing is hidden in the directory behind a descriptor"));
+    let found = complaints(&tree, "write = [{ fd = 5, at = '/work' }]\ndeny = ['/work/.git']");
+    assert!(found[0].1.contains("not known before the launch"), "{found:?}");
+}
+
+#[test]
+fn a_followed_path_is_left_to_the_launch() {
+    let tree = Tree::new(&["v2/"], &[("current", "v2")]);
+    let view = bare(&tree, "read = [{ path = '/current', follow = true }]");
+    assert_eq!(plan(&view), ["dir /current 755", "/current r"]);
+    let source = find(&view, "/current").source;
+    assert!(matches!(
+        source,
+        Source::Host { symlinks: Symlinks::Follow, kind: Kind::Directory, .. }
+    ));
+}
+
+#[test]
+fn a_followed_path_cannot_hold_what_is_denied() {
+    let tree = Tree::new(&["v2/secret/"], &[("current", "v2")]);
+    let text = "read = [{ path = '/current', follow = true }]\ndeny = ['/v2/secret']";
+    assert!(complaints(&tree, text)[0].1.contains("cannot hold what is denied"));
+}
+
+#[test]
+fn minimal_shows_the_system_and_no_secret() {
+    let files = [
+        "usr/bin/sh",
+        "usr/share/zoneinfo/UTC",
+        "usr/lib64/ld.so",
+        "etc/passwd",
+        "etc/shadow",
+        "etc/ssl/certs/ca",
+        "etc/ssl/private/key",
+        "etc/machine-id",
+        "etc/python3.13/sitecustomize.py",
+    ];
+    let links =
+        [("bin", "usr/bin"), ("lib64", "usr/lib64"), ("etc/localtime", "/usr/share/zoneinfo/UTC")];
+    let view = bare(&Tree::new(&files, &links), "root = 'minimal'");
+    assert_eq!(
+        plan(&view),
+        [
+            "link /bin -> usr/bin",
+            "dir /etc 755",
+            "link /etc/localtime -> /usr/share/zoneinfo/UTC",
+            "file /etc/passwd 444",
+            "dir /etc/python3.13 755",
+            "dir /etc/ssl 755",
+            "dir /etc/ssl/certs 755",
+            "link /lib64 -> usr/lib64",
+            "dir /usr 755",
+            "/etc/passwd r",
+            "/etc/python3.13 r",
+            "/etc/ssl/certs r",
+            "/usr rx",
+        ]
+    );
+    for hidden in ["/etc/shadow", "/etc/ssl/private/key", "/etc/machine-id"] {
+        assert_eq!(view.rights(Path::new(hidden)), Rights::NONE, "{hidden}");
+    }
+    assert_eq!(view.without_namespaces, Ok(3));
+}
+
+#[test]
+fn an_entry_decides_instead_of_what_is_built_in() {
+    let tree = Tree::new(&["usr/share/", "etc/passwd", "etc/group"], &[]);
+    let mounts = |text: &str| mounts(&bare(&tree, &format!("root = 'minimal'\n{text}")));
+    assert_eq!(mounts("deny = ['/etc']"), ["/usr rx"]);
+    assert_eq!(mounts("deny = ['/etc/group']"), ["/etc/passwd r", "/usr rx"]);
+    assert_eq!(mounts("write = ['/etc']"), ["/etc rw", "/usr rx"]);
+    assert_eq!(mounts("read = ['/usr']"), ["/etc/group r", "/etc/passwd r", "/usr r"]);
+    assert_eq!(mounts("deny = ['/usr/share']").last().unwrap(), "/usr/share r <- skeleton");
+}
+
+#[test]
+fn temporary_directories_are_private() {
+    let tree = Tree::new(&["tmp/host", "var/tmp/host"], &[]);
+    let view = view(&tree, "[filesystem]\nproc = false\ndev = 'none'");
+    assert_eq!(
+        plan(&view),
+        [
+            "dir /tmp 1777",
+            "dir /var 755",
+            "dir /var/tmp 1777",
+            "/tmp rw <- skeleton",
+            "/var/tmp rw <- skeleton",
+        ]
+    );
+    assert_eq!(view.wire().skeleton_size, 256 << 20);
+    assert!(view.shows(Path::new("/tmp")) && !view.shows(Path::new("/tmp/host")));
+    assert_eq!(view.without_namespaces, Ok(3));
+}
+
+#[test]
+fn what_is_listed_below_a_private_directory_is_visible_in_it() {
+    let tree = Tree::new(&["tmp/work/a", "tmp/x/file", "tmp/secret/"], &[]);
+    let text = "[filesystem]\nproc = false\ndev = 'none'\ntmp_size = '1M'\nwrite = ['/tmp/work']\n\
+                read = ['/tmp/x/file', '/tmp']\ndeny = ['/tmp/secret']";
+    let view = view(&tree, text);
+    assert_eq!(
+        plan(&view)[..6],
+        [
+            "dir /tmp 1777",
+            "dir /tmp/secret 555",
+            "dir /tmp/work 755",
+            "dir /tmp/x 755",
+            "file /tmp/x/file 444",
+            "dir /var 755",
+        ]
+    );
+    assert_eq!(
+        mounts(&view),
+        [
+            "/tmp rw <- skeleton",
+            "/tmp/secret r <- skeleton",
+            "/tmp/work rw",
+            "/tmp/x/file r",
+            "/var/tmp rw <- skeleton",
+        ]
+    );
+    assert_eq!(view.wire().skeleton_size, 1 << 20);
+    assert_eq!(view.without_namespaces, Ok(3));
+}
+
+#[test]
+fn a_private_directory_runs_programs_only_where_listed() {
+    let tree = Tree::new(&["tmp/", "var/tmp/"], &[]);
+    let text = "[filesystem]\nproc = false\ndev = 'none'\nexecute = ['/tmp', '/var']";
+    assert_eq!(
+        mounts(&view(&tree, text)),
+        ["/tmp rwx <- skeleton", "/var rx", "/var/tmp rw <- skeleton",]
+    );
+}
+
+#[test]
+fn a_write_entry_shows_the_hosts_temporary_directory() {
+    let tree = Tree::new(&["tmp/", "var/tmp/"], &[]);
+    let text = "[filesystem]\nproc = false\ndev = 'none'\nwrite = ['/tmp', '/var']";
+    assert_eq!(mounts(&view(&tree, text)), ["/tmp rw", "/var rw"]);
+    let text = "[filesystem]\nproc = false\ndev = 'none'\ntmp = 'host'\nexecute = ['/tmp']";
+    assert_eq!(mounts(&view(&tree, text)), ["/tmp rwx", "/var/tmp rw"]);
+    let text = "[filesystem]\nproc = false\ndev = 'none'\ndeny = ['/tmp', '/var']";
+    assert!(mounts(&view(&tree, text)).is_empty());
+}
+
+#[test]
+fn devices_are_bound_and_linked() {
+    let tree = Tree::new(&["work/"], &[]);
+    let view = view(&tree, "[filesystem]\nproc = false\ntmp = 'none'");
+    assert_eq!(
+        plan(&view),
+        [
+            "dir /dev 755",
+            "link /dev/fd -> /proc/self/fd",
+            "file /dev/full 444",
+            "file /dev/null 444",
+            "link /dev/ptmx -> pts/ptmx",
+            "dir /dev/pts 755",
+            "file /dev/random 444",
+            "link /dev/stderr -> /proc/self/fd/2",
+            "link /dev/stdin -> /proc/self/fd/0",
+            "link /dev/stdout -> /proc/self/fd/1",
+            "file /dev/urandom 444",
+            "file /dev/zero 444",
+            "/dev/full rwd",
+            "/dev/null rwd",
+            "/dev/pts rwd <- devpts",
+            "/dev/random rwd",
+            "/dev/urandom rwd",
+            "/dev/zero rwd",
+        ]
+    );
+    let null = find(&view, "/dev/null");
+    assert_ne!(null.access & uapi::LANDLOCK_ACCESS_FS_IOCTL_DEV, 0);
+    assert_eq!(null.access & uapi::LANDLOCK_ACCESS_FS_READ_DIR, 0);
+    assert_eq!(view.without_namespaces, Ok(3));
+}
+
+#[test]
+fn devices_can_be_listed() {
+    let tree = Tree::new(&["dev/dri/", "dev/file"], &[("dev/gpu", "dri")]);
+    let dev = |list: &str| format!("[filesystem]\nproc = false\ndev = {list}");
+    assert_eq!(
+        mounts(&view(&tree, &dev("['dri', 'shm', 'fd']"))),
+        [
+            "/dev/dri rwd",
+            "/dev/shm rw <- skeleton",
+            "/tmp rw <- skeleton",
+            "/var/tmp rw <- skeleton",
+        ]
+    );
+    assert!(plan(&view(&tree, &dev("['gpu']"))).contains(&"link /dev/gpu -> dri".to_owned()));
+
+    let complaint = |list: &str| {
+        let (_, diagnostics) = resolved(&tree, &dev(list));
+        let complaint = diagnostics.iter().next().cloned().unwrap();
+        (complaint.message, complaint.help)
+    };
+    let (message, help) = complaint("['nul']");
+    assert_eq!(message, "there is no device \"nul\"");
+    assert_eq!(help.unwrap(), "did you mean \"null\"?");
+    assert!(complaint("['file']").0.contains("neither a device"));
+    assert!(complaint("['../etc']").0.contains("not a name below /dev"));
+}
+
+#[test]
+fn an_entry_below_dev_shows_usable_devices() {
+    let tree = Tree::new(&["dev/dri/", "dev/shm/"], &[]);
+    let view = bare(&tree, "read = ['/dev/dri']\nwrite = ['/dev/shm']");
+    assert_eq!(mounts(&view), ["/dev/dri rd", "/dev/shm rw"]);
+    // A read-only mount does not keep devices from being written to.
+    assert_eq!(view.abi_with_namespaces, 1);
+}
+
+#[test]
+fn proc_is_fresh_whoever_lists_it() {
+    let tree = Tree::new(&["proc/"], &[]);
+    let mounts = |text: &str| {
+        mounts(&view(&tree, &format!("[filesystem]\ndev = 'none'\ntmp = 'none'\n{text}")))
+    };
+    assert_eq!(mounts(""), ["/proc rw <- proc"]);
+    assert_eq!(mounts("read = ['/proc']"), ["/proc rw <- proc"]);
+    assert_eq!(mounts("deny = ['/proc']"), [""; 0]);
+    assert_eq!(mounts("proc = false"), [""; 0]);
+}
+
+#[test]
+fn a_host_root_has_its_moving_parts_replaced() {
+    let tree = Tree::new(
+        &[
+            "usr/",
+            "run/secret",
+            "sys/",
+            "proc/",
+            "dev/",
+            "tmp/",
+            "var/tmp/",
+            "work/",
+            "home/u/.ssh/",
+        ],
+        &[],
+    );
+    let view = view(&tree, "[filesystem]\nroot = 'host'\nwrite = ['.']\ndeny = ['~/.ssh']");
+    assert!(matches!(view.wire().root, Root::Host { access } if access != 0));
+    assert_eq!(
+        mounts(&view),
+        [
+            "/dev r <- skeleton",
+            "/dev/full rwd",
+            "/dev/null rwd",
+            "/dev/pts rwd <- devpts",
+            "/dev/random rwd",
+            "/dev/shm rw <- skeleton",
+            "/dev/urandom rwd",
+            "/dev/zero rwd",
+            "/home/u/.ssh r <- skeleton",
+            "/proc rw <- proc",
+            "/run r <- skeleton",
+            "/sys r <- skeleton",
+            "/tmp rw <- skeleton",
+            "/var/tmp rw <- skeleton",
+            "/work rw",
+        ]
+    );
+    assert_eq!(view.rights(Path::new("/usr/bin")), Rights::EXECUTE);
+    assert_eq!(view.decide(Path::new("/usr/bin")).decider, Decider::Root);
+    assert!(!view.shows(Path::new("/run/secret")));
+    assert!(view.without_namespaces.is_err());
+}
+
+#[test]
+fn a_host_root_replaces_only_what_exists() {
+    let tree = Tree::new(&["usr/", "tmp/"], &[("var/tmp", "/tmp")]);
+    let view = view(&tree, "[filesystem]\nroot = 'host'");
+    assert_eq!(mounts(&view), ["/tmp rw <- skeleton"]);
+}
+
+#[test]
+fn an_entry_shows_what_a_host_root_replaces() {
+    let tree = Tree::new(&["run/user/bus", "run/lock/", "sys/"], &[("run/link", "user")]);
+    let view = bare(&tree, "root = 'host'\nread = ['/run/link', '/sys']");
+    assert_eq!(
+        plan(&view),
+        [
+            "dir /run 555",
+            "link /run/link -> user",
+            "dir /run/user 755",
+            "/run r <- skeleton",
+            "/run/user r",
+            "/sys r",
+        ]
+    );
+}
+
+#[test]
+fn nothing_is_created_on_the_host() {
+    let tree = Tree::new(&["usr/", "data/", "run/"], &[]);
+    let found = complaints(&tree, "root = 'host'\nread = [{ path = '/data', at = '/new' }]");
+    assert_eq!(found[0].0, "{ path = '/data', at = '/new' }");
+    assert!(found[0].1.contains("nothing is created on the host"));
+    let view = bare(&tree, "root = 'host'\nread = [{ path = '/data', at = '/run/new' }]");
+    assert_eq!(mounts(&view), ["/run r <- skeleton", "/run/new r <- /data"]);
+}
+
+#[test]
+fn a_narrower_entry_in_a_host_root_needs_a_mount() {
+    let tree = Tree::new(&["srv/", "usr/", "opt/"], &[]);
+    let view = bare(&tree, "root = 'host'\nread = ['/srv']\nexecute = ['/opt']");
+    assert_eq!(mounts(&view), ["/srv r"]);
+}
+
+#[test]
+fn an_image_is_judged_by_its_own_paths() {
+    let tree = Tree::new(
+        &["img/usr/bin/sh", "img/etc/shadow", "img/proc/", "img/work/", "work/file", "work/secret"],
+        &[("img/bin", "usr/bin"), ("img/lib", "/usr/lib")],
+    );
+    let text =
+        "root = '/img'\nproc = true\nwrite = ['/work']\ndeny = ['/etc/shadow', '/work/secret']";
+    let text = format!("{BARE}{text}").replace("proc = false\n", "");
+    let view = view(&tree, &text);
+    assert!(matches!(view.wire().root, Root::Tree { path, .. } if path.to_bytes() == b"/img"));
+    assert_eq!(
+        mounts(&view),
+        ["/etc/shadow r <- skeleton", "/proc rw <- proc", "/work rw", "/work/secret r <- skeleton",]
+    );
+    assert!(view.without_namespaces.is_err());
+}
+
+#[test]
+fn what_an_image_lacks_cannot_be_attached_to() {
+    let tree = Tree::new(&["img/usr/", "work/"], &[]);
+    let found = complaints(&tree, "root = '/img'\nwrite = ['/work']");
+    assert!(found[0].1.contains("nothing can appear at \"/work\""));
+    assert!(complaints(&tree, "root = '/nowhere'")[0].1.contains("does not exist"));
+    assert!(complaints(&tree, "root = 'hosts'")[0].1.contains("is not a root"));
+    assert!(complaints(&tree, "root = '/'")[0].1.contains("called \"host\""));
+}
+
+#[test]
+fn the_hosts_network_comes_with_its_resolver_files() {
+    let tree = Tree::new(
+        &["etc/hosts", "run/resolve/stub.conf"],
+        &[("etc/resolv.conf", "../run/resolve/stub.conf")],
+    );
+    let network = "[network]\naccess = 'host'\n";
+    let expected = [
+        "dir /etc 755",
+        "file /etc/hosts 444",
+        "link /etc/resolv.conf -> ../run/resolve/stub.conf",
+        "dir /run 755",
+        "dir /run/resolve 755",
+        "file /run/resolve/stub.conf 444",
+        "/etc/hosts r",
+        "/run/resolve/stub.conf r",
+    ];
+    assert_eq!(plan(&view(&tree, &format!("{network}{BARE}"))), expected);
+    let host = view(&tree, &format!("{network}{BARE}root = 'host'"));
+    assert_eq!(mounts(&host), ["/run r <- skeleton", "/run/resolve/stub.conf r"]);
+    let denied = view(&tree, &format!("{network}{BARE}deny = ['/run', '/etc']"));
+    assert!(mounts(&denied).is_empty());
+}
+
+#[test]
+fn a_socket_that_may_be_reached_is_shown() {
+    let tree = Tree::new(&["run/db/socket", "work/socket", "run/dir/"], &[]);
+    let unix = |paths: &str| format!("network.unix = {paths}\n{BARE}write = ['.']");
+    let shown = view(&tree, &unix("['/run/db/socket', '/work/socket']"));
+    assert_eq!(mounts(&shown), ["/run/db/socket r", "/work rw"]);
+    let (_, diagnostics) = resolved(&tree, &unix("['/run/dir']"));
+    assert!(diagnostics.iter().next().unwrap().message.contains("not a socket"));
+}
+
+#[test]
+fn exact_mounts_say_exactly_what_is_where() {
+    let tree = Tree::new(&["data/", "low/", "up/", "wk/"], &[]);
+    let text = "\
+        mount = [\n\
+        { type = 'bind', source = '/data', target = '/mnt/data', access = ['write', 'execute'] },\n\
+        { type = 'tmpfs', target = '/scratch', size = '1M', mode = 0o700 },\n\
+        { type = 'proc', target = '/mnt/proc' },\n\
+        { type = 'symlink', target = '/etc/mtab', content = '/proc/mounts' },\n\
+        { type = 'directory', target = '/empty', mode = 0o700 },\n\
+        { type = 'file', target = '/etc/motd', data = 'hello' },\n\
+        { type = 'overlay', target = '/all', lower = '/low', upper = '/up', work = '/wk' },\n\
+        ]";
+    let view = bare(&tree, text);
+    assert_eq!(
+        plan(&view),
+        [
+            "dir /all 755",
+            "dir /empty 700",
+            "dir /etc 755",
+            "file /etc/motd 444 hello",
+            "link /etc/mtab -> /proc/mounts",
+            "dir /mnt 755",
+            "dir /mnt/data 755",
+            "dir /mnt/proc 755",
+            "dir /scratch 755",
+            "/all rw <- /low /up /wk",
+            "/etc/motd r <- skeleton",
+            "/mnt/data rwx <- /data",
+            "/mnt/proc rw <- proc",
+            "/scratch rw <- tmpfs 1048576 700",
+        ]
+    );
+    assert!(view.without_namespaces.is_err());
+}
+
+#[test]
+fn an_exact_mount_replaces_the_entry_for_its_target() {
+    let tree = Tree::new(&["data/", "srv/secret/", "srv/x/"], &[]);
+    let text = "read = ['/srv']\ndeny = ['/srv/secret']\n\
+                mount = [{ type = 'tmpfs', target = '/srv' }]";
+    assert_eq!(mounts(&bare(&tree, text)), ["/srv rw <- tmpfs 67108864 755"]);
+    let text = "read = ['/srv']\nmount = [{ type = 'bind', source = '/srv', target = '/srv' }]";
+    let view = bare(&tree, text);
+    assert_eq!(mounts(&view), ["/srv r"]);
+    assert_eq!(view.without_namespaces, Ok(3));
+}
+
+#[test]
+fn an_exact_mount_must_make_sense() {
+    let tree = Tree::new(&["data/secret", "up/", "wk/"], &[]);
+    let message = |mount: &str, rest: &str| {
+        complaints(&tree, &format!("{rest}mount = [{{ {mount} }}]")).swap_remove(0).1
+    };
+    assert!(message("type = 'tmpfs', target = '/'", "").contains("root directory"));
+    assert!(message("type = 'tmpfs', target = '/t', size = 0", "").contains("size"));
+    assert!(message("type = 'directory', target = '/t', mode = 0o4755", "").contains("0o4755"));
+    assert!(message("type = 'symlink', target = '/t', content = ''", "").contains("text"));
+    assert!(message("type = 'bind', source = '/no', target = '/t'", "").contains("does not exist"));
+    let deny = "deny = ['/data/secret']\n";
+    let bind = "type = 'bind', source = '/data/secret', target = '/t'";
+    assert!(message(bind, deny).contains("is denied"));
+    let overlay = "type = 'overlay', target = '/t', lower = '/data', upper = '/up', work = '/wk'";
+    assert!(message(overlay, deny).contains("what an entry denies"));
+    let inside = "read = [{ path = '/data', at = '/t/x' }]\n";
+    assert!(message("type = 'tmpfs', target = '/t'", inside).contains("file system of its own"));
+    let symlink = "type = 'symlink', target = '/data/l', content = 'x'";
+    assert!(message(symlink, "read = ['/data']\n").contains("can be no symlink"));
+}
+
+#[test]
+fn a_bind_repeats_the_masks_of_its_source() {
+    let tree = Tree::new(&["data/secret"], &[]);
+    let text = "deny = ['/data/secret']\n\
+                mount = [{ type = 'bind', source = '/data', target = '/t' }]";
+    assert_eq!(mounts(&bare(&tree, text)), ["/t r <- /data", "/t/secret r <- skeleton"]);
+}
+
+#[test]
+fn a_decision_names_the_entry() {
+    let tree = Tree::new(&["a/b/", "c/"], &[]);
+    let text = format!("{BARE}read = ['/c', '/a']");
+    let view = view(&tree, &text);
+    let Decider::Entry(place) = view.decide(Path::new("/a/b")).decider else {
+        panic!("an entry decided");
+    };
+    assert_eq!((place.key, place.index), ("filesystem.read", 1));
+    assert_eq!(&text[place.span], "'/a'");
+}
+
+#[test]
+fn too_many_mounts_are_refused() {
+    let files: Vec<String> = (0..4097).map(|number| format!("d/{number}")).collect();
+    let tree = Tree::new(&files.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
+    let entries: Vec<String> = files.iter().map(|file| format!("'/{file}'")).collect();
+    let text = format!("read = [{}]", entries.join(","));
+    assert!(complaints(&tree, &text)[0].1.contains("4097 mounts"));
+}
+
+#[test]
+fn ten_thousand_entries_take_linear_time() {
+    let files: Vec<String> =
+        (0..10_000).map(|number| format!("d/{}/{number}", number % 100)).collect();
+    let tree = Tree::new(&files.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
+    let entries: Vec<String> = files.iter().map(|file| format!("'/{file}'")).collect();
+    let time = |count: usize| {
+        let document = document(&format!("{BARE}read = ['/d', {}]", entries[..count].join(",")));
+        let start = std::time::Instant::now();
+        let mut diagnostics = Diagnostics::default();
+        let view = resolve(&document, &place(&tree), &mut diagnostics);
+        assert_eq!(mounts(&view), ["/d r"]);
+        start.elapsed()
+    };
+    let (few, many) = (time(1_000), time(10_000));
+    // Quadratic would be a hundred times; the bound leaves room for noise.
+    assert!(many < few * 40, "1,000 take {few:?}, 10,000 take {many:?}");
+    eprintln!("{few:?} {many:?}");
+}

@@ -1,0 +1,107 @@
+//! Nodes and mounts as the bytes of the wire: back to back, in postcard.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use launcher_policy::{MAX_PATH, Text, mounts as wire};
+use serde::Serialize;
+
+use super::path_map::PathMap;
+use super::plan::{Mount, Node, Source};
+use crate::diagnostic::Diagnostics;
+use crate::items::c_string;
+
+/// The nodes, in the order of their paths: parents first.
+pub(super) fn nodes(nodes: &PathMap<Node>, diagnostics: &mut Diagnostics) -> Vec<u8> {
+    let encoded = nodes.iter().map(|(at, node)| (at, self::node(at, node)));
+    concatenated(encoded, diagnostics)
+}
+
+/// The mounts, in the order of their targets: parents first.
+pub(super) fn mounts(mounts: &PathMap<Mount>, diagnostics: &mut Diagnostics) -> Vec<u8> {
+    let encoded = mounts.iter().map(|(at, mount)| (at, self::mount(at, mount)));
+    concatenated(encoded, diagnostics)
+}
+
+/// A path as the wire has it, or a complaint.
+pub(super) fn path(path: &Path, diagnostics: &mut Diagnostics) -> Option<CString> {
+    let text = text(path);
+    if text.as_deref().and_then(launcher_policy::Path::new).is_none() {
+        complain(path, diagnostics);
+        return None;
+    }
+    text
+}
+
+fn concatenated<'p>(
+    encoded: impl Iterator<Item = (&'p Path, Option<Vec<u8>>)>,
+    diagnostics: &mut Diagnostics,
+) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (at, item) in encoded {
+        match item {
+            Some(item) => bytes.extend(item),
+            None => complain(at, diagnostics),
+        }
+    }
+    bytes
+}
+
+fn complain(path: &Path, diagnostics: &mut Diagnostics) {
+    let start: String = path.to_string_lossy().chars().take(64).collect();
+    let message =
+        format!("{start:?}... cannot be encoded: a path has at most {} bytes", MAX_PATH - 1);
+    diagnostics.error_anywhere(message);
+}
+
+fn node(at: &Path, node: &Node) -> Option<Vec<u8>> {
+    let at = text(at)?;
+    let path = launcher_policy::Path::new(&at)?;
+    let symlink;
+    let kind = match node {
+        Node::Directory { mode } => wire::NodeKind::Directory { mode: *mode },
+        Node::File { mode, data } => wire::NodeKind::File { mode: *mode, data },
+        Node::Symlink { content } => {
+            symlink = text(content)?;
+            wire::NodeKind::Symlink { content: Text::new(&symlink) }
+        }
+    };
+    encoded(&wire::Node { path, kind })
+}
+
+fn mount(at: &Path, mount: &Mount) -> Option<Vec<u8>> {
+    let at = text(at)?;
+    let target = launcher_policy::Path::new(&at)?;
+    let (one, two, three);
+    let source = match &mount.source {
+        Source::Host { path, kind, symlinks, missing } => {
+            one = text(path)?;
+            let path = launcher_policy::Path::new(&one)?;
+            wire::Source::Host { path, kind: *kind, symlinks: *symlinks, missing: *missing }
+        }
+        Source::Fd(fd) => wire::Source::Fd { fd: *fd },
+        Source::Skeleton => wire::Source::Skeleton,
+        Source::Tmpfs { size, mode } => wire::Source::Tmpfs { size: *size, mode: *mode },
+        Source::Proc => wire::Source::Proc,
+        Source::Devpts => wire::Source::Devpts,
+        Source::Overlay { lower, upper, work } => {
+            (one, two, three) = (text(lower)?, text(upper)?, text(work)?);
+            wire::Source::Overlay {
+                lower: launcher_policy::Path::new(&one)?,
+                upper: launcher_policy::Path::new(&two)?,
+                work: launcher_policy::Path::new(&three)?,
+            }
+        }
+    };
+    let Mount { attributes, access, .. } = *mount;
+    encoded(&wire::Mount { target, source, attributes, access })
+}
+
+fn text(path: &Path) -> Option<CString> {
+    c_string(path.as_os_str().as_bytes())
+}
+
+fn encoded(item: &impl Serialize) -> Option<Vec<u8>> {
+    postcard::to_allocvec(item).ok()
+}

@@ -1,0 +1,173 @@
+//! `encode-policy run`: the policy in a sealed memfd, and the launcher in the
+//! place of this process.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::Args;
+use rustix::fs::{Access, MemfdFlags, SealFlags, access, fcntl_add_seals, memfd_create};
+use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
+
+/// What is passed on to the launcher.
+#[derive(Args)]
+pub(crate) struct LauncherArguments {
+    /// The launcher [default: beside this program, else on PATH]
+    #[arg(long, value_name = "FILE")]
+    launcher: Option<PathBuf>,
+    /// Where the launcher writes its status, as JSON lines
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(3..))]
+    status_fd: Option<u32>,
+    /// The directory of the cgroup that the command is born into
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(3..))]
+    cgroup_fd: Option<u32>,
+    /// A pidfd of the process whose death ends the command
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(3..))]
+    parent_fd: Option<u32>,
+    /// How long the launcher waits for its policy
+    #[arg(long, value_name = "SECONDS")]
+    deadline: Option<OsString>,
+}
+
+/// Becomes the launcher. Returns only if that failed, with the reason.
+pub(crate) fn run(
+    policy: &[u8],
+    used_fds: &BTreeSet<u32>,
+    arguments: &LauncherArguments,
+    command: &[OsString],
+) -> String {
+    let launcher = match launcher(arguments.launcher.as_deref()) {
+        Ok(launcher) => launcher,
+        Err(reason) => return reason,
+    };
+    let taken = used_fds.iter().copied().chain(arguments.fds()).collect();
+    let policy = match sealed(policy).and_then(|memfd| on_free_number(&memfd, &taken)) {
+        Ok(policy) => policy,
+        Err(errno) => return format!("cannot hand the policy over in a memfd: {errno}"),
+    };
+    let error = Command::new(&launcher)
+        .arg("--sealed")
+        .arg("--fd")
+        .arg(policy.as_raw_fd().to_string())
+        .args(arguments.passed_on())
+        .arg("--")
+        .args(command)
+        .exec();
+    format!("cannot run {}: {error}", launcher.display())
+}
+
+impl LauncherArguments {
+    /// The descriptors that the caller hands to the launcher.
+    fn fds(&self) -> impl Iterator<Item = u32> {
+        [self.status_fd, self.cgroup_fd, self.parent_fd].into_iter().flatten()
+    }
+
+    fn passed_on(&self) -> Vec<OsString> {
+        let numbers = [
+            ("--status-fd", self.status_fd),
+            ("--cgroup-fd", self.cgroup_fd),
+            ("--parent-fd", self.parent_fd),
+        ];
+        numbers
+            .into_iter()
+            .filter_map(|(option, fd)| Some((option, fd?.to_string().into())))
+            .chain(self.deadline.clone().map(|seconds| ("--deadline", seconds)))
+            .flat_map(|(option, value)| [option.into(), value])
+            .collect()
+    }
+}
+
+/// The launcher that was named, else the one beside this program, else the
+/// first on PATH. Never one in the working directory, where the files may be
+/// the very ones to be kept out.
+fn launcher(named: Option<&Path>) -> Result<PathBuf, String> {
+    if let Some(named) = named {
+        // Absolute, so that exec does not look on PATH for it.
+        return std::path::absolute(named)
+            .map_err(|error| format!("cannot find {}: {error}", named.display()));
+    }
+    let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.to_owned()));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    beside
+        .into_iter()
+        .chain(std::env::split_paths(&path))
+        .filter(|directory| directory.is_absolute())
+        .map(|directory| directory.join("launcher"))
+        .find(|candidate| candidate.is_file() && access(candidate, Access::EXEC_OK).is_ok())
+        .ok_or_else(|| {
+            "there is no launcher beside encode-policy or on PATH; name it with --launcher"
+                .to_owned()
+        })
+}
+
+/// The policy in memory that nobody can change any more.
+fn sealed(policy: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let memfd = match memfd_create(c"policy", flags | MemfdFlags::NOEXEC_SEAL) {
+        // Before Linux 6.3.
+        Err(Errno::INVAL) => memfd_create(c"policy", flags)?,
+        other => other?,
+    };
+    let mut file = File::from(memfd);
+    file.write_all(policy).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    fcntl_add_seals(&file, seals)?;
+    Ok(file.into())
+}
+
+/// The same file on a number of 3 or above that nothing else is meant to
+/// have, and that survives the exec.
+fn on_free_number(memfd: &OwnedFd, taken: &BTreeSet<u32>) -> rustix::io::Result<OwnedFd> {
+    let mut lowest = 3;
+    loop {
+        let fd = fcntl_dupfd_cloexec(memfd.as_fd(), lowest)?;
+        let number = fd.as_raw_fd();
+        if u32::try_from(number).is_ok_and(|number| !taken.contains(&number)) {
+            fcntl_setfd(&fd, FdFlags::empty())?;
+            return Ok(fd);
+        }
+        lowest = number + 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    #[test]
+    fn a_sealed_policy_cannot_be_changed() {
+        let file = File::from(sealed(b"policy").expect("a memfd is made"));
+        let mut bytes = [0; 6];
+        file.read_exact_at(&mut bytes, 0).expect("it can be read");
+        assert_eq!(&bytes, b"policy");
+        assert!(file.write_at(b"x", 0).is_err() && file.set_len(3).is_err());
+    }
+
+    #[test]
+    fn the_policy_gets_a_number_that_nobody_names() {
+        let memfd = sealed(b"policy").expect("a memfd is made");
+        let taken = (3..40).collect();
+        let fd = on_free_number(&memfd, &taken).expect("there are free numbers");
+        assert!(fd.as_raw_fd() >= 40);
+        assert!(!rustix::io::fcntl_getfd(&fd).expect("it is open").contains(FdFlags::CLOEXEC));
+        let mut text = String::new();
+        File::open(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+            .and_then(|mut file| file.read_to_string(&mut text))
+            .expect("it is the same file");
+        assert_eq!(text, "policy");
+    }
+
+    #[test]
+    fn a_launcher_that_is_named_is_not_looked_for() {
+        assert_eq!(launcher(Some(Path::new("/x/launcher"))), Ok(PathBuf::from("/x/launcher")));
+        assert!(launcher(Some(Path::new("launcher"))).is_ok_and(|path| path.is_absolute()));
+    }
+}

@@ -1,0 +1,170 @@
+//! What other tables of the document ask of the filter, under any profile.
+
+use linux_raw_sys::errno::{EAFNOSUPPORT, EOPNOTSUPP, EPERM, EPROTONOSUPPORT};
+use linux_raw_sys::{general, ioctl, net, prctl};
+
+use super::profile::when;
+use super::rules::{Action, Argument, Call, Comparison, Condition, Rule};
+use super::{Facts, Sockets};
+
+/// The bits of a socket's type that are not flags: `SOCK_TYPE_MASK` of
+/// linux/net.h.
+const SOCK_TYPE_MASK: u64 = 0xf;
+
+/// `SOCK_PACKET` of linux/net.h: an old way to a packet socket, through the
+/// family of IP.
+const SOCK_PACKET: u64 = 10;
+
+/// `NETLINK_ROUTE` of linux/netlink.h.
+const NETLINK_ROUTE: u64 = 0;
+
+/// `MSG_FASTOPEN` of linux/socket.h: connects while it sends.
+const MSG_FASTOPEN: u64 = 0x2000_0000;
+
+/// System calls of io_uring(7).
+pub(super) const IO_URING: [&str; 3] = ["io_uring_setup", "io_uring_enter", "io_uring_register"];
+
+/// Requests of ioctl(2) that put text into a terminal's input, which the shell
+/// that reads it later takes for its user's.
+pub(super) const TERMINAL_INPUT: [u32; 2] = [ioctl::TIOCSTI, ioctl::TIOCLINUX];
+
+/// A guarantee of another table, which `seccomp.allow` does not lift.
+pub(super) struct Guarantee {
+    pub(super) call: Call,
+    /// Where the document decides it.
+    pub(super) by: &'static str,
+}
+
+/// The guarantee that depends on how a system call is filtered, if one does.
+pub(super) fn guarantee(name: &str, facts: &Facts, denied: Action) -> Option<Guarantee> {
+    let network = |call| Some(Guarantee { call, by: "[network]" });
+    let tcp_only = matches!(facts.sockets, Sockets::Tcp { .. });
+    match name {
+        "socket" => network(socket(facts)),
+        "socketpair" => network(Call {
+            rules: vec![when(family(net::AF_UNIX), Action::Allow)],
+            otherwise: error(EAFNOSUPPORT),
+        }),
+        "sendto" | "sendmmsg" if tcp_only => network(without_fast_open(Argument::Fourth)),
+        "sendmsg" if tcp_only => network(without_fast_open(Argument::Third)),
+        "setsockopt" if tcp_only => network(setsockopt()),
+        "prctl" if facts.pdeathsig_relied_on => {
+            Some(Guarantee { call: death_signal(denied), by: "process.die_with_parent" })
+        }
+        _ => None,
+    }
+}
+
+/// What is closed under any profile, but opens when it is allowed by name.
+pub(super) fn call(name: &str, denied: Action) -> Option<Call> {
+    match name {
+        "ioctl" => Some(terminal_input(denied)),
+        // A ring makes and uses sockets that no filter sees.
+        _ if IO_URING.contains(&name) => Some(Call::always(denied)),
+        _ => None,
+    }
+}
+
+/// socket(2), by family: never by what is done with the socket later, so that
+/// those that exist work fully.
+fn socket(facts: &Facts) -> Call {
+    let mut rules = Vec::new();
+    if facts.unix {
+        rules.push(when(family(net::AF_UNIX), Action::Allow));
+    }
+    if facts.sockets != Sockets::None {
+        rules.extend(internet(facts.sockets));
+        // getaddrinfo(3) asks the kernel for its addresses.
+        let route = Condition::int(Argument::Third, Comparison::Equal(NETLINK_ROUTE));
+        rules
+            .push(Rule { conditions: vec![family(net::AF_NETLINK), route], action: Action::Allow });
+    }
+    Call { rules, otherwise: error(EAFNOSUPPORT) }
+}
+
+/// The rules of socket(2) for IPv4 and IPv6.
+fn internet(sockets: Sockets) -> Vec<Rule> {
+    let families = [net::AF_INET, net::AF_INET6].map(u64::from).to_vec();
+    let internet = Condition::int(Argument::First, Comparison::OneOf(families));
+    let rule = |conditions: &[Condition], action| Rule {
+        conditions: [std::slice::from_ref(&internet), conditions].concat(),
+        action,
+    };
+    let raw = [u64::from(net::SOCK_RAW), SOCK_PACKET].map(|kind| {
+        // As the kernel answers who may not.
+        rule(&[socket_type(kind)], error(EPERM))
+    });
+    let mut rules = raw.to_vec();
+    let Sockets::Tcp { udp } = sockets else {
+        rules.push(rule(&[], Action::Allow));
+        return rules;
+    };
+    // Zero is the protocol that goes with the type. Others look like TCP and
+    // are not judged as TCP: MPTCP, SMC, SCTP.
+    let only = |kind: u32, protocol: u32| {
+        let protocols = Comparison::OneOf(vec![0, u64::from(protocol)]);
+        let conditions = [socket_type(u64::from(kind)), Condition::int(Argument::Third, protocols)];
+        rule(&conditions, Action::Allow)
+    };
+    rules.push(only(net::SOCK_STREAM, net::IPPROTO_TCP as u32));
+    if udp {
+        rules.push(only(net::SOCK_DGRAM, net::IPPROTO_UDP as u32));
+    }
+    // What the kernel answers for a protocol that it was built without, so
+    // that programs fall back to TCP.
+    rules.push(rule(&[], error(EPROTONOSUPPORT)));
+    rules
+}
+
+/// A call that sends, without `MSG_FASTOPEN` among the flags: sending would
+/// connect, to any port.
+fn without_fast_open(flags: Argument) -> Call {
+    let fast_open = Comparison::MaskedEqual { mask: MSG_FASTOPEN, value: MSG_FASTOPEN };
+    // As the kernel answers where net.ipv4.tcp_fastopen is off.
+    let rule = when(Condition::int(flags, fast_open), error(EOPNOTSUPP));
+    Call { rules: vec![rule], otherwise: Action::Allow }
+}
+
+/// setsockopt(2), without the options by which connect(2) is put off until
+/// something is sent, or by which the socket becomes one of another family
+/// (`TCP_ULP`, with the name of the family in memory).
+fn setsockopt() -> Call {
+    let options = [net::TCP_FASTOPEN, net::TCP_FASTOPEN_CONNECT, net::TCP_ULP].map(u64::from);
+    let conditions = vec![
+        Condition::int(Argument::Second, Comparison::Equal(u64::from(net::SOL_TCP))),
+        Condition::int(Argument::Third, Comparison::OneOf(options.to_vec())),
+    ];
+    let rule = Rule { conditions, action: error(EOPNOTSUPP) };
+    Call { rules: vec![rule], otherwise: Action::Allow }
+}
+
+/// prctl(2), without a way to clear or soften the death signal. Setting it to
+/// `SIGKILL`, as a launcher inside does, changes nothing.
+fn death_signal(denied: Action) -> Call {
+    let option = Comparison::Equal(u64::from(prctl::PR_SET_PDEATHSIG));
+    let signal = Comparison::NotEqual(u64::from(general::SIGKILL));
+    let conditions =
+        vec![Condition::int(Argument::First, option), Condition::long(Argument::Second, signal)];
+    Call { rules: vec![Rule { conditions, action: denied }], otherwise: Action::Allow }
+}
+
+/// ioctl(2), without [`TERMINAL_INPUT`]. The kernel takes the request for an
+/// `unsigned int`.
+fn terminal_input(denied: Action) -> Call {
+    let requests = Comparison::OneOf(TERMINAL_INPUT.map(u64::from).to_vec());
+    let rule = when(Condition::int(Argument::Second, requests), denied);
+    Call { rules: vec![rule], otherwise: Action::Allow }
+}
+
+fn family(family: u32) -> Condition {
+    Condition::int(Argument::First, Comparison::Equal(u64::from(family)))
+}
+
+fn socket_type(value: u64) -> Condition {
+    let comparison = Comparison::MaskedEqual { mask: SOCK_TYPE_MASK, value };
+    Condition::int(Argument::Second, comparison)
+}
+
+const fn error(number: u32) -> Action {
+    Action::Errno(number as u16)
+}

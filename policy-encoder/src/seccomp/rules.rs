@@ -1,0 +1,376 @@
+//! Rules: what a filter decides, before it becomes instructions.
+//!
+//! Everything about a decision is here and nothing about instructions, so
+//! that [`Rules::decide`] can be read and believed, and what
+//! [`compile`](super::compile) makes of the rules be compared with it.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use launcher_policy::wire::Architecture;
+use linux_raw_sys::errno::ENOSYS;
+use linux_raw_sys::ptrace as uapi;
+
+use super::tables;
+
+/// The bit that marks a number of the x32 interface: `__X32_SYSCALL_BIT` of
+/// asm/unistd.h.
+pub const X32_BIT: u32 = 0x4000_0000;
+
+/// What a whole filter decides.
+///
+/// A call of another architecture, and on x86_64 of the x32 interface, kills
+/// the process. A number that `calls` lacks gets `ENOSYS`, as from a kernel
+/// that does not have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// The architecture whose numbers these are.
+    pub architecture: Architecture,
+    /// What happens to each system call, by number.
+    pub calls: BTreeMap<u32, Call>,
+}
+
+/// What happens to one system call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The first rule that matches decides.
+    pub rules: Vec<Rule>,
+    /// What happens where none does.
+    pub otherwise: Action,
+}
+
+/// An action, under conditions on the arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// All of these must hold; without any the rule always matches.
+    pub conditions: Vec<Condition>,
+    /// What happens then.
+    pub action: Action,
+}
+
+/// A condition on one argument of a system call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// Which argument.
+    pub argument: Argument,
+    /// How much of it is looked at.
+    pub width: Width,
+    /// What it is compared with.
+    pub comparison: Comparison,
+}
+
+/// The place of an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Argument {
+    First,
+    Second,
+    Third,
+    Fourth,
+    Fifth,
+    Sixth,
+}
+
+/// How much of an argument the kernel looks at, which is what the filter must
+/// look at: the kernel ignores the upper half of an `int`, and a filter that
+/// does not can be passed by setting a bit there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// The lower half: `int`, `unsigned int`.
+    Bits32,
+    /// All of it: `long`, `size_t`.
+    Bits64,
+}
+
+/// What an argument is compared with, without a sign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// It is this.
+    Equal(u64),
+    /// It is not this.
+    NotEqual(u64),
+    /// It is less.
+    Less(u64),
+    /// It is this or less.
+    LessOrEqual(u64),
+    /// It is greater.
+    Greater(u64),
+    /// It is this or greater.
+    GreaterOrEqual(u64),
+    /// Its bits under the mask are these.
+    MaskedEqual {
+        /// The bits that are looked at.
+        mask: u64,
+        /// What they are.
+        value: u64,
+    },
+    /// It is one of these.
+    OneOf(Vec<u64>),
+}
+
+/// What the kernel does with a system call: `SECCOMP_RET_*` of seccomp(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Ends the process as if by `SIGSYS`.
+    KillProcess,
+    /// Sends `SIGSYS` to the thread.
+    Trap,
+    /// Returns this error number, at most 4095.
+    Errno(u16),
+    /// Asks the process that listens on the filter.
+    Notify,
+    /// Makes the call and logs it.
+    Log,
+    /// Makes the call.
+    Allow,
+}
+
+/// What the kernel tells a filter about a system call: `struct seccomp_data`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Data {
+    /// The number of the call.
+    pub number: u32,
+    /// `AUDIT_ARCH_*`
+    pub architecture: u32,
+    /// Where the call was made.
+    pub instruction_pointer: u64,
+    /// The arguments as the registers hold them.
+    pub arguments: [u64; 6],
+}
+
+impl Rules {
+    /// What happens to a call.
+    #[must_use]
+    pub fn decide(&self, data: &Data) -> Action {
+        if data.architecture != tables::audit(self.architecture) {
+            return Action::KillProcess;
+        }
+        self.calls
+            .get(&data.number)
+            .map_or_else(|| self.unnamed(data.number), |call| call.decide(&data.arguments))
+    }
+
+    /// What happens to a number that no system call has.
+    pub(super) fn unnamed(&self, number: u32) -> Action {
+        let ranges = self.unnamed_ranges();
+        let range = ranges.iter().rev().find(|(start, _)| *start <= number);
+        range.map_or(UNKNOWN, |(_, action)| *action)
+    }
+
+    /// The same as ranges: where each begins.
+    pub(super) fn unnamed_ranges(&self) -> &'static [(u32, Action)] {
+        match self.architecture {
+            Architecture::X86_64 => &[
+                (0, UNKNOWN),
+                (X32_BIT, Action::KillProcess),
+                (X32_BIT << 1, UNKNOWN),
+                (X32_BIT | X32_BIT << 1, Action::KillProcess),
+                // Not an x32 call: what a tracer sets to skip a call, and what
+                // programs use for a call that surely does not exist.
+                (u32::MAX, UNKNOWN),
+            ],
+            Architecture::Aarch64 | Architecture::Riscv64 => &[(0, UNKNOWN)],
+        }
+    }
+}
+
+/// What a number newer than the table gets: never `Allow`.
+const UNKNOWN: Action = Action::Errno(ENOSYS as u16);
+
+impl Call {
+    /// The same for all arguments.
+    #[must_use]
+    pub const fn always(action: Action) -> Self {
+        Self { rules: Vec::new(), otherwise: action }
+    }
+
+    /// What happens with these arguments.
+    #[must_use]
+    pub fn decide(&self, arguments: &[u64; 6]) -> Action {
+        let rule = self.rules.iter().find(|rule| rule.matches(arguments));
+        rule.map_or(self.otherwise, |rule| rule.action)
+    }
+}
+
+impl Rule {
+    fn matches(&self, arguments: &[u64; 6]) -> bool {
+        self.conditions.iter().all(|condition| condition.holds(arguments))
+    }
+}
+
+impl Condition {
+    /// A condition on an `int`.
+    #[must_use]
+    pub const fn int(argument: Argument, comparison: Comparison) -> Self {
+        Self { argument, width: Width::Bits32, comparison }
+    }
+
+    /// A condition on a `long`.
+    #[must_use]
+    pub const fn long(argument: Argument, comparison: Comparison) -> Self {
+        Self { argument, width: Width::Bits64, comparison }
+    }
+
+    fn holds(&self, arguments: &[u64; 6]) -> bool {
+        let actual = arguments[self.argument as usize] & self.width.mask();
+        match self.comparison {
+            Comparison::Equal(value) => actual == value,
+            Comparison::NotEqual(value) => actual != value,
+            Comparison::Less(value) => actual < value,
+            Comparison::LessOrEqual(value) => actual <= value,
+            Comparison::Greater(value) => actual > value,
+            Comparison::GreaterOrEqual(value) => actual >= value,
+            Comparison::MaskedEqual { mask, value } => actual & mask == value,
+            Comparison::OneOf(ref values) => values.contains(&actual),
+        }
+    }
+}
+
+impl Argument {
+    /// All of them, in order.
+    pub const ALL: [Self; 6] =
+        [Self::First, Self::Second, Self::Third, Self::Fourth, Self::Fifth, Self::Sixth];
+}
+
+impl Width {
+    /// The bits that are looked at.
+    #[must_use]
+    pub const fn mask(self) -> u64 {
+        match self {
+            Self::Bits32 => u32::MAX as u64,
+            Self::Bits64 => u64::MAX,
+        }
+    }
+}
+
+impl Comparison {
+    /// The values that satisfy it, ascending and apart; `None` for a mask,
+    /// whose values are no ranges.
+    pub(super) fn ranges(&self) -> Option<Vec<RangeInclusive<u64>>> {
+        let below = |value: u64| value.checked_sub(1).map(|last| 0..=last);
+        let above = |value: u64| value.checked_add(1).map(|first| first..=u64::MAX);
+        Some(match *self {
+            Self::Equal(value) => vec![value..=value],
+            Self::NotEqual(value) => below(value).into_iter().chain(above(value)).collect(),
+            Self::Less(value) => below(value).into_iter().collect(),
+            Self::LessOrEqual(value) => vec![0..=value],
+            Self::Greater(value) => above(value).into_iter().collect(),
+            Self::GreaterOrEqual(value) => vec![value..=u64::MAX],
+            Self::MaskedEqual { .. } => return None,
+            Self::OneOf(ref values) => {
+                let mut values = values.clone();
+                values.sort_unstable();
+                values.dedup();
+                values.into_iter().map(|value| value..=value).collect()
+            }
+        })
+    }
+}
+
+impl Action {
+    /// What the filter returns for it.
+    #[must_use]
+    pub const fn value(self) -> u32 {
+        match self {
+            Self::KillProcess => uapi::SECCOMP_RET_KILL_PROCESS,
+            Self::Trap => uapi::SECCOMP_RET_TRAP,
+            Self::Errno(number) => uapi::SECCOMP_RET_ERRNO | number as u32,
+            Self::Notify => uapi::SECCOMP_RET_USER_NOTIF,
+            Self::Log => uapi::SECCOMP_RET_LOG,
+            Self::Allow => uapi::SECCOMP_RET_ALLOW,
+        }
+    }
+
+    /// Whether the call is made.
+    #[must_use]
+    pub const fn is_allowed(self) -> bool {
+        matches!(self, Self::Allow | Self::Log)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(number: u32, first: u64) -> Data {
+        Data {
+            number,
+            architecture: uapi::AUDIT_ARCH_X86_64,
+            instruction_pointer: 0,
+            arguments: [first, 0, 0, 0, 0, 0],
+        }
+    }
+
+    fn rules(call: Call) -> Rules {
+        Rules { architecture: Architecture::X86_64, calls: BTreeMap::from([(7, call)]) }
+    }
+
+    fn holds(width: Width, comparison: Comparison, actual: u64) -> bool {
+        Condition { argument: Argument::First, width, comparison }.holds(&[actual, 0, 0, 0, 0, 0])
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_decides() {
+        let rule = |value, action| Rule {
+            conditions: vec![Condition::int(Argument::First, Comparison::LessOrEqual(value))],
+            action,
+        };
+        let call = Call {
+            rules: vec![rule(1, Action::Errno(1)), rule(2, Action::Trap)],
+            otherwise: Action::Allow,
+        };
+        let rules = rules(call);
+        assert_eq!(rules.decide(&data(7, 1)), Action::Errno(1));
+        assert_eq!(rules.decide(&data(7, 2)), Action::Trap);
+        assert_eq!(rules.decide(&data(7, 3)), Action::Allow);
+    }
+
+    #[test]
+    fn foreign_calls_kill_and_unknown_ones_do_not_exist() {
+        let rules = rules(Call::always(Action::Allow));
+        let foreign = Data { architecture: uapi::AUDIT_ARCH_I386, ..data(7, 0) };
+        assert_eq!(rules.decide(&foreign), Action::KillProcess);
+        assert_eq!(rules.decide(&data(7 | X32_BIT, 0)), Action::KillProcess);
+        assert_eq!(rules.decide(&data(0x7fff_ffff, 0)), Action::KillProcess);
+        assert_eq!(rules.decide(&data(0xffff_fffe, 0)), Action::KillProcess);
+        for unknown in [8, 0x3fff_ffff, 0x8000_0000, 0xbfff_ffff, u32::MAX] {
+            assert_eq!(rules.decide(&data(unknown, 0)), UNKNOWN, "{unknown:#x}");
+        }
+    }
+
+    #[test]
+    fn a_32_bit_condition_ignores_the_upper_half() {
+        let upper = 1 << 32;
+        assert!(holds(Width::Bits32, Comparison::Equal(5), upper | 5));
+        assert!(!holds(Width::Bits64, Comparison::Equal(5), upper | 5));
+        assert!(!holds(Width::Bits32, Comparison::Greater(5), upper));
+        assert!(!holds(Width::Bits32, Comparison::Equal(upper | 5), upper | 5));
+    }
+
+    #[test]
+    fn ranges_hold_what_the_comparison_holds() {
+        let edges = [0, 1, 4, 5, 6, u64::MAX - 1, u64::MAX];
+        for value in edges {
+            for comparison in [
+                Comparison::Equal(value),
+                Comparison::NotEqual(value),
+                Comparison::Less(value),
+                Comparison::LessOrEqual(value),
+                Comparison::Greater(value),
+                Comparison::GreaterOrEqual(value),
+                Comparison::OneOf(vec![value, 5, 0, value]),
+                Comparison::OneOf(Vec::new()),
+            ] {
+                let ranges = comparison.ranges().expect("no mask");
+                for actual in edges {
+                    assert_eq!(
+                        ranges.iter().any(|range| range.contains(&actual)),
+                        holds(Width::Bits64, comparison.clone(), actual),
+                        "{comparison:?} {actual:#x}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The frame around a policy, and the only way in and out of it.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0..4 | magic, `SBXP` |
+//! | 4..6 | format version, little endian |
+//! | 6 | architecture |
+//! | 7 | zero |
+//! | 8..12 | length of the payload, little endian |
+//! | 12..16 | CRC-32 (ISO-HDLC) of bytes 0..12 and of the payload |
+//! | 16.. | the [`Policy`], in postcard |
+
+use crate::Policy;
+use crate::validate::validate;
+
+/// The first bytes of every frame.
+pub const MAGIC: [u8; 4] = *b"SBXP";
+
+/// The version of the format that this crate reads and writes.
+pub const VERSION: u16 = 1;
+
+/// Length of the header in bytes.
+pub const HEADER: usize = 16;
+
+/// The longest frame, header included, in bytes.
+pub const MAX_FRAME: usize = 256 * 1024;
+
+const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+
+/// The architecture that a policy is made for: system-call numbers and byte
+/// order are its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Architecture {
+    /// `AUDIT_ARCH_X86_64`
+    X86_64 = 1,
+    /// `AUDIT_ARCH_AARCH64`
+    Aarch64 = 2,
+    /// `AUDIT_ARCH_RISCV64`
+    Riscv64 = 3,
+}
+
+impl Architecture {
+    /// The one this code was compiled for.
+    pub const NATIVE: Self = if cfg!(target_arch = "x86_64") {
+        Self::X86_64
+    } else if cfg!(target_arch = "aarch64") {
+        Self::Aarch64
+    } else if cfg!(target_arch = "riscv64") {
+        Self::Riscv64
+    } else {
+        panic!("this architecture is not supported")
+    };
+}
+
+/// Why bytes are not a policy. Nothing has been done when one is returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecodeError {
+    /// No byte at all: whoever should have written the policy failed.
+    Empty,
+    /// Fewer bytes than the header announces, or than a header has.
+    Truncated,
+    /// The bytes do not begin as a policy does.
+    Magic,
+    /// A policy of another format version.
+    Version,
+    /// A policy for another architecture, or for none that exists.
+    Architecture,
+    /// More than [`MAX_FRAME`] bytes.
+    TooLong,
+    /// More bytes than the header announces.
+    TooManyBytes,
+    /// The bytes were changed after they were encoded.
+    Checksum,
+    /// Bytes inside the frame after the value.
+    TrailingBytes,
+    /// The payload is not a value of the policy's type.
+    Malformed,
+    /// A value that decodes but that this version gives no meaning.
+    Invalid(&'static str),
+    /// The seccomp filter would be refused by the kernel.
+    Filter(crate::seccomp::FilterError),
+}
+
+impl DecodeError {
+    /// What is wrong, in one sentence without a full stop.
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::Empty => "the policy is empty; the encoder probably failed",
+            Self::Truncated => "the policy is cut short",
+            Self::Magic => "these bytes are not an encoded policy",
+            Self::Version => "the policy has a format version that this launcher does not read",
+            Self::Architecture => "the policy was encoded for another architecture",
+            Self::TooLong => "the policy is longer than 256 KiB",
+            Self::TooManyBytes => "there are bytes after the policy",
+            Self::Checksum => "the policy was damaged after it was encoded",
+            Self::TrailingBytes => "there are bytes inside the policy after its value",
+            Self::Malformed => "the policy does not decode",
+            Self::Invalid(what) => what,
+            Self::Filter(error) => error.message(),
+        }
+    }
+}
+
+impl From<postcard::Error> for DecodeError {
+    fn from(_: postcard::Error) -> Self {
+        Self::Malformed
+    }
+}
+
+/// Checks a header and returns the length of the whole frame.
+///
+/// # Errors
+///
+/// What is wrong with the header; the checksum is not looked at.
+pub fn frame_length(header: &[u8; HEADER]) -> Result<usize, DecodeError> {
+    let [m0, m1, m2, m3, v0, v1, architecture, zero, l0, l1, l2, l3, ..] = *header;
+    if [m0, m1, m2, m3] != MAGIC {
+        return Err(DecodeError::Magic);
+    }
+    if u16::from_le_bytes([v0, v1]) != VERSION {
+        return Err(DecodeError::Version);
+    }
+    if architecture != Architecture::NATIVE as u8 || zero != 0 {
+        return Err(DecodeError::Architecture);
+    }
+    let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+    if length > MAX_FRAME - HEADER {
+        return Err(DecodeError::TooLong);
+    }
+    Ok(HEADER + length)
+}
+
+/// Reads a policy out of exactly one frame.
+///
+/// Every list of it has been walked and every value checked when this
+/// returns: what it accepts, a launch can apply without meeting a surprise.
+///
+/// # Errors
+///
+/// The first thing wrong with the bytes.
+pub fn decode(frame: &[u8]) -> Result<Policy<'_>, DecodeError> {
+    let Some((header, _)) = frame.split_first_chunk::<HEADER>() else {
+        return Err(if frame.is_empty() { DecodeError::Empty } else { DecodeError::Truncated });
+    };
+    let length = frame_length(header)?;
+    if frame.len() > length {
+        return Err(DecodeError::TooManyBytes);
+    }
+    let Some(payload) = frame.get(HEADER..length) else {
+        return Err(DecodeError::Truncated);
+    };
+    let [.., c0, c1, c2, c3] = *header;
+    if checksum(header, payload) != u32::from_le_bytes([c0, c1, c2, c3]) {
+        return Err(DecodeError::Checksum);
+    }
+    let (policy, rest) = postcard::take_from_bytes::<Policy<'_>>(payload)?;
+    if !rest.is_empty() {
+        return Err(DecodeError::TrailingBytes);
+    }
+    validate(&policy)?;
+    Ok(policy)
+}
+
+/// Writes a policy as one frame for `architecture` into `buffer` and returns
+/// the frame.
+///
+/// # Errors
+///
+/// [`DecodeError::TooLong`] if the buffer or [`MAX_FRAME`] does not hold it,
+/// and everything that [`decode`] would refuse.
+pub fn encode<'b>(
+    policy: &Policy<'_>,
+    architecture: Architecture,
+    buffer: &'b mut [u8],
+) -> Result<&'b [u8], DecodeError> {
+    validate(policy)?;
+    let (header, space) =
+        buffer.split_first_chunk_mut::<HEADER>().ok_or(DecodeError::TooLong)?;
+    let payload = postcard::to_slice(policy, space).map_err(|_| DecodeError::TooLong)?;
+    let length = payload.len();
+    if length > MAX_FRAME - HEADER {
+        return Err(DecodeError::TooLong);
+    }
+    let [m0, m1, m2, m3] = MAGIC;
+    let [v0, v1] = VERSION.to_le_bytes();
+    let [l0, l1, l2, l3] = (length as u32).to_le_bytes();
+    *header = [m0, m1, m2, m3, v0, v1, architecture as u8, 0, l0, l1, l2, l3, 0, 0, 0, 0];
+    let [c0, c1, c2, c3] = checksum(header, payload).to_le_bytes();
+    *header = [m0, m1, m2, m3, v0, v1, architecture as u8, 0, l0, l1, l2, l3, c0, c1, c2, c3];
+    buffer.get(..HEADER + length).ok_or(DecodeError::TooLong)
+}
+
+/// The checksum of a frame.
+fn checksum(header: &[u8; HEADER], payload: &[u8]) -> u32 {
+    let mut digest = CRC.digest();
+    let (covered, _) = header.split_at(HEADER - 4);
+    digest.update(covered);
+    digest.update(payload);
+    digest.finalize()
+}

@@ -6,24 +6,118 @@ SHELL := bash
 
 X86 := x86_64-unknown-linux-musl
 ARM := aarch64-unknown-linux-musl
-TARGET := $(CURDIR)/target
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+FUZZERS := decode document filter plan
+
+# For `make install`, as everywhere.
+PREFIX ?= /usr/local
+DESTDIR ?=
+# How long each fuzz target runs, in seconds.
+FUZZ_SECONDS ?= 60
+# Passed on to criterion, --quick for instance.
+BENCH ?=
+
+# The programs that the tests run, and the Debian packages they come from.
+PROGRAMS := \
+	bash:bash bwrap:bubblewrap busybox:busybox-static cc:gcc gcc:gcc git:git node:nodejs \
+	python3:python3 runc:runc script:bsdutils setpriv:util-linux strace:strace unshare:util-linux
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: ## install what is needed: targets of the Rust toolchain, test tools
-	rustup target add $(X86) $(ARM)
-	rustup component add rustfmt clippy
+setup: toolchain programs ## install what is missing: Rust targets, programs the tests run
 
 .PHONY: build
-build: ## dist/launcher and dist/encode-policy, and dist/aarch64/
+build: toolchain ## dist/launcher and dist/encode-policy, and dist/aarch64/
 	cargo build --release -p launcher --target $(X86)
 	cargo build --profile encoder -p policy-encoder --target $(X86)
 	cargo build --release -p launcher --target $(ARM)
 	cargo build --profile encoder -p policy-encoder --target $(ARM)
-	install -D $(TARGET)/$(X86)/release/launcher dist/launcher
-	install -D $(TARGET)/$(X86)/encoder/encode-policy dist/encode-policy
-	install -D $(TARGET)/$(ARM)/release/launcher dist/aarch64/launcher
-	install -D $(TARGET)/$(ARM)/encoder/encode-policy dist/aarch64/encode-policy
+	@install -CD $(TARGET)/$(X86)/release/launcher dist/launcher
+	@install -CD $(TARGET)/$(X86)/encoder/encode-policy dist/encode-policy
+	@install -CD $(TARGET)/$(ARM)/release/launcher dist/aarch64/launcher
+	@install -CD $(TARGET)/$(ARM)/encoder/encode-policy dist/aarch64/encode-policy
+
+.PHONY: demo
+demo: build ## the main job on real input: what a policy lets through, and what not
+	@examples/demo.sh
+
+.PHONY: test
+test: build probe programs ## unit tests, and end-to-end tests of what is in dist/
+	cargo test
+
+.PHONY: check
+check: toolchain deny ## format, clippy, documentation, licences; warnings are errors
+	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo clippy --workspace --exclude launcher --all-targets -- -D warnings
+	cargo clippy -p policy-encoder --no-default-features --all-targets -- -D warnings
+	cargo clippy --release -p launcher --target $(X86) -- -D warnings
+	cargo clippy --release -p launcher --target $(ARM) -- -D warnings
+	cargo clippy --manifest-path fuzz/Cargo.toml --no-default-features --bins -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace --exclude launcher
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --lib -p launcher
+	@# Advisories are not checked: their database lies where a build may have no way to.
+	cargo deny --all-features check bans licenses sources
+
+.PHONY: bench
+bench: build probe ## what things cost; BENCH=--quick for a first look
+	cargo bench --profile encoder -p benches -- $(BENCH)
+
+.PHONY: fuzz
+fuzz: setup-fuzz ## run each fuzz target for FUZZ_SECONDS=60
+	@# What is found goes to the first directory; the committed corpus is only read.
+	for target in $(FUZZERS); do \
+		mkdir -p fuzz/target/corpus/$$target; \
+		cargo +nightly fuzz run $$target fuzz/target/corpus/$$target fuzz/corpus/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=10 -print_final_stats=1; \
+	done
+
+.PHONY: size
+size: build programs ## sizes and segments of what is in dist/, and their limits
+	cargo test -q -p e2e --test size -- --nocapture --test-threads=1
+
+.PHONY: install
+install: dist/launcher dist/encode-policy ## copy both programs to DESTDIR= PREFIX=/usr/local
+	install -D dist/launcher $(DESTDIR)$(PREFIX)/bin/launcher
+	install -D dist/encode-policy $(DESTDIR)$(PREFIX)/bin/encode-policy
+
+.PHONY: clean
+clean: ## remove all that was built
+	cargo clean
+	rm -rf dist fuzz/target
+
+# What follows is called by the targets above.
+
+dist/launcher dist/encode-policy:
+	$(MAKE) build
+
+# Programs of the tests and benches that run inside the sandbox: static, too.
+.PHONY: probe
+probe: toolchain
+	cargo build --release -p e2e --bin probe --target $(X86)
+	cargo build --release -p benches --bin nothing --target $(X86)
+	@install -CD $(TARGET)/$(X86)/release/probe dist/test/probe
+	@install -CD $(TARGET)/$(X86)/release/nothing dist/test/nothing
+
+.PHONY: toolchain
+toolchain:
+	@rustup --quiet target add $(X86) $(ARM)
+	@rustup --quiet component add clippy rustfmt
+	@tests/programs.sh cc:gcc
+
+.PHONY: programs
+programs:
+	@tests/programs.sh $(PROGRAMS)
+
+.PHONY: deny
+deny: toolchain
+	@cargo deny --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-deny
+
+.PHONY: setup-fuzz
+setup-fuzz: toolchain
+	@tests/programs.sh c++:g++
+	@rustup +nightly --version >/dev/null 2>&1 || rustup toolchain install nightly --profile minimal
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-fuzz

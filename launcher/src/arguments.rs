@@ -6,7 +6,7 @@ use core::ffi::CStr;
 use launcher::Options;
 use launcher::report::VERSION_LINE;
 use launcher::sys::CStrings;
-use launcher_policy::{Failure, Stage};
+use launcher_policy::{Call, Failure, Stage, Subject};
 use rustix::fd::RawFd;
 
 const STAGE: Stage = Stage::Input;
@@ -52,6 +52,8 @@ pub(crate) enum Request {
 pub(crate) struct Arguments {
     /// Where the policy comes from.
     pub(crate) source: Source,
+    /// Which argument names its file.
+    pub(crate) place: u16,
     /// Whether it must be a sealed memfd.
     pub(crate) sealed: bool,
     /// Seconds to wait for it.
@@ -80,15 +82,18 @@ pub(crate) enum Source {
 /// # Errors
 ///
 /// The first one that makes no sense.
-pub(crate) fn parse(argv: CStrings<'static>) -> Result<Request, Failure<'static>> {
+pub(crate) fn parse(argv: CStrings<'static>) -> Result<Request, Failure> {
     let mut source = None;
     let mut sealed = false;
     let mut deadline = DEADLINE;
     let mut options = Options::default();
     let mut rest = argv.skip(1);
+    let mut place = 0;
+    let mut file = 0;
     loop {
+        place += 1;
         let Some(argument) = rest.first() else {
-            return Err(refused("there is no -- before the command"));
+            return Err(refused(&"there is no -- before the command"));
         };
         rest = rest.skip(1);
         let (name, attached) = split(argument);
@@ -107,25 +112,36 @@ pub(crate) fn parse(argv: CStrings<'static>) -> Result<Request, Failure<'static>
             None => {
                 let value = rest.first();
                 rest = rest.skip(1);
-                value.filter(|_| takes_value(name)).ok_or_else(|| unknown(argument))?
+                place += 1;
+                value.filter(|_| takes_value(name)).ok_or_else(|| unknown(place))?
             }
         };
         match name {
-            b"--fd" => set(&mut source, Source::Fd(number(argument, value, 0)?))?,
+            b"--fd" => set(&mut source, Source::Fd(number(place, value, 0)?))?,
             b"--policy" if value == c"-" => set(&mut source, Source::Input)?,
-            b"--policy" => set(&mut source, Source::File(value))?,
-            b"--deadline" => deadline = number(argument, value, 0)? as u32,
-            b"--status-fd" => options.status = Some(number(argument, value, 3)?),
-            b"--parent-fd" => options.caller = Some(number(argument, value, 3)?),
-            b"--cgroup-fd" => options.cgroup = Some(number(argument, value, 3)?),
-            _ => return Err(unknown(argument)),
+            b"--policy" => {
+                file = place;
+                set(&mut source, Source::File(value))?;
+            }
+            b"--deadline" => deadline = number(place, value, 0)? as u32,
+            b"--status-fd" => options.status = Some(number(place, value, 3)?),
+            b"--parent-fd" => options.caller = Some(number(place, value, 3)?),
+            b"--cgroup-fd" => options.cgroup = Some(number(place, value, 3)?),
+            _ => return Err(unknown(place)),
         }
     }
-    let source = source.ok_or_else(|| {
-        refused("there is no policy").hint("say --fd N or --policy FILE; see --help")
-    })?;
-    let command = rest.first().ok_or_else(|| refused("there is no command behind --"))?;
-    Ok(Request::Launch(Arguments { source, sealed, deadline, options, command, argv: rest }))
+    let source =
+        source.ok_or_else(|| refused(&"there is no policy; say --fd N or --policy FILE"))?;
+    let command = rest.first().ok_or_else(|| refused(&"there is no command behind --"))?;
+    Ok(Request::Launch(Arguments {
+        source,
+        place: file,
+        sealed,
+        deadline,
+        options,
+        command,
+        argv: rest,
+    }))
 }
 
 /// `--name=value` in its two parts.
@@ -148,34 +164,29 @@ fn takes_value(name: &[u8]) -> bool {
     )
 }
 
-fn set(source: &mut Option<Source>, new: Source) -> Result<(), Failure<'static>> {
+fn set(source: &mut Option<Source>, new: Source) -> Result<(), Failure> {
     match source.replace(new) {
         None => Ok(()),
-        Some(_) => Err(refused("there is more than one policy")),
+        Some(_) => Err(refused(&"there is more than one policy")),
     }
 }
 
 /// A number of at most six digits that is at least `least`.
-fn number(
-    argument: &'static CStr,
-    value: &CStr,
-    least: RawFd,
-) -> Result<RawFd, Failure<'static>> {
+fn number(place: u16, value: &CStr, least: RawFd) -> Result<RawFd, Failure> {
     let digits = value.to_bytes();
     let valid = (1..=6).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
     let number = digits.iter().fold(0, |sum, digit| sum * 10 + RawFd::from(digit & 15));
     if valid && number >= least {
         return Ok(number);
     }
-    Err(refused("a number is wrong").at(argument.to_bytes()))
+    Err(refused(&"the number is wrong").about(Subject::Argument(place)))
 }
 
-fn unknown(argument: &'static CStr) -> Failure<'static> {
-    refused("unknown option, or a value is missing")
-        .at(argument.to_bytes())
-        .hint("see --help; the command stands behind --")
+fn unknown(place: u16) -> Failure {
+    refused(&"unknown option, or a value is missing; see --help, and put -- before the command")
+        .about(Subject::Argument(place))
 }
 
-fn refused(why: &'static str) -> Failure<'static> {
-    Failure::refused(STAGE, "arguments", why)
+fn refused(why: &'static &'static str) -> Failure {
+    Failure::refused(STAGE, Call::Arguments, why)
 }

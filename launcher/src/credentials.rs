@@ -5,7 +5,7 @@
 
 use launcher_policy::namespaces::IdMap;
 use launcher_policy::session::DieWithParent;
-use launcher_policy::{Failure, Stage};
+use launcher_policy::{Call, Failure, Stage};
 use linux_raw_sys::general as uapi;
 use linux_raw_sys::prctl;
 use rustix::io::Errno;
@@ -37,38 +37,38 @@ const SECBIT_NO_CAP_AMBIENT_RAISE: u64 = 1 << 6;
 /// # Errors
 ///
 /// prctl(2), setresgid(2), setresuid(2), capset(2)
-pub fn apply(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
+pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
     // While CAP_SETPCAP is still held, which an id change would end.
     drop_bounding_set()?;
     take_ids(launch)?;
-    sys::capset(0).map_err(failed(STAGE, "capset"))?;
+    sys::capset(0).map_err(failed(STAGE, Call::Capset))?;
     // The kernel clears the death signal when ids or capabilities change.
     arm_death_signal(launch)?;
     if wait::is_needed(launch) {
         // Of the memory that is shared with PID 1 and the waiter; exec ends
         // the sharing and makes the command dumpable again.
-        sys::prctl(prctl::PR_SET_DUMPABLE, 0).map_err(failed(STAGE, "prctl"))?;
+        sys::prctl(prctl::PR_SET_DUMPABLE, 0).map_err(failed(STAGE, Call::Prctl))?;
     }
-    sys::prctl(prctl::PR_SET_NO_NEW_PRIVS, 1).map_err(failed(STAGE, "prctl"))
+    sys::prctl(prctl::PR_SET_NO_NEW_PRIVS, 1).map_err(failed(STAGE, Call::Prctl))
 }
 
 /// Empties the bounding set and locks the securebits, where that is allowed.
 /// Without CAP_SETPCAP there is nothing to gain by exec either, because
 /// `no_new_privs` is set.
-fn drop_bounding_set() -> Result<(), Failure<'static>> {
+fn drop_bounding_set() -> Result<(), Failure> {
     for capability in 0..MOST_CAPABILITIES {
         match sys::prctl(prctl::PR_CAPBSET_DROP, capability) {
             Ok(()) => {}
             Err(Errno::PERM) => return Ok(()),
             Err(Errno::INVAL) => break,
-            Err(error) => return Err(failed(STAGE, "prctl")(error)),
+            Err(error) => return Err(failed(STAGE, Call::Prctl)(error)),
         }
     }
-    sys::prctl(prctl::PR_SET_SECUREBITS, SECUREBITS).map_err(failed(STAGE, "prctl"))
+    sys::prctl(prctl::PR_SET_SECUREBITS, SECUREBITS).map_err(failed(STAGE, Call::Prctl))
 }
 
 /// Changes group ids, then user ids.
-fn take_ids(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
+fn take_ids(launch: &Launch<'_>) -> Result<(), Failure> {
     let credentials = launch.policy.credentials;
     if credentials.uid.is_none() && credentials.gid.is_none() {
         return Ok(());
@@ -76,15 +76,15 @@ fn take_ids(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
     // Where setgroups is denied, as in every map that an unprivileged process
     // can make, the groups are the caller's and grant nothing it had not.
     if may_set_groups(launch) {
-        sys::setgroups_none().map_err(failed(STAGE, "setgroups"))?;
+        sys::setgroups_none().map_err(failed(STAGE, Call::Setgroups))?;
     }
     if let Some(gid) = credentials.gid {
         let gid = Gid::from_raw(gid);
-        set_thread_res_gid(gid, gid, gid).map_err(failed(STAGE, "setresgid"))?;
+        set_thread_res_gid(gid, gid, gid).map_err(failed(STAGE, Call::Setresgid))?;
     }
     if let Some(uid) = credentials.uid {
         let uid = Uid::from_raw(uid);
-        set_thread_res_uid(uid, uid, uid).map_err(failed(STAGE, "setresuid"))?;
+        set_thread_res_uid(uid, uid, uid).map_err(failed(STAGE, Call::Setresuid))?;
     }
     Ok(())
 }
@@ -99,7 +99,7 @@ fn may_set_groups(launch: &Launch<'_>) -> bool {
 }
 
 /// Arms the death signal where a parent is there to watch.
-fn arm_death_signal(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
+fn arm_death_signal(launch: &Launch<'_>) -> Result<(), Failure> {
     let wanted = match launch.policy.session.die_with_parent {
         DieWithParent::Never => false,
         DieWithParent::Thread => true,
@@ -108,7 +108,8 @@ fn arm_death_signal(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
     if !wanted {
         return Ok(());
     }
-    sys::prctl(prctl::PR_SET_PDEATHSIG, uapi::SIGKILL.into()).map_err(failed(STAGE, "prctl"))?;
+    sys::prctl(prctl::PR_SET_PDEATHSIG, uapi::SIGKILL.into())
+        .map_err(failed(STAGE, Call::Prctl))?;
     session::check_parent(launch)
 }
 
@@ -118,8 +119,9 @@ fn arm_death_signal(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
 /// # Errors
 ///
 /// capset(2), prctl(2)
-pub fn give_up(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
+pub fn give_up(launch: &Launch<'_>) -> Result<(), Failure> {
     let other = launch.policy.credentials.uid.is_some();
-    sys::capset(if other { 1 << uapi::CAP_KILL } else { 0 }).map_err(failed(STAGE, "capset"))?;
-    sys::prctl(prctl::PR_SET_NO_NEW_PRIVS, 1).map_err(failed(STAGE, "prctl"))
+    sys::capset(if other { 1 << uapi::CAP_KILL } else { 0 })
+        .map_err(failed(STAGE, Call::Capset))?;
+    sys::prctl(prctl::PR_SET_NO_NEW_PRIVS, 1).map_err(failed(STAGE, Call::Prctl))
 }

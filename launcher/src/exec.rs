@@ -8,13 +8,13 @@ use core::ffi::CStr;
 
 use heapless::Vec;
 use launcher_policy::exec::{Exec, Keep, MAX_ENVIRONMENT};
-use launcher_policy::{Failure, MAX_PATH, Reason, Stage};
+use launcher_policy::{Call, Failure, MAX_PATH, Stage, Subject};
 use rustix::fs::{StatVfsMountFlags, statvfs};
 use rustix::io::Errno;
 
-use crate::report::{self, EXECVE};
-use crate::sys::{self, CStrings, StringArray};
 use crate::Launch;
+use crate::report::{self, failed};
+use crate::sys::{self, CStrings, StringArray};
 
 const STAGE: Stage = Stage::Exec;
 
@@ -34,9 +34,9 @@ pub fn environment<'a>(
     exec: &Exec<'a>,
     caller: CStrings<'a>,
     memory: &'a mut Environment,
-) -> Result<CStrings<'a>, Failure<'static>> {
+) -> Result<CStrings<'a>, Failure> {
     let mut environment = memory.builder();
-    let full = || Failure::refused(STAGE, "env", "the environment has too many variables");
+    let full = || Failure::refused(STAGE, Call::Env, &"the environment has too many variables");
     for variable in caller.iter() {
         let name = name_of(variable);
         if is_kept(exec, name) && !exec.set.iter().any(|set| name_of(set.as_c_str()) == name) {
@@ -58,11 +58,11 @@ pub fn arguments<'a>(
     argv0: &'a CStr,
     given: CStrings<'a>,
     memory: &'a mut Arguments,
-) -> Result<CStrings<'a>, Failure<'static>> {
+) -> Result<CStrings<'a>, Failure> {
     let mut arguments = memory.builder();
     for argument in core::iter::once(argv0).chain(given.skip(1).iter()) {
         arguments.push(argument).then_some(()).ok_or_else(|| {
-            Failure::refused(STAGE, "argv0", "too many arguments beside an argv0 of the policy")
+            Failure::refused(STAGE, Call::Env, &"too many arguments beside an argv0 of the policy")
         })?;
     }
     Ok(arguments.finish())
@@ -85,14 +85,11 @@ fn name_of(variable: &CStr) -> &[u8] {
 /// # Errors
 ///
 /// execve(2)
-pub fn apply(launch: &Launch<'static>) -> Result<Infallible, Failure<'static>> {
+pub fn apply(launch: &Launch<'static>) -> Result<Infallible, Failure> {
     report::launched(launch);
     let name = launch.command;
-    let error = if name.to_bytes().contains(&b'/') {
-        run(launch, name)
-    } else {
-        search(launch, name)
-    };
+    let error =
+        if name.to_bytes().contains(&b'/') { run(launch, name) } else { search(launch, name) };
     Err(explain(name, error))
 }
 
@@ -128,28 +125,16 @@ fn run(launch: &Launch<'static>, path: &CStr) -> Errno {
     sys::execve(path, launch.argv, launch.envp)
 }
 
-/// Says more about a failure where more can be known.
-fn explain(name: &'static CStr, error: Errno) -> Failure<'static> {
-    let failure = Failure {
-        stage: STAGE,
-        call: EXECVE,
-        reason: Reason::Errno(error.raw_os_error()),
-        path: Some(name.to_bytes()),
-        hint: None,
-    };
-    match error {
-        Errno::ACCESS if is_noexec(name) => {
-            failure.hint("noexec: listed under filesystem.write or read, not execute")
-        }
-        Errno::ACCESS => failure.hint("is its directory listed under filesystem.execute?"),
-        Errno::NOENT => {
-            failure.hint("it, its interpreter or its loader is not visible under the policy")
-        }
-        Errno::NOEXEC => failure.hint("it is neither a program of this machine nor a #! script"),
-        _ => failure,
+/// Tells a program on a mount that runs nothing from one that is not granted.
+fn explain(name: &CStr, error: Errno) -> Failure {
+    let failure = failed(STAGE, Call::Execve)(error).about(Subject::Command);
+    let noexec = error == Errno::ACCESS
+        && statvfs(name).is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::NOEXEC));
+    if noexec {
+        return Failure {
+            refused: Some(&"noexec: listed under filesystem.read or write, not execute"),
+            ..failure
+        };
     }
-}
-
-fn is_noexec(name: &CStr) -> bool {
-    statvfs(name).is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::NOEXEC))
+    failure
 }

@@ -4,7 +4,7 @@
 //! own can be mistaken for one that was passed in.
 
 use launcher_policy::fds::{FdKind, Fds};
-use launcher_policy::{Failure, Stage};
+use launcher_policy::{Call, Failure, Stage, Subject};
 use rustix::fd::RawFd;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
@@ -19,67 +19,64 @@ const STAGE: Stage = Stage::Fds;
 /// # Errors
 ///
 /// A descriptor that is missing, or that reaches past the mounts.
-pub fn apply(fds: &Fds<'_>) -> Result<(), Failure<'static>> {
+pub fn apply(fds: &Fds<'_>) -> Result<(), Failure> {
     for fd in 0..3 {
         standard(fd)?;
     }
-    sys::close_range(3, u32::MAX, sys::CLOSE_RANGE_CLOEXEC).map_err(failed(STAGE, "close_range"))?;
+    sys::close_range(3, u32::MAX, sys::CLOSE_RANGE_CLOEXEC)
+        .map_err(failed(STAGE, Call::CloseRange))?;
     for keep in fds.keep.iter() {
         let fd = keep.fd as RawFd;
         if keep.kind == FdKind::Stream && !is_stream(fd)? {
             return Err(Failure::refused(
                 STAGE,
-                "keep_fds",
-                "a descriptor to pass on is a directory or was opened with O_PATH",
-            )
-            .hint("it bypasses every mount; say { fd = N, directory = true } to allow it"));
+                Call::KeepFds,
+                &"a descriptor to pass on is a directory or was opened with O_PATH, which bypasses every \
+                 mount; say { fd = N, directory = true } to allow it",
+            ));
         }
-        fcntl_setfd(sys::inherited(fd), FdFlags::empty()).map_err(failed(STAGE, "fcntl"))?;
+        fcntl_setfd(sys::inherited(fd), FdFlags::empty()).map_err(failed(STAGE, Call::Fcntl))?;
     }
     Ok(())
 }
 
 /// Standard input, output or error: opened on /dev/null where it is closed,
 /// refused where it is a directory.
-fn standard(fd: RawFd) -> Result<(), Failure<'static>> {
+fn standard(fd: RawFd) -> Result<(), Failure> {
     match is_stream(fd) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure::refused(
             STAGE,
-            "stdio",
-            "standard input, output or error is a directory or was opened with O_PATH",
-        )
-        .hint("it would bypass every mount")),
-        Err(failure) if failure.reason == closed() => open_null(),
+            Call::Stdio,
+            &"standard input, output or error is a directory or was opened with O_PATH, which bypasses \
+             every mount",
+        )),
+        Err(failure) if i32::from(failure.errno) == Errno::BADF.raw_os_error() => open_null(),
         Err(failure) => Err(failure),
     }
 }
 
 /// Opens /dev/null on the lowest free number, which is the closed one: those
 /// below it are open by now.
-fn open_null() -> Result<(), Failure<'static>> {
+fn open_null() -> Result<(), Failure> {
     let null = open(c"/dev/null", OFlags::RDWR, Mode::empty())
-        .map_err(failed(STAGE, "open"))
-        .map_err(|failure| failure.at(b"/dev/null"))?;
+        .map_err(failed(STAGE, Call::Open))
+        .map_err(|failure| failure.about(Subject::Path(&"/dev/null")))?;
     sys::until_exec(null);
     Ok(())
 }
 
 /// Whether a descriptor is neither a directory nor opened with `O_PATH`.
-fn is_stream(fd: RawFd) -> Result<bool, Failure<'static>> {
+fn is_stream(fd: RawFd) -> Result<bool, Failure> {
     match sys::getdents64_nothing(fd) {
         Err(Errno::NOTDIR) => Ok(true),
         // Either closed or O_PATH.
         Err(Errno::BADF) => {
-            fcntl_getfd(sys::inherited(fd)).map_err(failed(STAGE, "fcntl"))?;
+            fcntl_getfd(sys::inherited(fd)).map_err(failed(STAGE, Call::Fcntl))?;
             Ok(false)
         }
         _ => Ok(false),
     }
-}
-
-const fn closed() -> launcher_policy::Reason<'static> {
-    launcher_policy::Reason::Errno(Errno::BADF.raw_os_error())
 }
 
 /// Closes every descriptor but these, for a process that stays behind while
@@ -88,15 +85,15 @@ const fn closed() -> launcher_policy::Reason<'static> {
 /// # Errors
 ///
 /// close_range(2)
-pub fn keep_only(keep: &mut [RawFd]) -> Result<(), Failure<'static>> {
+pub fn keep_only(keep: &mut [RawFd]) -> Result<(), Failure> {
     keep.sort_unstable();
     let mut first = 0;
     for &fd in keep.iter().filter(|fd| **fd >= 0) {
         let fd = fd as u32;
         if fd > first {
-            sys::close_range(first, fd - 1, 0).map_err(failed(STAGE, "close_range"))?;
+            sys::close_range(first, fd - 1, 0).map_err(failed(STAGE, Call::CloseRange))?;
         }
         first = fd + 1;
     }
-    sys::close_range(first, u32::MAX, 0).map_err(failed(STAGE, "close_range"))
+    sys::close_range(first, u32::MAX, 0).map_err(failed(STAGE, Call::CloseRange))
 }

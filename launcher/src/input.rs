@@ -5,7 +5,7 @@
 //! command.
 
 use launcher_policy::wire::{self, DecodeError, HEADER, MAX_FRAME};
-use launcher_policy::{Failure, Policy, Stage};
+use launcher_policy::{Call, Failure, Policy, Stage};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::BorrowedFd;
 use rustix::fs::{FileType, SealFlags, fcntl_get_seals, fstat, seek};
@@ -36,39 +36,33 @@ pub fn apply<'m>(
     form: Form,
     deadline: u32,
     memory: &'m mut [u8; MAX_FRAME],
-) -> Result<Policy<'m>, Failure<'static>> {
-    let stat = fstat(fd).map_err(failed(STAGE, "fstat"))?;
+) -> Result<Policy<'m>, Failure> {
+    let stat = fstat(fd).map_err(failed(STAGE, Call::Fstat))?;
     let length = match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile if form == Form::Sealed => sealed(fd, stat.st_size, memory)?,
-        _ if form == Form::Sealed => return Err(refused("the policy is not a sealed memfd")),
+        _ if form == Form::Sealed => return Err(refused(&"the policy is not a sealed memfd")),
         FileType::RegularFile => file(fd, stat.st_size, form, memory)?,
         FileType::Fifo | FileType::Socket => stream(fd, deadline, memory)?,
-        FileType::Directory => return Err(refused("the policy is a directory")),
+        FileType::Directory => return Err(refused(&"the policy is a directory")),
         FileType::CharacterDevice => {
-            return Err(refused("the policy is a device, not a pipe or a file"));
+            return Err(refused(&"the policy is a device, not a pipe or a file"));
         }
-        _ => return Err(refused("the policy is not a pipe, a socket or a file")),
+        _ => return Err(refused(&"the policy is not a pipe, a socket or a file")),
     };
     let frame = memory.get(..length).unwrap_or_default();
     wire::decode(frame).map_err(undecodable)
 }
 
 /// A memfd that nobody can change any more, read at offset 0.
-fn sealed(
-    fd: BorrowedFd<'_>,
-    size: i64,
-    memory: &mut [u8; MAX_FRAME],
-) -> Result<usize, Failure<'static>> {
+fn sealed(fd: BorrowedFd<'_>, size: i64, memory: &mut [u8; MAX_FRAME]) -> Result<usize, Failure> {
     let wanted = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK;
-    let seals = fcntl_get_seals(fd)
-        .map_err(failed(STAGE, "fcntl"))
-        .map_err(|failure| failure.hint("--sealed takes a memfd"))?;
+    let seals = fcntl_get_seals(fd).map_err(failed(STAGE, Call::Fcntl))?;
     if !seals.contains(wanted) {
-        return Err(refused("the policy is not sealed against write, grow and shrink"));
+        return Err(refused(&"the policy is not sealed against write, grow and shrink"));
     }
     let length = fit(size)?;
     let buffer = memory.get_mut(..length).unwrap_or_default();
-    match pread(fd, buffer, 0).map_err(failed(STAGE, "pread"))? {
+    match pread(fd, buffer, 0).map_err(failed(STAGE, Call::Pread))? {
         read if read == length => Ok(length),
         _ => Err(undecodable(DecodeError::Truncated)),
     }
@@ -80,8 +74,8 @@ fn file(
     size: i64,
     form: Form,
     memory: &mut [u8; MAX_FRAME],
-) -> Result<usize, Failure<'static>> {
-    let offset = seek(fd, rustix::fs::SeekFrom::Current(0)).map_err(failed(STAGE, "lseek"))?;
+) -> Result<usize, Failure> {
+    let offset = seek(fd, rustix::fs::SeekFrom::Current(0)).map_err(failed(STAGE, Call::Lseek))?;
     let rest = size.saturating_sub(offset as i64).max(0);
     let frame = read_frame(memory, |buffer| read(fd, buffer))?;
     // Whatever follows in a file that is only the policy's is an accident.
@@ -96,14 +90,12 @@ fn stream(
     fd: BorrowedFd<'_>,
     deadline: u32,
     memory: &mut [u8; MAX_FRAME],
-) -> Result<usize, Failure<'static>> {
+) -> Result<usize, Failure> {
     let end = now() + u64::from(deadline) * 1000;
     read_frame(memory, |buffer| {
         let left = end.saturating_sub(now());
-        let timeout = Timespec {
-            tv_sec: (left / 1000) as i64,
-            tv_nsec: (left % 1000 * 1_000_000) as i64,
-        };
+        let timeout =
+            Timespec { tv_sec: (left / 1000) as i64, tv_nsec: (left % 1000 * 1_000_000) as i64 };
         match poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&timeout)) {
             Ok(0) => Err(Errno::TIMEDOUT),
             Ok(_) => read(fd, buffer),
@@ -116,7 +108,7 @@ fn stream(
 fn read_frame(
     memory: &mut [u8; MAX_FRAME],
     mut read: impl FnMut(&mut [u8]) -> Result<usize, Errno>,
-) -> Result<usize, Failure<'static>> {
+) -> Result<usize, Failure> {
     let mut have = 0;
     let mut want = HEADER;
     while have < want {
@@ -127,10 +119,11 @@ fn read_frame(
             Ok(count) => have += count,
             Err(Errno::INTR | Errno::AGAIN) => {}
             Err(Errno::TIMEDOUT) => {
-                return Err(refused("no whole policy came before the deadline")
-                    .hint("is the writing end of the pipe still open?"));
+                return Err(refused(
+                    &"no whole policy came before the deadline; is the writing end of the pipe still open?",
+                ));
             }
-            Err(error) => return Err(failed(STAGE, "read")(error)),
+            Err(error) => return Err(failed(STAGE, Call::Read)(error)),
         }
         if have == HEADER && want == HEADER {
             let (header, _) = memory.split_first_chunk::<HEADER>().unwrap_or((&[0; HEADER], &[]));
@@ -141,7 +134,7 @@ fn read_frame(
 }
 
 /// The length of a frame that is as long as its file.
-fn fit(size: i64) -> Result<usize, Failure<'static>> {
+fn fit(size: i64) -> Result<usize, Failure> {
     match usize::try_from(size) {
         Ok(0) => Err(undecodable(DecodeError::Empty)),
         Ok(length) if length <= MAX_FRAME => Ok(length),
@@ -154,10 +147,10 @@ fn now() -> u64 {
     crate::sys::monotonic_milliseconds()
 }
 
-fn refused(why: &'static str) -> Failure<'static> {
-    Failure::refused(STAGE, "read", why)
+fn refused(why: &'static &'static str) -> Failure {
+    Failure::refused(STAGE, Call::Read, why)
 }
 
-fn undecodable(error: DecodeError) -> Failure<'static> {
-    Failure::refused(STAGE, "decode", error.message())
+fn undecodable(error: DecodeError) -> Failure {
+    Failure::refused(STAGE, Call::Decode, error.message())
 }

@@ -6,7 +6,7 @@
 use core::sync::atomic::Ordering;
 
 use launcher_policy::landlock::Handled;
-use launcher_policy::{Failure, Stage};
+use launcher_policy::{Call, Failure, Stage};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use crate::report::failed;
@@ -31,24 +31,21 @@ pub fn is_used(launch: &Launch<'_>) -> bool {
 /// # Errors
 ///
 /// landlock_create_ruleset(2), landlock_add_rule(2)
-pub fn create(launch: &Launch<'_>) -> Result<Option<Ruleset>, Failure<'static>> {
+pub fn create(launch: &Launch<'_>) -> Result<Option<Ruleset>, Failure> {
     let Some(landlock) = &launch.policy.landlock else { return Ok(None) };
     let Some(handled) = landlock.handled.iter().take(launch.abi as usize).last() else {
         return Ok(None);
     };
-    let fd = sys::landlock_create_ruleset(
-        handled.fs.into(),
-        handled.net.into(),
-        handled.scoped.into(),
-    )
-    .map_err(failed(STAGE, "landlock_create_ruleset"))?;
+    let fd =
+        sys::landlock_create_ruleset(handled.fs.into(), handled.net.into(), handled.scoped.into())
+            .map_err(failed(STAGE, Call::LandlockCreateRuleset))?;
     let ruleset = Ruleset { fd: sys::until_exec(fd), handled };
     launch.shared.ruleset.store(ruleset.fd.as_raw_fd(), Ordering::Relaxed);
     for port in landlock.ports.iter() {
         let access = port.access & handled.net;
         if access != 0 {
             sys::landlock_add_port(ruleset.fd, port.port, access.into())
-                .map_err(failed(STAGE, "landlock_add_rule"))?;
+                .map_err(failed(STAGE, Call::LandlockAddRule))?;
         }
     }
     Ok(Some(ruleset))
@@ -61,11 +58,11 @@ impl Ruleset {
     /// # Errors
     ///
     /// landlock_add_rule(2)
-    pub fn allow(&self, fd: impl AsFd, access: u32) -> Result<(), Failure<'static>> {
+    pub fn allow(&self, fd: impl AsFd, access: u32) -> Result<(), Failure> {
         match access & self.handled.fs {
             0 => Ok(()),
             access => sys::landlock_add_path(self.fd, fd, access.into())
-                .map_err(failed(STAGE, "landlock_add_rule")),
+                .map_err(failed(STAGE, Call::LandlockAddRule)),
         }
     }
 }
@@ -75,7 +72,7 @@ impl Ruleset {
 /// # Errors
 ///
 /// landlock_restrict_self(2)
-pub fn apply(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
+pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
     let ruleset = launch.shared.ruleset.load(Ordering::Relaxed);
     let Some(landlock) = launch.policy.landlock.as_ref().filter(|_| ruleset != 0) else {
         return Ok(());
@@ -83,5 +80,5 @@ pub fn apply(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
     // The flags about audit records came with ABI 7.
     let flags = if launch.abi >= 7 { landlock.log } else { 0 };
     sys::landlock_restrict_self(sys::inherited(ruleset), flags)
-        .map_err(failed(STAGE, "landlock_restrict_self"))
+        .map_err(failed(STAGE, Call::LandlockRestrictSelf))
 }

@@ -14,6 +14,7 @@ use launcher_policy::{Failure, Policy};
 use rustix::fd::RawFd;
 
 pub mod credentials;
+mod errno;
 pub mod exec;
 pub mod fds;
 pub mod input;
@@ -22,6 +23,7 @@ pub mod limits;
 pub mod mounts;
 pub mod namespaces;
 pub mod reaper;
+mod remedy;
 pub mod report;
 pub mod seccomp;
 pub mod session;
@@ -58,7 +60,7 @@ pub struct Launch<'a> {
     /// The kernel's Landlock ABI; 0 where there is none.
     pub abi: u32,
     /// What has to be asked before the mount namespace changes.
-    pub carried: mounts::Carried,
+    pub carried: &'a mounts::Carried,
     /// The terminal that the command takes over, if it does.
     pub terminal: session::Held,
     /// What the processes of this launch tell each other.
@@ -192,7 +194,7 @@ impl Default for Stacks {
 /// # Errors
 ///
 /// The first call that failed, unless a child has reported it already.
-pub fn launch(launch: &'static Launch<'static>) -> Result<Infallible, Failure<'static>> {
+pub fn launch(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
     namespaces::check(launch)?; // a refusal that costs nothing comes first
     limits::check(launch)?;
     if wait::is_needed(launch) {
@@ -205,13 +207,13 @@ pub fn launch(launch: &'static Launch<'static>) -> Result<Infallible, Failure<'s
 }
 
 /// The stages that shape what a whole tree of processes sees.
-fn enter(launch: &Launch<'static>) -> Result<(), Failure<'static>> {
+fn enter(launch: &Launch<'static>) -> Result<(), Failure> {
     namespaces::apply(launch)?;
     mounts::apply(launch)
 }
 
 /// The stages that belong to the command's own process.
-fn become_command(launch: &Launch<'static>) -> Result<Infallible, Failure<'static>> {
+fn become_command(launch: &Launch<'static>) -> Result<Infallible, Failure> {
     limits::apply(launch)?; // late, so that they do not starve our own set-up
     session::apply(launch)?; // before the filter, which may close setsid
     credentials::apply(launch)?; // no_new_privs, without which the next two are not allowed
@@ -221,8 +223,8 @@ fn become_command(launch: &Launch<'static>) -> Result<Infallible, Failure<'stati
 }
 
 /// Ends a child that failed: says why, notes it for the parent, and exits.
-fn fail(launch: &Launch<'static>, failure: &Failure<'_>) -> ! {
-    report::failure(failure, launch.options.status);
+fn fail(launch: &Launch<'static>, failure: &Failure) -> ! {
+    report::failure(failure, &report::Words::of(launch));
     launch.shared.failed.store(true, Ordering::Release);
     sys::exit_group(report::exit_status(failure))
 }

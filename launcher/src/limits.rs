@@ -4,7 +4,7 @@
 //! starve, and before `CAP_SYS_RESOURCE` goes.
 
 use launcher_policy::enforce::Mode;
-use launcher_policy::{Failure, Stage};
+use launcher_policy::{Call, Failure, Stage, Subject};
 use linux_raw_sys::general as uapi;
 use rustix::fd::BorrowedFd;
 use rustix::fs::{Mode as FileMode, OFlags, openat};
@@ -24,7 +24,7 @@ const OWN_PROCESSES: u64 = 1;
 /// # Errors
 ///
 /// A limit that nothing binds, where limits are required.
-pub fn check(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
+pub fn check(launch: &Launch<'_>) -> Result<(), Failure> {
     let limits = &launch.policy.limits;
     if launch.policy.enforce.limits == Mode::Off {
         return Ok(());
@@ -33,23 +33,23 @@ pub fn check(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
     if let Some(memory) = limits.memory
         && !cgroup.is_some_and(|cgroup| bind(cgroup, c"memory.max", memory))
     {
-        miss(launch, Facility::Memory, "memory")?;
+        miss(launch, Facility::Memory, Call::Memory)?;
     }
     if let Some(processes) = limits.processes {
-        let bound = cgroup
-            .is_some_and(|cgroup| bind(cgroup, c"pids.max", processes + OWN_PROCESSES));
+        let bound =
+            cgroup.is_some_and(|cgroup| bind(cgroup, c"pids.max", processes + OWN_PROCESSES));
         if !bound && !nproc_binds(launch) {
-            miss(launch, Facility::Processes, "processes")?;
+            miss(launch, Facility::Processes, Call::Processes)?;
         }
     }
     if limits.cpu_time.is_some() {
         // RLIMIT_CPU binds each process for itself, and no cgroup file binds
         // the sum.
-        miss(launch, Facility::CpuTime, "cpu_time")?;
+        miss(launch, Facility::CpuTime, Call::CpuTime)?;
     }
     let whole_tree = namespaces::has(launch, uapi::CLONE_NEWPID);
     if limits.wall_time.is_some() && !whole_tree {
-        miss(launch, Facility::WallTime, "wall_time")?;
+        miss(launch, Facility::WallTime, Call::WallTime)?;
     }
     Ok(())
 }
@@ -68,15 +68,11 @@ fn nproc_binds(launch: &Launch<'_>) -> bool {
     namespaces::has(launch, uapi::CLONE_NEWUSER) && launch.caller.uid != 0
 }
 
-fn miss(
-    launch: &Launch<'_>,
-    facility: Facility,
-    name: &'static str,
-) -> Result<(), Failure<'static>> {
+fn miss(launch: &Launch<'_>, facility: Facility, limit: Call) -> Result<(), Failure> {
     if launch.policy.enforce.limits == Mode::Require {
-        let why = "a required limit cannot be bound for the whole tree here";
-        return Err(Failure::refused(STAGE, name, why)
-            .hint("memory and processes need --cgroup-fd, wall_time a PID namespace"));
+        let why = &"a required limit cannot be bound for the whole tree here: memory and processes \
+                    need --cgroup-fd, wall_time a PID namespace";
+        return Err(Failure::refused(STAGE, limit, why));
     }
     launch.shared.miss(facility);
     Ok(())
@@ -88,7 +84,7 @@ fn miss(
 ///
 /// prlimit(2), setpriority(2), sched_setaffinity(2), and what writing the OOM
 /// score says.
-pub fn apply(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
+pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
     if launch.policy.enforce.limits == Mode::Off {
         return Ok(());
     }
@@ -97,11 +93,11 @@ pub fn apply(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
         adjust_oom_score(launch, score)?;
     }
     if let Some(nice) = limits.nice {
-        setpriority_process(None, nice.into()).map_err(failed(STAGE, "setpriority"))?;
+        setpriority_process(None, nice.into()).map_err(failed(STAGE, Call::Setpriority))?;
     }
     if !limits.cpu_affinity.is_empty() {
         sys::sched_setaffinity(limits.cpu_affinity)
-            .map_err(failed(STAGE, "sched_setaffinity"))?;
+            .map_err(failed(STAGE, Call::SchedSetaffinity))?;
     }
     if let Some(processes) = limits.processes
         && nproc_binds(launch)
@@ -115,26 +111,23 @@ pub fn apply(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
     Ok(())
 }
 
-fn set(resource: u32, soft: u64, hard: u64) -> Result<(), Failure<'static>> {
-    sys::setrlimit(resource, soft, hard)
-        .map_err(failed(STAGE, "prlimit"))
-        .map_err(|failure| failure.hint("a hard limit cannot be raised above the caller's own"))
+fn set(resource: u32, soft: u64, hard: u64) -> Result<(), Failure> {
+    sys::setrlimit(resource, soft, hard).map_err(failed(STAGE, Call::Prlimit))
 }
 
 /// Only in the command's own process: memory that is shared with another
 /// process shares its score, but for a vforked child.
-fn adjust_oom_score(launch: &Launch<'_>, score: i16) -> Result<(), Failure<'static>> {
+fn adjust_oom_score(launch: &Launch<'_>, score: i16) -> Result<(), Failure> {
     const PATH: &core::ffi::CStr = c"self/oom_score_adj";
     let proc = launch.carried.proc.map(sys::inherited).ok_or_else(|| {
-        Failure::refused(STAGE, "oom_score_adj", "there is no /proc to set the OOM score in")
+        Failure::refused(STAGE, Call::Openat, &"there is no /proc to set the OOM score in")
     })?;
     let file = openat(proc, PATH, OFlags::WRONLY | OFlags::CLOEXEC, FileMode::empty())
-        .map_err(failed(STAGE, "openat"))
-        .map_err(|failure| failure.at(b"/proc/self/oom_score_adj"))?;
+        .map_err(failed(STAGE, Call::Openat))
+        .map_err(|failure| failure.about(Subject::Path(&"/proc/self/oom_score_adj")))?;
     let text = namespaces::Decimal::signed(score.into());
     write(file, text.as_bytes())
         .map(drop)
-        .map_err(failed(STAGE, "write"))
-        .map_err(|failure| failure.at(b"/proc/self/oom_score_adj"))
-        .map_err(|failure| failure.hint("only a privileged caller may lower the score"))
+        .map_err(failed(STAGE, Call::Write))
+        .map_err(|failure| failure.about(Subject::Path(&"/proc/self/oom_score_adj")))
 }

@@ -11,11 +11,12 @@ use core::ffi::{c_char, c_int};
 use launcher::exec::{self, Arguments, Environment};
 use launcher::input::{self, Form};
 use launcher::mounts::Carried;
+use launcher::report::{self, Words};
 use launcher::session::{self, Held};
 use launcher::sys::{self, CStrings};
-use launcher::{Caller, Launch, Options, Shared, Stacks, report};
+use launcher::{Caller, Launch, Options, Shared, Stacks};
 use launcher_policy::wire::MAX_FRAME;
-use launcher_policy::{Failure, Policy, Reason, Stage};
+use launcher_policy::{Call, Failure, Policy, Stage, Subject};
 use rustix::fd::RawFd;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::{Errno, fcntl_getfd};
@@ -23,7 +24,7 @@ use rustix::process::{getegid, geteuid};
 
 mod arguments;
 
-use arguments::{Arguments as Given, Source};
+use arguments::{Arguments as Given, Request, Source};
 
 const STAGE: Stage = Stage::Input;
 
@@ -33,6 +34,7 @@ struct Memory {
     frame: [u8; MAX_FRAME],
     environment: Environment,
     arguments: Arguments,
+    carried: Carried,
     launch: core::mem::MaybeUninit<Launch<'static>>,
 }
 
@@ -40,6 +42,7 @@ static mut MEMORY: Memory = Memory {
     frame: [0; MAX_FRAME],
     environment: Environment::EMPTY,
     arguments: Arguments::EMPTY,
+    carried: Carried::NOTHING,
     launch: core::mem::MaybeUninit::uninit(),
 };
 
@@ -57,69 +60,67 @@ extern "C" fn main(_: c_int, argv: *const *const c_char, envp: *const *const c_c
     // SAFETY: this function runs once, in the only thread, and is the only
     // place that names the memory.
     let memory = unsafe { &mut *(&raw mut MEMORY) };
-    match run(argv, envp, memory) {
+    let mut words = Words { arguments: Some(argv), ..Words::default() };
+    match run(argv, envp, memory, &mut words) {
         Ok(status) => status,
-        Err((failure, status)) => {
-            report::failure(&failure, status);
+        Err(failure) => {
+            report::failure(&failure, &words);
             report::exit_status(&failure)
         }
     }
 }
 
-type Outcome = Result<c_int, (Failure<'static>, Option<RawFd>)>;
-
 /// Reads the arguments and does what they say.
-fn run(argv: CStrings<'static>, envp: CStrings<'static>, memory: &'static mut Memory) -> Outcome {
-    let given = match arguments::parse(argv) {
-        Ok(arguments::Request::Launch(given)) => given,
-        Ok(arguments::Request::Print(text)) => return print(text),
-        Err(failure) => return Err((failure, None)),
-    };
-    let status = given.options.status;
-    let Err(failure) = launch(given, envp, memory).map_err(|failure| (failure, status));
-    Err(failure)
+fn run(
+    argv: CStrings<'static>,
+    envp: CStrings<'static>,
+    memory: &'static mut Memory,
+    words: &mut Words<'static>,
+) -> Result<c_int, Failure> {
+    match arguments::parse(argv)? {
+        Request::Print(text) => print(text),
+        Request::Launch(given) => {
+            words.status = given.options.status;
+            words.command = Some(given.command);
+            match launch(&given, envp, memory, words)? {}
+        }
+    }
 }
 
-fn print(text: &'static str) -> Outcome {
+fn print(text: &'static str) -> Result<c_int, Failure> {
     rustix::io::write(sys::inherited(1), text.as_bytes())
         .map(|_| 0)
-        .map_err(|error| (report::failed(STAGE, "write")(error), None))
+        .map_err(report::failed(STAGE, Call::Write))
 }
 
 /// Gathers what a launch needs and starts it.
 fn launch(
-    given: Given,
+    given: &Given,
     envp: CStrings<'static>,
     memory: &'static mut Memory,
-) -> Result<core::convert::Infallible, Failure<'static>> {
+    words: &mut Words<'static>,
+) -> Result<core::convert::Infallible, Failure> {
     // Before anything is opened: a descriptor of our own must not pass for
     // one that was given.
-    let source = open_source(&given)?;
-    let caller = Caller {
-        uid: geteuid().as_raw(),
-        gid: getegid().as_raw(),
-        parent: session::parent(),
-    };
-    check_open(&given)?;
+    let source = open_source(given)?;
+    let caller =
+        Caller { uid: geteuid().as_raw(), gid: getegid().as_raw(), parent: session::parent() };
+    check_open(given)?;
     let form = source.form;
-    let policy =
-        input::apply(sys::inherited(source.fd), form, given.deadline, &mut memory.frame)?;
-    check_numbers(&policy, &given)?;
+    let policy = input::apply(sys::inherited(source.fd), form, given.deadline, &mut memory.frame)?;
+    check_numbers(&policy, given)?;
     if source.replaced_by_null {
         null_input()?;
     }
     let argv = match policy.exec.argv0 {
         None => given.argv,
-        Some(argv0) => {
-            exec::arguments(argv0.as_c_str(), given.argv, &mut memory.arguments)?
-        }
+        Some(argv0) => exec::arguments(argv0.as_c_str(), given.argv, &mut memory.arguments)?,
     };
     let envp = exec::environment(&policy.exec, envp, &mut memory.environment)?;
     launcher::fds::apply(&policy.fds)?;
     let safe = policy.seccomp.is_some_and(|seccomp| seccomp.terminal_is_safe);
     let terminal = Held::of(policy.session.terminal, safe);
-    let mut carried = Carried::default();
-    carried.gather(&policy)?;
+    memory.carried.gather(&policy)?;
     let launch = memory.launch.write(Launch {
         command: given.command,
         argv,
@@ -127,12 +128,13 @@ fn launch(
         options: given.options,
         caller,
         abi: if policy.landlock.is_some() { sys::landlock_abi().unwrap_or(0) } else { 0 },
-        carried,
+        carried: &memory.carried,
         terminal,
         shared: Shared::default(),
         stacks: &STACKS,
         policy,
     });
+    words.policy = Some(&launch.policy);
     launcher::launch(launch)
 }
 
@@ -144,7 +146,7 @@ struct Opened {
     replaced_by_null: bool,
 }
 
-fn open_source(given: &Given) -> Result<Opened, Failure<'static>> {
+fn open_source(given: &Given) -> Result<Opened, Failure> {
     let opened = |fd, form| Ok(Opened { fd, form, replaced_by_null: false });
     match given.source {
         Source::Fd(fd) if given.sealed => opened(fd, Form::Sealed),
@@ -155,18 +157,17 @@ fn open_source(given: &Given) -> Result<Opened, Failure<'static>> {
             Err(Errno::BADF) if is_pipe(0) => {
                 Ok(Opened { fd: 0, form: Form::Any, replaced_by_null: true })
             }
-            Err(error) => Err(report::failed(STAGE, "fcntl")(error)
-                .hint("the descriptor of --fd is closed, and standard input is no pipe")),
+            Err(error) => Err(report::failed(STAGE, Call::Fcntl)(error)),
         },
         Source::Input => Ok(Opened { fd: 0, form: Form::Any, replaced_by_null: true }),
         Source::File(path) => {
             let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
             let file = openat(CWD, path, flags, Mode::empty())
-                .map_err(report::failed(STAGE, "open"))
-                .map_err(|failure| failure.at(path.to_bytes()))?;
+                .map_err(report::failed(STAGE, Call::Open))
+                .map_err(|failure| failure.about(Subject::Argument(given.place)))?;
             // It must not lie among 0 to 2, which the command would inherit.
             let file = rustix::io::fcntl_dupfd_cloexec(file, 3)
-                .map_err(report::failed(STAGE, "fcntl"))?;
+                .map_err(report::failed(STAGE, Call::Fcntl))?;
             let form = if given.sealed { Form::Sealed } else { Form::Any };
             opened(rustix::fd::AsRawFd::as_raw_fd(&sys::until_exec(file)), form)
         }
@@ -179,20 +180,21 @@ fn is_pipe(fd: RawFd) -> bool {
 }
 
 /// Refuses a descriptor that was named but is not open.
-fn check_open(given: &Given) -> Result<(), Failure<'static>> {
+fn check_open(given: &Given) -> Result<(), Failure> {
     let Options { status, caller, cgroup } = given.options;
-    for (fd, name) in [(status, "--status-fd"), (caller, "--parent-fd"), (cgroup, "--cgroup-fd")] {
+    for (fd, name) in [(status, Call::StatusFd), (caller, Call::ParentFd), (cgroup, Call::CgroupFd)]
+    {
         if let Some(fd) = fd
             && fcntl_getfd(sys::inherited(fd)).is_err()
         {
-            return Err(Failure::refused(STAGE, name, "the descriptor is not open"));
+            return Err(Failure::refused(STAGE, name, &"the descriptor is not open"));
         }
     }
     Ok(())
 }
 
 /// Refuses a descriptor that would serve two purposes.
-fn check_numbers(policy: &Policy<'_>, given: &Given) -> Result<(), Failure<'static>> {
+fn check_numbers(policy: &Policy<'_>, given: &Given) -> Result<(), Failure> {
     let source = match given.source {
         Source::Fd(fd) => Some(fd),
         Source::Input | Source::File(_) => None,
@@ -200,34 +202,28 @@ fn check_numbers(policy: &Policy<'_>, given: &Given) -> Result<(), Failure<'stat
     let Options { status, caller, cgroup } = given.options;
     let own = [source, status, caller, cgroup];
     if policy.fds.keep.iter().any(|keep| own.contains(&Some(keep.fd as RawFd))) {
-        let why = "a descriptor of the launcher is among the policy's keep_fds";
-        return Err(Failure::refused(STAGE, "keep_fds", why));
+        let why = &"a descriptor of the launcher is among the policy's keep_fds";
+        return Err(Failure::refused(STAGE, Call::KeepFds, why));
     }
     if source.is_some() && [status, caller, cgroup].contains(&source) {
-        let why = "the policy's descriptor serves another purpose, too";
-        return Err(Failure::refused(STAGE, "--fd", why));
+        let why = &"the policy's descriptor serves another purpose, too";
+        return Err(Failure::refused(STAGE, Call::Fd, why));
     }
     Ok(())
 }
 
 /// Gives the command /dev/null where its input was the policy.
-fn null_input() -> Result<(), Failure<'static>> {
+fn null_input() -> Result<(), Failure> {
     let null = openat(CWD, c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(report::failed(STAGE, "open"))
-        .map_err(|failure| failure.at(b"/dev/null"))?;
-    sys::dup_onto(null, 0).map_err(report::failed(STAGE, "dup3"))
+        .map_err(report::failed(STAGE, Call::Open))
+        .map_err(|failure| failure.about(Subject::Path(&"/dev/null")))?;
+    sys::dup_onto(null, 0).map_err(report::failed(STAGE, Call::Dup3))
 }
 
 /// A panic is a bug; it ends the launch like any failure.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    let failure = Failure {
-        stage: STAGE,
-        call: "panic",
-        reason: Reason::Refused("a bug of the launcher"),
-        path: None,
-        hint: None,
-    };
-    report::failure(&failure, None);
+    let failure = Failure::refused(STAGE, Call::Panic, &"a bug of the launcher");
+    report::failure(&failure, &Words::default());
     sys::exit_group(report::FAILED)
 }

@@ -9,7 +9,7 @@ use core::ffi::CStr;
 use heapless::Vec;
 use launcher_policy::exec::Cwd;
 use launcher_policy::mounts::{MAX_MOUNTS, Missing, Mount, Mounts, Root, Source, Symlinks};
-use launcher_policy::{Failure, MAX_PATH, Path, Stage};
+use launcher_policy::{Call, Failure, MAX_PATH, Path, Stage, Subject};
 use linux_raw_sys::general as uapi;
 use linux_raw_sys::landlock::LANDLOCK_ACCESS_FS_READ_DIR;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -33,7 +33,6 @@ const STAGE: Stage = Stage::Mounts;
 const FD_PATHS: usize = 4 * MAX_PATH;
 
 /// What has to be asked before the mount namespace changes.
-#[derive(Default)]
 pub struct Carried {
     /// The working directory's path, NUL included; empty if it has none.
     cwd: Vec<u8, MAX_PATH>,
@@ -44,12 +43,15 @@ pub struct Carried {
 }
 
 impl Carried {
+    /// Before anything was asked; all zeroes.
+    pub const NOTHING: Self = Self { cwd: Vec::new(), fds: Vec::new(), proc: None };
+
     /// Asks.
     ///
     /// # Errors
     ///
     /// A descriptor without a path, or a `/proc` that is missing.
-    pub fn gather(&mut self, launch: &launcher_policy::Policy<'_>) -> Result<(), Failure<'static>> {
+    pub fn gather(&mut self, launch: &launcher_policy::Policy<'_>) -> Result<(), Failure> {
         let mut buffer = [0_u8; MAX_PATH];
         // A directory that was deleted has no path; the command starts in `/`.
         if let Ok(path) = sys::getcwd(&mut buffer) {
@@ -63,8 +65,8 @@ impl Carried {
         }
         if launch.limits.oom_score_adj.is_some() {
             let proc = open_beneath_root(c"/proc", OFlags::DIRECTORY, ResolveFlags::empty())
-                .map_err(failed(STAGE, "openat2"))
-                .map_err(|failure| failure.at(b"/proc"))?;
+                .map_err(failed(STAGE, Call::Openat2))
+                .map_err(|failure| failure.about(Subject::Path(&"/proc")))?;
             self.proc = Some(sys::until_exec(proc).as_raw_fd());
         }
         Ok(())
@@ -72,7 +74,7 @@ impl Carried {
 
     /// open_tree(2) refuses a descriptor of another mount namespace, so its
     /// path is noted while it still means something.
-    fn gather_fd(&mut self, fd: u32) -> Result<(), Failure<'static>> {
+    fn gather_fd(&mut self, fd: u32) -> Result<(), Failure> {
         let mut link: Vec<u8, 40> = Vec::new();
         let number = namespaces::Decimal::new(&[fd.into()]);
         let fits = link.extend_from_slice(b"/proc/self/fd/").is_ok()
@@ -80,9 +82,7 @@ impl Carried {
             && link.push(0).is_ok();
         let link = CStr::from_bytes_with_nul(&link).unwrap_or_default();
         let mut buffer = [0_u8; MAX_PATH];
-        let path = sys::readlink(link, &mut buffer)
-            .map_err(failed(STAGE, "readlink"))
-            .map_err(|failure| failure.hint("is the descriptor of the entry open?"))?;
+        let path = sys::readlink(link, &mut buffer).map_err(failed(STAGE, Call::Readlink))?;
         let fits = fits
             && path.starts_with(b"/")
             && self.fds.extend_from_slice(path).is_ok()
@@ -90,7 +90,11 @@ impl Carried {
         if fits {
             Ok(())
         } else {
-            Err(Failure::refused(STAGE, "readlink", "a descriptor of an entry has no usable path"))
+            Err(Failure::refused(
+                STAGE,
+                Call::Readlink,
+                &"a descriptor of an entry has no usable path",
+            ))
         }
     }
 }
@@ -100,7 +104,7 @@ impl Carried {
 /// # Errors
 ///
 /// The first call that failed, with the path it was about.
-pub fn apply(launch: &Launch<'static>) -> Result<(), Failure<'static>> {
+pub fn apply(launch: &Launch<'static>) -> Result<(), Failure> {
     let ruleset = landlock::create(launch)?;
     if let Some(mounts) = &launch.policy.mounts {
         if namespaces::has(launch, uapi::CLONE_NEWNS) {
@@ -117,15 +121,16 @@ fn build(
     launch: &Launch<'static>,
     mounts: &Mounts<'static>,
     ruleset: Option<Ruleset>,
-) -> Result<(), Failure<'static>> {
+) -> Result<(), Failure> {
     // A new mount namespace starts out sharing propagation with the host, and
     // with any other type a later mount of the host would appear, writable.
     mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-        .map_err(failed(STAGE, "mount"))?;
+        .map_err(failed(STAGE, Call::Mount))?;
     let mut sources: Vec<Option<OwnedFd>, MAX_MOUNTS> = Vec::new();
     let mut fd_paths = launch.carried.fds.as_slice();
-    for mount in mounts.mounts.iter() {
-        let source = clone_source(&mount, &mut fd_paths, ruleset)?;
+    for (place, mount) in (0..).zip(mounts.mounts.iter()) {
+        let source = clone_source(&mount, &mut fd_paths, ruleset)
+            .map_err(|failure| failure.about(Subject::Source(place)))?;
         // Validation has counted the mounts.
         let _ = sources.push(source);
     }
@@ -135,8 +140,10 @@ fn build(
     if !matches!(mounts.root, Root::Host { .. }) {
         place.hide_skeleton_under_root()?;
     }
-    for (mount, source) in mounts.mounts.iter().zip(sources.iter_mut()) {
-        place.attach(launch, &mount, source.take(), ruleset)?;
+    for ((number, mount), source) in (0..).zip(mounts.mounts.iter()).zip(sources.iter_mut()) {
+        place
+            .attach(launch, &mount, source.take(), ruleset)
+            .map_err(|failure| failure.about(Subject::Target(number)))?;
     }
     enter_root(mounts, &root)
 }
@@ -147,31 +154,30 @@ fn open_root(
     mounts: &Mounts<'static>,
     skeleton: &OwnedFd,
     ruleset: Option<Ruleset>,
-) -> Result<OwnedFd, Failure<'static>> {
-    let read_only = u64::from(
-        uapi::MOUNT_ATTR_RDONLY | uapi::MOUNT_ATTR_NOSUID | uapi::MOUNT_ATTR_NODEV,
-    );
+) -> Result<OwnedFd, Failure> {
+    let read_only =
+        u64::from(uapi::MOUNT_ATTR_RDONLY | uapi::MOUNT_ATTR_NOSUID | uapi::MOUNT_ATTR_NODEV);
     let (root, access) = match mounts.root {
         Root::Skeleton => {
-            let root = rustix::io::fcntl_dupfd_cloexec(skeleton, 0)
-                .map_err(failed(STAGE, "fcntl"))?;
+            let root =
+                rustix::io::fcntl_dupfd_cloexec(skeleton, 0).map_err(failed(STAGE, Call::Fcntl))?;
             (root, LANDLOCK_ACCESS_FS_READ_DIR)
         }
         Root::Host { access } => {
             let root = open_beneath_root(c"/", OFlags::DIRECTORY, ResolveFlags::empty())
-                .map_err(failed(STAGE, "openat2"))?;
+                .map_err(failed(STAGE, Call::Openat2))?;
             sys::mount_setattr(&root, uapi::AT_RECURSIVE, read_only)
-                .map_err(failed(STAGE, "mount_setattr"))
-                .map_err(|failure| failure.at(b"/"))?;
+                .map_err(failed(STAGE, Call::MountSetattr))
+                .map_err(|failure| failure.about(Subject::Root))?;
             (root, access)
         }
         Root::Tree { path, access } => {
-            let at = |failure: Failure<'static>| failure.at(path.to_bytes());
+            let at = |failure: Failure| failure.about(Subject::Root);
             let tree = open_source(path, OFlags::DIRECTORY, Symlinks::Refuse)
-                .map_err(failed(STAGE, "openat2"))
+                .map_err(failed(STAGE, Call::Openat2))
                 .map_err(at)?;
             let root = make::clone_tree(&tree, c"", read_only)
-                .map_err(failed(STAGE, "open_tree"))
+                .map_err(failed(STAGE, Call::OpenTree))
                 .map_err(at)?;
             (root, access)
         }
@@ -188,32 +194,23 @@ fn clone_source(
     mount: &Mount<'static>,
     fd_paths: &mut &[u8],
     ruleset: Option<Ruleset>,
-) -> Result<Option<OwnedFd>, Failure<'static>> {
-    let at = |failure: Failure<'static>| match mount.source {
-        Source::Host { path, .. } => failure.at(path.to_bytes()),
-        _ => failure.at(mount.target.to_bytes()),
-    };
-    let Some(source) = open_host(&mount.source, fd_paths).map_err(at)? else {
-        return Ok(None);
-    };
-    if mount.attributes & uapi::MOUNT_ATTR_RDONLY == 0 && is_read_only(&source).map_err(at)? {
-        return Err(at(Failure::refused(STAGE, "fstatfs", "the host holds this read-only")));
+) -> Result<Option<OwnedFd>, Failure> {
+    let Some(source) = open_host(&mount.source, fd_paths)? else { return Ok(None) };
+    if mount.attributes & uapi::MOUNT_ATTR_RDONLY == 0 && is_read_only(&source)? {
+        let why = &"the host holds this read-only, so it cannot be listed under write";
+        return Err(Failure::refused(STAGE, Call::Fstatfs, why));
     }
     if let Some(ruleset) = ruleset {
-        ruleset.allow(&source, mount.access).map_err(at)?;
+        ruleset.allow(&source, mount.access)?;
     }
     make::clone_tree(&source, c"", mount.attributes.into())
         .map(Some)
-        .map_err(failed(STAGE, "open_tree"))
-        .map_err(at)
+        .map_err(failed(STAGE, Call::OpenTree))
 }
 
 /// Opens what a mount or a rule is made from, if that is something of the
 /// host's.
-fn open_host(
-    source: &Source<'static>,
-    fd_paths: &mut &[u8],
-) -> Result<Option<OwnedFd>, Failure<'static>> {
+fn open_host(source: &Source<'static>, fd_paths: &mut &[u8]) -> Result<Option<OwnedFd>, Failure> {
     match *source {
         Source::Host { path, kind, symlinks, missing } => {
             let flags = match kind {
@@ -223,9 +220,7 @@ fn open_host(
             match open_source(path, flags, symlinks) {
                 Ok(source) => Ok(Some(source)),
                 Err(Errno::NOENT) if missing == Missing::Skip => Ok(None),
-                Err(Errno::LOOP) => Err(failed(STAGE, "openat2")(Errno::LOOP)
-                    .hint("there is a symlink now; encode the policy again, or say follow = true")),
-                Err(error) => Err(failed(STAGE, "openat2")(error)),
+                Err(error) => Err(failed(STAGE, Call::Openat2)(error)),
             }
         }
         Source::Fd { fd } => reopen(fd, fd_paths).map(Some),
@@ -235,7 +230,7 @@ fn open_host(
 
 /// Opens by its name what a descriptor refers to, and makes sure that it is
 /// the same thing.
-fn reopen(fd: u32, fd_paths: &mut &[u8]) -> Result<OwnedFd, Failure<'static>> {
+fn reopen(fd: u32, fd_paths: &mut &[u8]) -> Result<OwnedFd, Failure> {
     let path = CStr::from_bytes_until_nul(fd_paths).unwrap_or_default();
     *fd_paths = fd_paths.get(path.count_bytes() + 1..).unwrap_or_default();
     let reopened = open_beneath_root(
@@ -243,12 +238,12 @@ fn reopen(fd: u32, fd_paths: &mut &[u8]) -> Result<OwnedFd, Failure<'static>> {
         OFlags::DIRECTORY,
         ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
     )
-    .map_err(failed(STAGE, "openat2"))?;
-    let given = fstat(sys::inherited(fd as RawFd)).map_err(failed(STAGE, "fstat"))?;
-    let found = fstat(&reopened).map_err(failed(STAGE, "fstat"))?;
+    .map_err(failed(STAGE, Call::Openat2))?;
+    let given = fstat(sys::inherited(fd as RawFd)).map_err(failed(STAGE, Call::Fstat))?;
+    let found = fstat(&reopened).map_err(failed(STAGE, Call::Fstat))?;
     if (given.st_dev, given.st_ino) != (found.st_dev, found.st_ino) {
-        let why = "the path of the descriptor leads elsewhere now";
-        return Err(Failure::refused(STAGE, "fstat", why));
+        let why = &"the path of the descriptor leads elsewhere now";
+        return Err(Failure::refused(STAGE, Call::Fstat, why));
     }
     Ok(reopened)
 }
@@ -265,8 +260,8 @@ fn open_beneath_root(path: &CStr, flags: OFlags, resolve: ResolveFlags) -> Resul
     openat2(CWD, path, flags | OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
 }
 
-fn is_read_only(source: &OwnedFd) -> Result<bool, Failure<'static>> {
-    let stat = fstatvfs(source).map_err(failed(STAGE, "fstatfs"))?;
+fn is_read_only(source: &OwnedFd) -> Result<bool, Failure> {
+    let stat = fstatvfs(source).map_err(failed(STAGE, Call::Fstatfs))?;
     Ok(stat.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
@@ -281,10 +276,10 @@ struct Attach<'l> {
 impl Attach<'_> {
     /// Attaches skeleton and root on top of the old root, where lookups do not
     /// see them: they start at the root directory, not on top of it.
-    fn hide_skeleton_under_root(&mut self) -> Result<(), Failure<'static>> {
-        move_on(self.skeleton, c"/").map_err(failed(STAGE, "move_mount"))?;
+    fn hide_skeleton_under_root(&mut self) -> Result<(), Failure> {
+        move_on(self.skeleton, c"/").map_err(failed(STAGE, Call::MoveMount))?;
         if matches!(self.mounts.root, Root::Tree { .. }) {
-            move_on(&self.root, c"/").map_err(failed(STAGE, "move_mount"))?;
+            move_on(&self.root, c"/").map_err(failed(STAGE, Call::MoveMount))?;
         }
         self.hidden = true;
         Ok(())
@@ -296,42 +291,38 @@ impl Attach<'_> {
         mount: &Mount<'static>,
         source: Option<OwnedFd>,
         ruleset: Option<Ruleset>,
-    ) -> Result<(), Failure<'static>> {
-        let at = |failure: Failure<'static>| failure.at(mount.target.to_bytes());
+    ) -> Result<(), Failure> {
         let attributes = u64::from(mount.attributes);
         let made = match (mount.source, source) {
-            (_, Some(source)) => return self.move_to(mount, &source).map_err(at),
+            (_, Some(source)) => return self.move_to(mount, &source),
             (Source::Host { .. } | Source::Fd { .. }, None) => return Ok(()),
             (Source::Skeleton, None) => {
-                self.hide_skeleton_under(mount).map_err(at)?;
+                self.hide_skeleton_under(mount)?;
                 make::clone_tree(self.skeleton, mount.target.relative(), attributes)
-                    .map_err(failed(STAGE, "open_tree"))
+                    .map_err(failed(STAGE, Call::OpenTree))?
             }
-            (Source::Tmpfs { size, mode }, None) => make::tmpfs(size, mode, attributes),
+            (Source::Tmpfs { size, mode }, None) => make::tmpfs(size, mode, attributes)?,
             (Source::Overlay { lower, upper, work }, None) => {
-                make::overlay(lower, upper, work, attributes)
+                make::overlay(lower, upper, work, attributes)?
             }
             (Source::Devpts, None) => match make::devpts(attributes) {
-                Ok(made) => Ok(made),
+                Ok(made) => made,
                 Err(_) => {
                     launch.shared.miss(Facility::Pts);
                     return Ok(());
                 }
             },
-            (Source::Proc, None) => {
-                return proc::attach(launch, self, mount, ruleset).map_err(at);
-            }
-        }
-        .map_err(at)?;
+            (Source::Proc, None) => return proc::attach(launch, self, mount, ruleset),
+        };
         if let Some(ruleset) = ruleset {
-            ruleset.allow(&made, mount.access).map_err(at)?;
+            ruleset.allow(&made, mount.access)?;
         }
-        self.move_to(mount, &made).map_err(at)
+        self.move_to(mount, &made)
     }
 
     /// Attaches the skeleton below the first mount that is taken from it,
     /// which covers it for ever. open_tree(2) clones only what is attached.
-    fn hide_skeleton_under(&mut self, mount: &Mount<'static>) -> Result<(), Failure<'static>> {
+    fn hide_skeleton_under(&mut self, mount: &Mount<'static>) -> Result<(), Failure> {
         if self.hidden {
             return Ok(());
         }
@@ -340,8 +331,8 @@ impl Attach<'_> {
     }
 
     /// Attaches a mount at its target, which no symlink leads out of the root.
-    fn move_to(&self, mount: &Mount<'static>, source: &OwnedFd) -> Result<(), Failure<'static>> {
-        let target = self.open(mount.target.relative()).map_err(failed(STAGE, "openat2"))?;
+    fn move_to(&self, mount: &Mount<'static>, source: &OwnedFd) -> Result<(), Failure> {
+        let target = self.open(mount.target.relative()).map_err(failed(STAGE, Call::Openat2))?;
         move_mount(
             source,
             c"",
@@ -349,7 +340,7 @@ impl Attach<'_> {
             c"",
             MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
         )
-        .map_err(failed(STAGE, "move_mount"))
+        .map_err(failed(STAGE, Call::MoveMount))
     }
 
     /// Opens a place inside the new root.
@@ -369,7 +360,7 @@ fn move_on(source: impl AsFd, target: &CStr) -> Result<(), Errno> {
 }
 
 /// Makes the new root the root directory and lets go of the old one.
-fn enter_root(mounts: &Mounts<'static>, root: &OwnedFd) -> Result<(), Failure<'static>> {
+fn enter_root(mounts: &Mounts<'static>, root: &OwnedFd) -> Result<(), Failure> {
     match mounts.root {
         Root::Host { .. } => return Ok(()),
         Root::Skeleton => sys::mount_setattr(
@@ -377,25 +368,23 @@ fn enter_root(mounts: &Mounts<'static>, root: &OwnedFd) -> Result<(), Failure<'s
             0,
             u64::from(uapi::MOUNT_ATTR_RDONLY | uapi::MOUNT_ATTR_NOSUID | uapi::MOUNT_ATTR_NODEV),
         )
-        .map_err(failed(STAGE, "mount_setattr"))?,
+        .map_err(failed(STAGE, Call::MountSetattr))?,
         Root::Tree { .. } => {}
     }
-    fchdir(root).map_err(failed(STAGE, "fchdir"))?;
+    fchdir(root).map_err(failed(STAGE, Call::Fchdir))?;
     // Old and new root at one place: the old one ends up on top of the new
     // one, and is what the path `.` means to umount, pivot_root(2).
-    pivot_root(c".", c".")
-        .map_err(failed(STAGE, "pivot_root"))
-        .map_err(|failure| failure.hint("an initramfs cannot be left by pivot_root"))?;
-    unmount(c".", UnmountFlags::DETACH).map_err(failed(STAGE, "umount2"))
+    pivot_root(c".", c".").map_err(failed(STAGE, Call::PivotRoot))?;
+    unmount(c".", UnmountFlags::DETACH).map_err(failed(STAGE, Call::Umount2))
 }
 
 /// Goes to the working directory, by its name in the new view: the old one
 /// would reach past the mounts.
-fn change_directory(launch: &Launch<'static>) -> Result<(), Failure<'static>> {
+fn change_directory(launch: &Launch<'static>) -> Result<(), Failure> {
     match launch.policy.exec.cwd {
         Cwd::Path(path) => chdir(path.as_c_str())
-            .map_err(failed(STAGE, "chdir"))
-            .map_err(|failure| failure.at(path.to_bytes())),
+            .map_err(failed(STAGE, Call::Chdir))
+            .map_err(|failure| failure.about(Subject::Cwd)),
         Cwd::Launch if !namespaces::has(launch, uapi::CLONE_NEWNS) => Ok(()),
         Cwd::Launch => {
             let cwd = CStr::from_bytes_until_nul(&launch.carried.cwd).unwrap_or_default();
@@ -403,7 +392,7 @@ fn change_directory(launch: &Launch<'static>) -> Result<(), Failure<'static>> {
             if cwd.to_bytes().starts_with(b"/") && chdir(cwd).is_ok() {
                 return Ok(());
             }
-            chdir(c"/").map_err(failed(STAGE, "chdir")).map_err(|failure| failure.at(b"/"))
+            chdir(c"/").map_err(failed(STAGE, Call::Chdir))
         }
     }
 }
@@ -413,11 +402,11 @@ fn only_rules(
     launch: &Launch<'static>,
     mounts: &Mounts<'static>,
     ruleset: Option<Ruleset>,
-) -> Result<(), Failure<'static>> {
+) -> Result<(), Failure> {
     let Some(ruleset) = ruleset else { return Ok(()) };
     let mut fd_paths = launch.carried.fds.as_slice();
-    for mount in mounts.mounts.iter() {
-        let at = |failure: Failure<'static>| failure.at(mount.target.to_bytes());
+    for (place, mount) in (0..).zip(mounts.mounts.iter()) {
+        let at = |failure: Failure| failure.about(Subject::Source(place));
         if let Some(source) = open_host(&mount.source, &mut fd_paths).map_err(at)? {
             ruleset.allow(sys::until_exec(source), mount.access).map_err(at)?;
         }

@@ -8,7 +8,7 @@ use core::ffi::CStr;
 use heapless::Vec;
 use launcher_policy::enforce::{Mode, WithoutNamespaces};
 use launcher_policy::namespaces::{IdMap, Init, Loopback, Namespaces};
-use launcher_policy::{Failure, Stage};
+use launcher_policy::{Call, Failure, Stage, Subject};
 use linux_raw_sys::general as uapi;
 use rustix::fs::{OFlags, open};
 use rustix::io::{Errno, write};
@@ -45,41 +45,40 @@ fn wanted<'l, 'p>(launch: &'l Launch<'p>) -> Option<&'l Namespaces<'p>> {
 /// # Errors
 ///
 /// The layer that is missing and what would be lost without it.
-pub fn check(launch: &Launch<'static>) -> Result<(), Failure<'static>> {
+pub fn check(launch: &Launch<'static>) -> Result<(), Failure> {
     let enforce = &launch.policy.enforce;
     let landlock = launch.policy.landlock.is_some();
     if landlock && launch.abi == 0 {
         if enforce.landlock == Mode::Require {
-            return Err(no_landlock("the policy requires Landlock, and this kernel has none"));
+            return Err(no_landlock(&"the policy requires Landlock, and this kernel has none"));
         }
         launch.shared.miss(Facility::Landlock);
     }
     match launch.policy.namespaces {
         None => check_without(launch),
         Some(_) if u32::from(enforce.abi_with_namespaces) > launch.abi => {
-            Err(no_landlock("the policy has a guarantee that needs a newer Landlock"))
+            Err(no_landlock(&"the policy has a guarantee that needs a newer Landlock"))
         }
         Some(_) => Ok(()),
     }
 }
 
 /// Whether the guarantees are kept without namespaces.
-fn check_without(launch: &Launch<'static>) -> Result<(), Failure<'static>> {
+fn check_without(launch: &Launch<'static>) -> Result<(), Failure> {
     match launch.policy.enforce.without_namespaces {
         WithoutNamespaces::Abi(needed) if u32::from(needed) <= launch.abi => Ok(()),
         WithoutNamespaces::Abi(_) => {
-            Err(no_landlock("without namespaces the policy needs a newer Landlock"))
+            Err(no_landlock(&"without namespaces the policy needs a newer Landlock"))
         }
-        WithoutNamespaces::Refused(lost) => {
-            let why = lost.as_c_str().to_str().unwrap_or("a guarantee is lost");
-            Err(Failure::refused(STAGE, "enforce", why))
+        WithoutNamespaces::Refused(_) => {
+            let why = &"without namespaces nothing keeps a guarantee of the policy";
+            Err(Failure::refused(STAGE, Call::Enforce, why).about(Subject::Guarantee))
         }
     }
 }
 
-fn no_landlock(why: &'static str) -> Failure<'static> {
-    Failure::refused(Stage::Landlock, "landlock_create_ruleset", why)
-        .hint("Linux 6.12 has every right that a guarantee rests on; is landlock in the lsm= list?")
+fn no_landlock(why: &'static &'static str) -> Failure {
+    Failure::refused(Stage::Landlock, Call::LandlockCreateRuleset, why)
 }
 
 /// Leaves the caller's namespaces in place, without an extra process.
@@ -87,14 +86,14 @@ fn no_landlock(why: &'static str) -> Failure<'static> {
 /// # Errors
 ///
 /// unshare(2), where nothing else keeps the policy's guarantees.
-pub fn unshare(launch: &Launch<'static>) -> Result<(), Failure<'static>> {
+pub fn unshare(launch: &Launch<'static>) -> Result<(), Failure> {
     let flags = flags(launch);
     if flags == 0 {
         return Ok(());
     }
     match sys::unshare(flags) {
         Ok(()) => Ok(()),
-        Err(error) => go_without(launch, "unshare", error),
+        Err(error) => go_without(launch, Call::Unshare, error),
     }
 }
 
@@ -104,36 +103,17 @@ pub fn unshare(launch: &Launch<'static>) -> Result<(), Failure<'static>> {
 /// # Errors
 ///
 /// Why not.
-pub fn go_without(
-    launch: &Launch<'static>,
-    call: &'static str,
-    error: Errno,
-) -> Result<(), Failure<'static>> {
+pub fn go_without(launch: &Launch<'static>, call: Call, error: Errno) -> Result<(), Failure> {
     let refused = failed(STAGE, call)(error);
-    let hint = match error {
-        Errno::PERM | Errno::ACCESS => {
-            "unprivileged user namespaces are closed here: see the sysctls \
-             kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns"
-        }
-        Errno::NOSPC | Errno::USERS => "see the sysctls user.max_*_namespaces",
-        Errno::INVAL => "this kernel lacks one of the namespaces",
-        _ => return Err(refused),
-    };
-    let refused = refused.hint(hint);
-    if launch.policy.enforce.namespaces == Mode::Require || has_single_purpose(launch) {
+    let closed =
+        matches!(error, Errno::PERM | Errno::ACCESS | Errno::NOSPC | Errno::USERS | Errno::INVAL);
+    if !closed || launch.policy.enforce.namespaces == Mode::Require || has_single_purpose(launch) {
         return Err(refused);
     }
-    match check_without(launch) {
-        Ok(()) => {
-            launch.shared.without_namespaces.store(true, Ordering::Relaxed);
-            launch.shared.miss(Facility::Namespaces);
-            Ok(())
-        }
-        Err(lost) => match lost.reason {
-            launcher_policy::Reason::Refused(why) if lost.stage == STAGE => Err(refused.hint(why)),
-            _ => Err(refused),
-        },
-    }
+    check_without(launch).map_err(|lost| refused.about(lost.subject))?;
+    launch.shared.without_namespaces.store(true, Ordering::Relaxed);
+    launch.shared.miss(Facility::Namespaces);
+    Ok(())
 }
 
 /// Whether namespaces were asked for by id maps, which nothing replaces.
@@ -149,19 +129,19 @@ fn has_single_purpose(launch: &Launch<'_>) -> bool {
 /// # Errors
 ///
 /// What writing the maps, sethostname(2) or the loopback says.
-pub fn apply(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
+pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
     let Some(namespaces) = wanted(launch) else { return Ok(()) };
     if namespaces.flags & uapi::CLONE_NEWUSER != 0 && !needs_writer(launch) {
         // Denied first: without that the kernel refuses the group map of an
         // unprivileged process, user_namespaces(7).
-        write_file(c"/proc/self/setgroups", b"deny")?;
-        write_own(c"/proc/self/gid_map", namespaces.gid_map, launch.caller.gid)?;
-        write_own(c"/proc/self/uid_map", namespaces.uid_map, launch.caller.uid)?;
+        write_file(&"/proc/self/setgroups", b"deny")?;
+        write_own(&"/proc/self/gid_map", namespaces.gid_map, launch.caller.gid)?;
+        write_own(&"/proc/self/uid_map", namespaces.uid_map, launch.caller.uid)?;
     }
     if namespaces.flags & uapi::CLONE_NEWUTS != 0
         && let Some(name) = namespaces.host_name
     {
-        sethostname(name.to_bytes()).map_err(failed(STAGE, "sethostname"))?;
+        sethostname(name.to_bytes()).map_err(failed(STAGE, Call::Sethostname))?;
     }
     if namespaces.flags & uapi::CLONE_NEWNET != 0
         && namespaces.loopback == Loopback::Up
@@ -186,11 +166,11 @@ pub fn needs_writer(launch: &Launch<'_>) -> bool {
 /// # Errors
 ///
 /// A refusal.
-pub fn check_writer(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
+pub fn check_writer(launch: &Launch<'_>) -> Result<(), Failure> {
     let reaper = wanted(launch).is_some_and(|namespaces| namespaces.init == Init::Reaper);
     if needs_writer(launch) && !(reaper && has(launch, uapi::CLONE_NEWPID)) {
-        let why = "id ranges are written from outside, which takes a PID namespace with a reaper";
-        return Err(Failure::refused(STAGE, "uid_map", why));
+        let why = &"id ranges are written from outside, which takes a PID namespace with a reaper";
+        return Err(Failure::refused(STAGE, Call::UidMap, why));
     }
     Ok(())
 }
@@ -200,7 +180,7 @@ pub fn check_writer(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
 /// # Errors
 ///
 /// What writing the maps says.
-pub fn write_maps_of(launch: &Launch<'_>, child: i32) -> Result<(), Failure<'static>> {
+pub fn write_maps_of(launch: &Launch<'_>, child: i32) -> Result<(), Failure> {
     let Some(namespaces) = wanted(launch) else { return Ok(()) };
     for (name, map, own) in [
         ("gid_map", namespaces.gid_map, launch.caller.gid),
@@ -213,24 +193,21 @@ pub fn write_maps_of(launch: &Launch<'_>, child: i32) -> Result<(), Failure<'sta
             && path.extend_from_slice(name.as_bytes()).is_ok()
             && path.push(0).is_ok();
         let path = CStr::from_bytes_with_nul(&path).ok().filter(|_| fits);
-        let path = path.ok_or_else(|| Failure::refused(STAGE, "uid_map", "no such process"))?;
+        let path = path.ok_or_else(|| Failure::refused(STAGE, Call::UidMap, &"no such process"))?;
         let content = match map {
             IdMap::Ranges(ranges) => Map::ranges(ranges)?,
             IdMap::Caller => Map::single(own, own),
             IdMap::Single(inside) => Map::single(inside, own),
         };
         let file = open(path, OFlags::WRONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())
-            .map_err(failed(STAGE, "open"))?;
-        write(file, content.as_bytes())
-            .map(drop)
-            .map_err(failed(STAGE, "write uid_map or gid_map"))
-            .map_err(|failure| failure.hint("id ranges need a privileged launcher"))?;
+            .map_err(failed(STAGE, Call::Open))?;
+        write(file, content.as_bytes()).map(drop).map_err(failed(STAGE, Call::Write))?;
     }
     Ok(())
 }
 
 /// Writes the map of the calling process: one id, its own.
-fn write_own(path: &'static CStr, map: IdMap<'_>, own: u32) -> Result<(), Failure<'static>> {
+fn write_own(path: &'static &'static str, map: IdMap<'_>, own: u32) -> Result<(), Failure> {
     let inside = match map {
         IdMap::Single(inside) => inside,
         IdMap::Caller | IdMap::Ranges(_) => own,
@@ -238,21 +215,17 @@ fn write_own(path: &'static CStr, map: IdMap<'_>, own: u32) -> Result<(), Failur
     write_file(path, Map::single(inside, own).as_bytes())
 }
 
-fn write_file(path: &'static CStr, content: &[u8]) -> Result<(), Failure<'static>> {
-    let file = open(path, OFlags::WRONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())
-        .map_err(failed(STAGE, "open"))
-        .map_err(|failure| failure.at(path.to_bytes()))?;
+fn write_file(path: &'static &'static str, content: &[u8]) -> Result<(), Failure> {
+    let at = |failure: Failure| failure.about(Subject::Path(path));
+    let file = open(*path, OFlags::WRONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())
+        .map_err(failed(STAGE, Call::Open))
+        .map_err(at)?;
     // Closed at once: a map left open keeps /proc from becoming read-only.
-    write(&file, content)
-        .map(drop)
-        .map_err(failed(STAGE, "write"))
-        .map_err(|failure| failure.at(path.to_bytes()))
-        .map_err(|failure| failure.hint("see kernel.apparmor_restrict_unprivileged_userns"))
+    write(&file, content).map(drop).map_err(failed(STAGE, Call::Write)).map_err(at)
 }
 
 fn raise_loopback() -> Result<(), Errno> {
-    let socket =
-        socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     sys::loopback_up(socket)
 }
 
@@ -317,12 +290,12 @@ impl Map {
 
     fn ranges(
         ranges: launcher_policy::List<'_, launcher_policy::namespaces::IdRange>,
-    ) -> Result<Self, Failure<'static>> {
+    ) -> Result<Self, Failure> {
         let mut map = Self { bytes: Vec::new() };
         for range in ranges.iter() {
             // The kernel takes no map that is longer than a page.
             map.line(range.inside, range.outside, range.count).ok_or_else(|| {
-                Failure::refused(STAGE, "uid_map", "the id map is longer than a page")
+                Failure::refused(STAGE, Call::UidMap, &"the id map is longer than a page")
             })?;
         }
         Ok(map)

@@ -9,7 +9,7 @@
 use core::convert::Infallible;
 use core::sync::atomic::Ordering;
 
-use launcher_policy::{Failure, Stage};
+use launcher_policy::{Call, Failure, Stage};
 use linux_raw_sys::general as uapi;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -155,20 +155,20 @@ pub extern "C" fn main(launch: &'static Launch<'static>) -> ! {
     crate::fail(launch, &failure)
 }
 
-fn run(launch: &'static Launch<'static>) -> Result<Infallible, Failure<'static>> {
-    let channel = Channel::reapers(launch).map_err(failed(STAGE, "close"))?;
+fn run(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
+    let channel = Channel::reapers(launch).map_err(failed(STAGE, Call::CloseRange))?;
     // The second net: the channel ends with the waiter, too.
     sys::prctl(linux_raw_sys::prctl::PR_SET_PDEATHSIG, uapi::SIGKILL.into())
-        .map_err(failed(STAGE, "prctl"))?;
+        .map_err(failed(STAGE, Call::Prctl))?;
     if namespaces::needs_writer(launch) {
         wait_for_maps(channel)?;
     }
     crate::enter(launch)?;
     let signals =
-        sys::signalfd(SignalSet::only(uapi::SIGCHLD)).map_err(failed(STAGE, "signalfd4"))?;
+        sys::signalfd(SignalSet::only(uapi::SIGCHLD)).map_err(failed(STAGE, Call::Signalfd))?;
     let how = Clone { flags: uapi::CLONE_VFORK.into(), cgroup: None };
     let child = sys::clone(&how, &launch.stacks.command, command_main, launch)
-        .map_err(failed(STAGE, "clone3"))?;
+        .map_err(failed(STAGE, Call::Clone3))?;
     if !launch.shared.has_failed() {
         report::executed(launch.options.status);
     }
@@ -183,12 +183,12 @@ fn run(launch: &'static Launch<'static>) -> Result<Infallible, Failure<'static>>
 }
 
 /// Waits until the waiter has written the id maps.
-fn wait_for_maps(channel: Channel) -> Result<(), Failure<'static>> {
+fn wait_for_maps(channel: Channel) -> Result<(), Failure> {
     match channel.receive() {
         Ok(Some(Message::Go)) => Ok(()),
         // The waiter has said why.
         Ok(_) => sys::exit_group(report::FAILED),
-        Err(error) => Err(failed(STAGE, "recv")(error)),
+        Err(error) => Err(failed(STAGE, Call::Recv)(error)),
     }
 }
 
@@ -205,7 +205,7 @@ fn attend(
     channel: Channel,
     signals: &OwnedFd,
     child: &Child,
-) -> Result<Infallible, Failure<'static>> {
+) -> Result<Infallible, Failure> {
     loop {
         reap(launch, channel, child)?;
         let caller = wait::caller(launch).unwrap_or(signals.as_fd());
@@ -216,11 +216,11 @@ fn attend(
         ];
         match poll(&mut watched, None) {
             Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(failed(STAGE, "poll")(error)),
+            Err(error) => return Err(failed(STAGE, Call::Poll)(error)),
         }
         let [signaled, message, ended] = watched;
         if !signaled.revents().is_empty() {
-            while sys::read_signal(signals).map_err(failed(STAGE, "read"))?.is_some() {}
+            while sys::read_signal(signals).map_err(failed(STAGE, Call::Read))?.is_some() {}
         } else if !ended.revents().is_empty() {
             sys::exit_group(Ending::CallerEnded.exit_status());
         }
@@ -231,12 +231,8 @@ fn attend(
 }
 
 /// Takes every child that has ended; exits with the command.
-fn reap(
-    launch: &Launch<'static>,
-    channel: Channel,
-    child: &Child,
-) -> Result<(), Failure<'static>> {
-    while let Some((pid, waited)) = sys::wait4(-1).map_err(failed(STAGE, "wait4"))? {
+fn reap(launch: &Launch<'static>, channel: Channel, child: &Child) -> Result<(), Failure> {
+    while let Some((pid, waited)) = sys::wait4(-1).map_err(failed(STAGE, Call::Wait4))? {
         if pid != child.pid {
             continue;
         }
@@ -260,12 +256,8 @@ fn reap(
 }
 
 /// Does what the waiter says.
-fn obey(
-    launch: &Launch<'static>,
-    channel: Channel,
-    child: &Child,
-) -> Result<(), Failure<'static>> {
-    let message = channel.receive().map_err(failed(STAGE, "recv"))?;
+fn obey(launch: &Launch<'static>, channel: Channel, child: &Child) -> Result<(), Failure> {
+    let message = channel.receive().map_err(failed(STAGE, Call::Recv))?;
     let Some(Message::Signal { signal, group, foreground }) = message else {
         // The waiter has ended, and so does everything else.
         sys::exit_group(Ending::CallerEnded.exit_status());
@@ -273,10 +265,10 @@ fn obey(
     if let (true, Some(terminal), Some(pid)) =
         (foreground, launch.terminal.terminal(), Pid::from_raw(child.pid))
     {
-        tcsetpgrp(terminal, pid).map_err(failed(STAGE, "tcsetpgrp"))?;
+        tcsetpgrp(terminal, pid).map_err(failed(STAGE, Call::Tcsetpgrp))?;
     }
     match sys::kill(if group { -child.pid } else { child.pid }, signal) {
         Ok(()) | Err(Errno::SRCH) => Ok(()),
-        Err(error) => Err(failed(STAGE, "kill")(error)),
+        Err(error) => Err(failed(STAGE, Call::Kill)(error)),
     }
 }

@@ -1,11 +1,18 @@
 //! Reports: a failure as a line for people, events as JSON lines.
 
+use core::ffi::CStr;
+
 use heapless::Vec;
-use launcher_policy::{Failure, MAX_PATH, Reason, Stage};
+use launcher_policy::enforce::WithoutNamespaces;
+use launcher_policy::exec::Cwd;
+use launcher_policy::mounts::{Mount, Root, Source};
+use launcher_policy::{Call, Failure, MAX_PATH, Policy, Stage, Subject};
+use linux_raw_sys::errno::ENOENT;
 use rustix::fd::RawFd;
 use rustix::io::{Errno, write};
 
-use crate::{Facility, Launch, sys};
+use crate::sys::CStrings;
+use crate::{Facility, Launch, errno, remedy, sys};
 
 /// The launcher's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -21,63 +28,118 @@ pub const NOT_FOUND: i32 = 127;
 /// Exit status when the wall time is over, as of timeout(1).
 pub const TIMED_OUT: i32 = 124;
 
-/// The name of the call that runs the command.
-pub const EXECVE: &str = "execve";
-
 /// Makes a [`Failure`] of a system call's error.
-pub fn failed(stage: Stage, call: &'static str) -> impl Fn(Errno) -> Failure<'static> {
+pub fn failed(stage: Stage, call: Call) -> impl Fn(Errno) -> Failure {
     move |error| Failure::errno(stage, call, error.raw_os_error())
 }
 
 /// The status that a failure ends with.
-pub fn exit_status(failure: &Failure<'_>) -> i32 {
-    match failure.reason {
-        _ if failure.stage != Stage::Exec || failure.call != EXECVE => FAILED,
-        Reason::Errno(error) if error == Errno::NOENT.raw_os_error() => NOT_FOUND,
+pub fn exit_status(failure: &Failure) -> i32 {
+    match u32::from(failure.errno) {
+        _ if failure.call != Call::Execve => FAILED,
+        ENOENT => NOT_FOUND,
         _ => NOT_EXECUTABLE,
+    }
+}
+
+/// Where the words of a failure are found.
+#[derive(Clone, Copy, Default)]
+pub struct Words<'a> {
+    /// The launcher's own arguments.
+    pub arguments: Option<CStrings<'a>>,
+    /// The policy, once it is decoded.
+    pub policy: Option<&'a Policy<'a>>,
+    /// The command.
+    pub command: Option<&'a CStr>,
+    /// Where the events are written.
+    pub status: Option<RawFd>,
+}
+
+impl<'a> Words<'a> {
+    /// Those of a launch that has begun.
+    pub fn of(launch: &'a Launch<'_>) -> Self {
+        Self {
+            arguments: None,
+            policy: Some(&launch.policy),
+            command: Some(launch.command),
+            status: launch.options.status,
+        }
+    }
+
+    /// The path or word that a failure is about.
+    fn subject(&self, failure: &Failure) -> Option<&'a [u8]> {
+        let mounts = self.policy.and_then(|policy| policy.mounts.as_ref());
+        let mount = |place: u16| mounts?.mounts.iter().nth(place.into());
+        Some(match failure.subject {
+            Subject::None | Subject::Guarantee => return None,
+            Subject::Path(path) => path.as_bytes(),
+            Subject::Command => self.command?.to_bytes(),
+            Subject::Argument(place) => self.arguments?.skip(place.into()).first()?.to_bytes(),
+            Subject::Target(place) => mount(place)?.target.to_bytes(),
+            Subject::Source(place) => match mount(place)? {
+                Mount { source: Source::Host { path, .. }, .. } => path.to_bytes(),
+                other => other.target.to_bytes(),
+            },
+            Subject::Node(place) => mounts?.skeleton.iter().nth(place.into())?.path.to_bytes(),
+            Subject::Root => match mounts?.root {
+                Root::Tree { path, .. } => path.to_bytes(),
+                Root::Host { .. } | Root::Skeleton => b"/",
+            },
+            Subject::Cwd => match self.policy?.exec.cwd {
+                Cwd::Path(path) => path.to_bytes(),
+                Cwd::Launch => return None,
+            },
+        })
+    }
+
+    /// The guarantee that is lost without namespaces.
+    fn guarantee(&self, failure: &Failure) -> Option<&'a [u8]> {
+        match self.policy?.enforce.without_namespaces {
+            WithoutNamespaces::Refused(text) if failure.subject == Subject::Guarantee => {
+                Some(text.to_bytes())
+            }
+            _ => None,
+        }
     }
 }
 
 /// Says why a launch failed, on standard error and on the status descriptor.
 ///
 /// Neither can be helped if it fails: the exit status still tells.
-pub fn failure(failure: &Failure<'_>, status: Option<RawFd>) {
+pub fn failure(failure: &Failure, words: &Words<'_>) {
+    let subject = words.subject(failure);
+    let guarantee = words.guarantee(failure);
+    let remedy = remedy::of(failure);
     let mut line = Line::new();
-    line.text("launcher: ").text(failure.stage.name()).text(": ").text(failure.call);
-    if let Some(path) = failure.path {
-        line.text(" \"").escaped(path, Quotes::People).text("\"");
+    line.text("launcher: ").text(failure.stage.name()).text(": ").text(failure.call.name());
+    if let Some(subject) = subject {
+        line.text(" \"").escaped(subject, Quotes::People).text("\"");
     }
     line.text(": ");
-    match failure.reason {
-        Reason::Errno(error) => line.errno(error),
-        Reason::Refused(why) => line.text(why),
-    };
-    if let Some(hint) = failure.hint {
-        line.text("; ").text(hint);
+    if failure.errno != 0 {
+        line.errno(failure.errno.into());
+    }
+    for (text, first) in [(failure.refused.copied(), failure.errno == 0), (remedy, false)] {
+        if let Some(text) = text {
+            line.text(if first { "" } else { "; " }).text(text);
+        }
+    }
+    if let Some(guarantee) = guarantee {
+        line.text("; without namespaces: ").escaped(guarantee, Quotes::People);
     }
     line.text("\n").write(2);
 
-    let Some(status) = status else { return };
+    let Some(status) = words.status else { return };
     let mut line = Line::new();
-    line.text("{\"event\":\"failure\",\"stage\":\"").text(failure.stage.name());
-    line.text("\",\"call\":\"").text(failure.call).text("\"");
-    match failure.reason {
-        Reason::Errno(error) => {
-            line.text(",\"errno\":").number(error.into());
-            if let Some(name) = syscalls::Errno::new(error).name() {
-                line.text(",\"error\":\"").text(name).text("\"");
-            }
-        }
-        Reason::Refused(why) => {
-            line.text(",\"refused\":\"").escaped(why.as_bytes(), Quotes::Json).text("\"");
-        }
+    line.text("{\"event\":\"failure\"").string("stage", Some(failure.stage.name().as_bytes()));
+    line.string("call", Some(failure.call.name().as_bytes()));
+    if failure.errno != 0 {
+        line.text(",\"errno\":").number(failure.errno.into());
+        let name = errno::words(failure.errno.into()).map(|(name, _)| name.as_bytes());
+        line.string("error", name);
     }
-    if let Some(path) = failure.path {
-        line.text(",\"path\":\"").escaped(path, Quotes::Json).text("\"");
-    }
-    if let Some(hint) = failure.hint {
-        line.text(",\"hint\":\"").escaped(hint.as_bytes(), Quotes::Json).text("\"");
-    }
+    line.string("refused", failure.refused.map(|why| why.as_bytes())).string("path", subject);
+    line.string("hint", remedy.map(str::as_bytes)).string("guarantee", guarantee);
     line.text(",\"status\":").number(exit_status(failure).into());
     line.text("}\n").write(status);
 }
@@ -96,8 +158,7 @@ pub fn launched(launch: &Launch<'_>) {
     });
     line.text("\",\"landlock_abi\":").number(launch.abi.into());
     line.text(",\"layers\":{\"namespaces\":").layer(policy.namespaces.is_some(), namespaces);
-    line.text(",\"landlock\":")
-        .layer(policy.landlock.is_some(), crate::landlock::is_used(launch));
+    line.text(",\"landlock\":").layer(policy.landlock.is_some(), crate::landlock::is_used(launch));
     line.text(",\"seccomp\":").layer(policy.seccomp.is_some(), true);
     line.text("},\"missing\":[");
     let mut first = true;
@@ -206,12 +267,22 @@ impl Line {
         self
     }
 
-    /// `ENOENT (No such file or directory)`
+    /// `ENOENT (no such file or directory)`
     fn errno(&mut self, error: i32) -> &mut Self {
-        let error_number = syscalls::Errno::new(error);
-        match (error_number.name(), error_number.description()) {
-            (Some(name), Some(words)) => self.text(name).text(" (").text(words).text(")"),
-            _ => self.text("errno ").number(error.into()),
+        match errno::words(error) {
+            Some((name, meaning)) => self.text(name).text(" (").text(meaning).text(")"),
+            None => self.text("errno ").number(error.into()),
+        }
+    }
+
+    /// A key with a string, behind other keys; nothing where there is none.
+    fn string(&mut self, key: &str, value: Option<&[u8]>) -> &mut Self {
+        match value {
+            None => self,
+            Some(value) => {
+                self.text(",\"").text(key).text("\":\"");
+                self.escaped(value, Quotes::Json).text("\"")
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Runs last, so that the filter need not allow what the other stages call.
 
-use launcher_policy::{Failure, Stage};
+use launcher_policy::{Call, Failure, Stage};
 
 use crate::report::failed;
 use crate::{Launch, sys};
@@ -15,9 +15,8 @@ const STAGE: Stage = Stage::Seccomp;
 /// # Errors
 ///
 /// seccomp(2)
-pub fn apply(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
+pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
     let Some(seccomp) = &launch.policy.seccomp else { return Ok(()) };
     sys::seccomp_set_mode_filter(seccomp.filter, seccomp.flags)
-        .map_err(failed(STAGE, "seccomp"))
-        .map_err(|failure| failure.hint("this kernel or an outer filter refuses seccomp filters"))
+        .map_err(failed(STAGE, Call::Seccomp))
 }

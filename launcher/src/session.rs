@@ -7,7 +7,7 @@
 use core::ffi::CStr;
 
 use launcher_policy::session::{DieWithParent, Terminal};
-use launcher_policy::{Failure, Stage};
+use launcher_policy::{Call, Failure, Stage, Subject};
 use linux_raw_sys::general as uapi;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -69,7 +69,7 @@ impl Held {
 /// # Errors
 ///
 /// setsid(2), setpgid(2), tcsetpgrp(3), rt_sigaction(2), rt_sigprocmask(2)
-pub fn apply(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
+pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
     leave_process_group(launch)?;
     if let Some(mask) = launch.policy.session.umask {
         umask(Mode::from_raw_mode(mask.into()));
@@ -77,35 +77,36 @@ pub fn apply(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
     // An ignored SIGCHLD has hung programs that wait for their children, and
     // a launcher written in Rust ignores SIGPIPE.
     for signal in [uapi::SIGCHLD, uapi::SIGPIPE] {
-        sys::set_default_action(signal).map_err(failed(STAGE, "rt_sigaction"))?;
+        sys::set_default_action(signal).map_err(failed(STAGE, Call::RtSigaction))?;
     }
-    sys::set_signal_mask(SignalSet::EMPTY).map_err(failed(STAGE, "rt_sigprocmask"))
+    sys::set_signal_mask(SignalSet::EMPTY).map_err(failed(STAGE, Call::RtSigprocmask))
 }
 
-fn leave_process_group(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
+fn leave_process_group(launch: &Launch<'_>) -> Result<(), Failure> {
     match launch.terminal {
         Held::None => match setsid() {
             Ok(_) => Ok(()),
             // A group leader cannot start a session, and only a launcher that
             // works in place is one.
             Err(Errno::PERM) => disown_terminal(),
-            Err(error) => Err(failed(STAGE, "setsid")(error)),
+            Err(error) => Err(failed(STAGE, Call::Setsid)(error)),
         },
-        Held::Session => setpgid(None, None).map_err(failed(STAGE, "setpgid")),
+        Held::Session => setpgid(None, None).map_err(failed(STAGE, Call::Setpgid)),
         Held::Foreground(fd) => {
-            setpgid(None, None).map_err(failed(STAGE, "setpgid"))?;
+            setpgid(None, None).map_err(failed(STAGE, Call::Setpgid))?;
             // Every signal is blocked here, SIGTTOU among them.
-            tcsetpgrp(sys::inherited(fd), getpid()).map_err(failed(STAGE, "tcsetpgrp"))
+            tcsetpgrp(sys::inherited(fd), getpid()).map_err(failed(STAGE, Call::Tcsetpgrp))
         }
     }
 }
 
 /// Gives up the controlling terminal, if there is one.
-fn disown_terminal() -> Result<(), Failure<'static>> {
+fn disown_terminal() -> Result<(), Failure> {
     match open(TTY, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
-        Ok(terminal) => sys::tiocnotty(terminal).map_err(failed(STAGE, "ioctl")),
+        Ok(terminal) => sys::tiocnotty(terminal).map_err(failed(STAGE, Call::Ioctl)),
         Err(Errno::NXIO | Errno::NOENT) => Ok(()),
-        Err(error) => Err(failed(STAGE, "open")(error)).map_err(|f| f.at(TTY.to_bytes())),
+        Err(error) => Err(failed(STAGE, Call::Open)(error))
+            .map_err(|failure| failure.about(Subject::Path(&"/dev/tty"))),
     }
 }
 
@@ -115,17 +116,17 @@ fn disown_terminal() -> Result<(), Failure<'static>> {
 /// # Errors
 ///
 /// A refusal, or poll(2).
-pub fn check_parent(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
+pub fn check_parent(launch: &Launch<'_>) -> Result<(), Failure> {
     let dead = match wait::waiter(launch) {
         Some(pidfd) => {
             let mut ended = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
             let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-            poll(&mut ended, Some(&at_once)).map_err(failed(STAGE, "poll"))? != 0
+            poll(&mut ended, Some(&at_once)).map_err(failed(STAGE, Call::Poll))? != 0
         }
         None => parent() != launch.caller.parent,
     };
     if dead {
-        return Err(Failure::refused(STAGE, "die_with_parent", "the caller has ended"));
+        return Err(Failure::refused(STAGE, Call::DieWithParent, &"the caller has ended"));
     }
     Ok(())
 }

@@ -503,8 +503,7 @@ pub fn landlock_add_path(ruleset: impl AsFd, parent: impl AsFd, access: u64) -> 
 ///
 /// landlock_add_rule(2)
 pub fn landlock_add_port(ruleset: impl AsFd, port: u16, access: u64) -> Result<()> {
-    let attr =
-        landlock_uapi::landlock_net_port_attr { allowed_access: access, port: port.into() };
+    let attr = landlock_uapi::landlock_net_port_attr { allowed_access: access, port: port.into() };
     add_rule(ruleset, landlock_uapi::landlock_rule_type::LANDLOCK_RULE_NET_PORT, &attr)
 }
 
@@ -555,12 +554,7 @@ pub fn seccomp_set_mode_filter(filter: &[u8], flags: u32) -> Result<()> {
     // behind `filter`; both outlive the call and it writes to neither. It
     // copies bytes, so `filter` may be unaligned.
     unsafe {
-        syscall!(
-            Sysno::seccomp,
-            seccomp_uapi::SECCOMP_SET_MODE_FILTER,
-            flags,
-            &raw const program
-        )
+        syscall!(Sysno::seccomp, seccomp_uapi::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
     }
     .map(drop)
     .map_err(errno)
@@ -610,11 +604,9 @@ pub fn set_signal_mask(blocked: SignalSet) -> Result<()> {
     let set = blocked.0;
     // SAFETY: the kernel reads eight bytes of `set`, which outlives the call,
     // and is not asked for the old mask.
-    unsafe {
-        syscall!(Sysno::rt_sigprocmask, uapi::SIG_SETMASK, &raw const set, 0, SIGNAL_SET)
-    }
-    .map(drop)
-    .map_err(errno)
+    unsafe { syscall!(Sysno::rt_sigprocmask, uapi::SIG_SETMASK, &raw const set, 0, SIGNAL_SET) }
+        .map(drop)
+        .map_err(errno)
 }
 
 /// rt_sigaction(2): gives a signal its default action.
@@ -711,9 +703,7 @@ pub fn capset(capabilities: u32) -> Result<()> {
     let data = [capabilities, capabilities, 0, 0, 0, 0];
     // SAFETY: the kernel reads one header and the two structures of three
     // words that version 3 has; both outlive the call.
-    unsafe { syscall!(Sysno::capset, &raw const header, &raw const data) }
-        .map(drop)
-        .map_err(errno)
+    unsafe { syscall!(Sysno::capset, &raw const header, &raw const data) }.map(drop).map_err(errno)
 }
 
 /// Brings the loopback interface of this network namespace up:
@@ -754,12 +744,7 @@ pub fn loopback_up(socket: impl AsFd) -> Result<()> {
 pub fn tiocnotty(terminal: impl AsFd) -> Result<()> {
     // SAFETY: the request takes no argument.
     unsafe {
-        syscall!(
-            Sysno::ioctl,
-            terminal.as_fd().as_raw_fd(),
-            linux_raw_sys::ioctl::TIOCNOTTY,
-            0
-        )
+        syscall!(Sysno::ioctl, terminal.as_fd().as_raw_fd(), linux_raw_sys::ioctl::TIOCNOTTY, 0)
     }
     .map(drop)
     .map_err(errno)
@@ -817,9 +802,7 @@ pub fn setrlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
     let limit = uapi::rlimit64 { rlim_cur: soft, rlim_max: hard };
     // SAFETY: the kernel reads one `rlimit64`, which outlives the call, and is
     // not asked for the old one.
-    unsafe { syscall!(Sysno::prlimit64, 0, resource, &raw const limit, 0) }
-        .map(drop)
-        .map_err(errno)
+    unsafe { syscall!(Sysno::prlimit64, 0, resource, &raw const limit, 0) }.map(drop).map_err(errno)
 }
 
 /// unshare(2) of namespaces, `CLONE_NEW*`.

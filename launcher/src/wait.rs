@@ -9,7 +9,7 @@ use core::sync::atomic::Ordering;
 
 use launcher_policy::namespaces::Init;
 use launcher_policy::session::DieWithParent;
-use launcher_policy::{Failure, Stage};
+use launcher_policy::{Call, Failure, Stage};
 use linux_raw_sys::general as uapi;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -74,31 +74,31 @@ pub fn caller(launch: &Launch<'_>) -> Option<BorrowedFd<'static>> {
 /// # Errors
 ///
 /// The first call that failed, unless the child has reported it.
-pub fn run(launch: &'static Launch<'static>) -> Result<(), Failure<'static>> {
+pub fn run(launch: &'static Launch<'static>) -> Result<(), Failure> {
     namespaces::check_writer(launch)?;
     watch_caller(launch)?;
-    let own = pidfd_open(getpid(), PidfdFlags::empty()).map_err(failed(STAGE, "pidfd_open"))?;
+    let own = pidfd_open(getpid(), PidfdFlags::empty()).map_err(failed(STAGE, Call::PidfdOpen))?;
     launch.shared.waiter.store(sys::until_exec(own).as_raw_fd(), Ordering::Relaxed);
     // An ignored SIGCHLD would take the child's status away.
-    sys::set_default_action(uapi::SIGCHLD).map_err(failed(STAGE, "rt_sigaction"))?;
-    sys::set_signal_mask(SignalSet::ALL).map_err(failed(STAGE, "rt_sigprocmask"))?;
-    let signals = sys::signalfd(SignalSet::ALL).map_err(failed(STAGE, "signalfd4"))?;
+    sys::set_default_action(uapi::SIGCHLD).map_err(failed(STAGE, Call::RtSigaction))?;
+    sys::set_signal_mask(SignalSet::ALL).map_err(failed(STAGE, Call::RtSigprocmask))?;
+    let signals = sys::signalfd(SignalSet::ALL).map_err(failed(STAGE, Call::Signalfd))?;
     let (child, channel) = match start(launch) {
         Ok(started) => started,
         Err(error) if namespaces::flags(launch) != 0 => {
-            namespaces::go_without(launch, "clone3", error)?;
+            namespaces::go_without(launch, Call::Clone3, error)?;
             if !is_needed(launch) {
                 return Ok(());
             }
-            start(launch).map_err(failed(STAGE, "clone3"))?
+            start(launch).map_err(failed(STAGE, Call::Clone3))?
         }
-        Err(error) => return Err(failed(STAGE, "clone3")(error)),
+        Err(error) => return Err(failed(STAGE, Call::Clone3)(error)),
     };
     attend(launch, &child, channel, &signals)
 }
 
 /// Opens a pidfd of the process whose death ends the command.
-fn watch_caller(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
+fn watch_caller(launch: &Launch<'_>) -> Result<(), Failure> {
     match launch.policy.session.die_with_parent {
         DieWithParent::Auto | DieWithParent::Process => {}
         DieWithParent::Thread | DieWithParent::Never => return Ok(()),
@@ -109,10 +109,10 @@ fn watch_caller(launch: &Launch<'_>) -> Result<(), Failure<'static>> {
             let pidfd = pidfd_open(parent, PidfdFlags::empty());
             // The number is the caller's for as long as it is our parent.
             if session::parent() != launch.caller.parent {
-                let why = "the caller has ended";
-                return Err(Failure::refused(STAGE, "die_with_parent", why));
+                let why = &"the caller has ended";
+                return Err(Failure::refused(STAGE, Call::DieWithParent, why));
             }
-            sys::until_exec(pidfd.map_err(failed(STAGE, "pidfd_open"))?).as_raw_fd()
+            sys::until_exec(pidfd.map_err(failed(STAGE, Call::PidfdOpen))?).as_raw_fd()
         }
         (None, None) => {
             launch.shared.miss(Facility::DieWithParent);
@@ -152,7 +152,7 @@ fn attend(
     child: &Child,
     channel: Option<Channel>,
     signals: &OwnedFd,
-) -> Result<(), Failure<'static>> {
+) -> Result<(), Failure> {
     if channel.is_none() && !launch.shared.has_failed() {
         // The clone returned because exec let go of our memory.
         report::executed(launch.options.status);
@@ -201,12 +201,12 @@ impl<'l> Waiter<'l> {
     }
 
     /// What is done once, after the clone.
-    fn prepare(&self) -> Result<(), Failure<'static>> {
+    fn prepare(&self) -> Result<(), Failure> {
         if let Some(channel) = self.channel {
-            channel.keep_waiters_end().map_err(failed(STAGE, "close"))?;
+            channel.keep_waiters_end().map_err(failed(STAGE, Call::CloseRange))?;
             if namespaces::needs_writer(self.launch) {
                 namespaces::write_maps_of(self.launch, self.child.pid)?;
-                channel.send(Message::Go).map_err(failed(STAGE, "sendto"))?;
+                channel.send(Message::Go).map_err(failed(STAGE, Call::Send))?;
             }
         }
         fds::keep_only(&mut [
@@ -222,7 +222,7 @@ impl<'l> Waiter<'l> {
     }
 
     /// Waits until the child has ended, then exits.
-    fn watch(&mut self) -> Result<(), Failure<'static>> {
+    fn watch(&mut self) -> Result<(), Failure> {
         loop {
             self.check_child()?;
             let caller = caller(self.launch).filter(|_| self.killed.is_none());
@@ -237,7 +237,7 @@ impl<'l> Waiter<'l> {
                 self.follow_stop()?;
             }
             while let Some(signal) =
-                sys::read_signal(self.signals).map_err(failed(STAGE, "read"))?
+                sys::read_signal(self.signals).map_err(failed(STAGE, Call::Read))?
             {
                 self.forward(signal)?;
             }
@@ -249,7 +249,7 @@ impl<'l> Waiter<'l> {
             && self.deadline.is_some_and(|deadline| sys::monotonic_milliseconds() >= deadline)
     }
 
-    fn poll(&self, caller: Option<BorrowedFd<'_>>) -> Result<Ready, Failure<'static>> {
+    fn poll(&self, caller: Option<BorrowedFd<'_>>) -> Result<Ready, Failure> {
         let never = self.signals.as_fd();
         let fd = |fd: Option<BorrowedFd<'l>>| fd.unwrap_or(never);
         let mut watched = [
@@ -262,14 +262,11 @@ impl<'l> Waiter<'l> {
         ];
         let timeout = self.deadline.filter(|_| self.killed.is_none()).map(|deadline| {
             let left = deadline.saturating_sub(sys::monotonic_milliseconds());
-            Timespec {
-                tv_sec: (left / 1000) as i64,
-                tv_nsec: (left % 1000 * 1_000_000) as i64,
-            }
+            Timespec { tv_sec: (left / 1000) as i64, tv_nsec: (left % 1000 * 1_000_000) as i64 }
         });
         match poll(&mut watched, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(failed(STAGE, "poll")(error)),
+            Err(error) => return Err(failed(STAGE, Call::Poll)(error)),
         }
         let [_, ended, message] = watched;
         let stopped = self.channel.is_some_and(|channel| {
@@ -280,9 +277,9 @@ impl<'l> Waiter<'l> {
     }
 
     /// Exits if the child has ended; notices if it has stopped.
-    fn check_child(&mut self) -> Result<(), Failure<'static>> {
+    fn check_child(&mut self) -> Result<(), Failure> {
         let any = if is_init(self.launch) { -1 } else { self.child.pid };
-        while let Some((pid, waited)) = sys::wait4(any).map_err(failed(STAGE, "wait4"))? {
+        while let Some((pid, waited)) = sys::wait4(any).map_err(failed(STAGE, Call::Wait4))? {
             if pid != self.child.pid {
                 continue;
             }
@@ -312,7 +309,7 @@ impl<'l> Waiter<'l> {
     }
 
     /// Kills the command, and with a PID namespace everything it started.
-    fn kill(&mut self, why: Ending) -> Result<(), Failure<'static>> {
+    fn kill(&mut self, why: Ending) -> Result<(), Failure> {
         self.killed = Some(why);
         if self.channel.is_none() {
             // Its group, as far as one signal reaches.
@@ -320,12 +317,12 @@ impl<'l> Waiter<'l> {
         }
         match sys::kill_by(&self.child.pidfd) {
             Ok(()) | Err(Errno::SRCH) => Ok(()),
-            Err(error) => Err(failed(STAGE, "pidfd_send_signal")(error)),
+            Err(error) => Err(failed(STAGE, Call::PidfdSendSignal)(error)),
         }
     }
 
     /// Passes a signal on to the command.
-    fn forward(&mut self, signal: Signal) -> Result<(), Failure<'static>> {
+    fn forward(&mut self, signal: Signal) -> Result<(), Failure> {
         match signal.number {
             // Our own children's, and what the terminal says of our reading.
             uapi::SIGCHLD | uapi::SIGTTIN | uapi::SIGTTOU => Ok(()),
@@ -340,7 +337,7 @@ impl<'l> Waiter<'l> {
         }
     }
 
-    fn send(&self, signal: u32, group: bool, foreground: bool) -> Result<(), Failure<'static>> {
+    fn send(&self, signal: u32, group: bool, foreground: bool) -> Result<(), Failure> {
         let sent = match self.channel {
             Some(channel) => channel.send(Message::Signal { signal, group, foreground }),
             None if group => sys::kill(-self.child.pid, signal),
@@ -349,35 +346,36 @@ impl<'l> Waiter<'l> {
         match sent {
             // It has ended; the next turn of the loop sees that.
             Ok(()) | Err(Errno::SRCH | Errno::PIPE | Errno::CONNRESET) => Ok(()),
-            Err(error) => Err(failed(STAGE, "kill")(error)),
+            Err(error) => Err(failed(STAGE, Call::Kill)(error)),
         }
     }
 
     /// The command has stopped: so does the launcher, where a shell has put
     /// both into the foreground of its terminal.
-    fn follow_stop(&mut self) -> Result<(), Failure<'static>> {
+    fn follow_stop(&mut self) -> Result<(), Failure> {
         if self.launch.terminal == Held::None {
             return Ok(());
         }
         self.stop()
     }
 
-    fn stop(&mut self) -> Result<(), Failure<'static>> {
+    fn stop(&mut self) -> Result<(), Failure> {
         self.take_terminal_back();
-        sys::kill(getpid().as_raw_nonzero().get(), uapi::SIGSTOP).map_err(failed(STAGE, "kill"))
+        sys::kill(getpid().as_raw_nonzero().get(), uapi::SIGSTOP).map_err(failed(STAGE, Call::Kill))
     }
 
     /// A shell has continued the launcher.
-    fn resume(&mut self) -> Result<(), Failure<'static>> {
-        let foreground = self.launch.terminal.terminal().filter(|terminal| {
-            tcgetpgrp(terminal).is_ok_and(|foreground| foreground == getpgrp())
-        });
+    fn resume(&mut self) -> Result<(), Failure> {
+        let foreground =
+            self.launch.terminal.terminal().filter(|terminal| {
+                tcgetpgrp(terminal).is_ok_and(|foreground| foreground == getpgrp())
+            });
         if let Some(terminal) = foreground {
             self.gave_terminal = true;
             if self.channel.is_none()
                 && let Some(child) = Pid::from_raw(self.child.pid)
             {
-                tcsetpgrp(terminal, child).map_err(failed(STAGE, "tcsetpgrp"))?;
+                tcsetpgrp(terminal, child).map_err(failed(STAGE, Call::Tcsetpgrp))?;
             }
         }
         self.send(uapi::SIGCONT, true, foreground.is_some())

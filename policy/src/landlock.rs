@@ -13,7 +13,8 @@ pub const NEWEST_ABI: u8 = 7;
 pub const ACCESS_FS: u32 = (1 << 16) - 1;
 
 /// Every right on TCP ports up to [`NEWEST_ABI`], `LANDLOCK_ACCESS_NET_*`.
-pub const ACCESS_NET: u32 = uapi::LANDLOCK_ACCESS_NET_BIND_TCP | uapi::LANDLOCK_ACCESS_NET_CONNECT_TCP;
+pub const ACCESS_NET: u32 =
+    uapi::LANDLOCK_ACCESS_NET_BIND_TCP | uapi::LANDLOCK_ACCESS_NET_CONNECT_TCP;
 
 /// Every scope up to [`NEWEST_ABI`], `LANDLOCK_SCOPE_*`.
 pub const SCOPES: u32 = uapi::LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | uapi::LANDLOCK_SCOPE_SIGNAL;

@@ -28,7 +28,7 @@ mod stage;
 mod validate;
 pub mod wire;
 
-pub use failure::{Failure, Reason};
+pub use failure::{Call, Failure, Subject};
 pub use list::{Iter, List};
 pub use path::{MAX_PATH, Path, Text};
 pub use stage::Stage;

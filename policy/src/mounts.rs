@@ -14,8 +14,10 @@ use crate::{List, Path, Text};
 pub const MAX_MOUNTS: usize = 4096;
 
 /// The attributes that a mount may carry: mount_setattr(2).
-pub const MOUNT_ATTRIBUTES: u32 =
-    uapi::MOUNT_ATTR_RDONLY | uapi::MOUNT_ATTR_NOSUID | uapi::MOUNT_ATTR_NODEV | uapi::MOUNT_ATTR_NOEXEC;
+pub const MOUNT_ATTRIBUTES: u32 = uapi::MOUNT_ATTR_RDONLY
+    | uapi::MOUNT_ATTR_NOSUID
+    | uapi::MOUNT_ATTR_NODEV
+    | uapi::MOUNT_ATTR_NOEXEC;
 
 /// The view of the file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

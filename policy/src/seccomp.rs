@@ -107,8 +107,7 @@ pub mod op {
     pub(super) const MEMORY_WORDS: u32 = 16;
     /// Arithmetic on `A`: add, subtract, multiply, divide, or, and, shifts,
     /// exclusive or.
-    pub(super) const ARITHMETIC: [u16; 9] =
-        [0x04, 0x14, 0x24, 0x34, 0x44, AND, 0x64, 0x74, 0xa4];
+    pub(super) const ARITHMETIC: [u16; 9] = [0x04, 0x14, 0x24, 0x34, 0x44, AND, 0x64, 0x74, 0xa4];
 }
 
 /// Why a filter is refused.
@@ -131,14 +130,14 @@ pub enum FilterError {
 
 impl FilterError {
     /// What is wrong, in a few words.
-    pub const fn message(self) -> &'static str {
+    pub const fn message(self) -> &'static &'static str {
         match self {
-            Self::Size => "the filter is empty, cut or too long",
-            Self::Operation(_) => "the filter has an unknown operation",
-            Self::Jump(_) => "the filter jumps out of range",
-            Self::Load(_) => "the filter loads out of range",
-            Self::Operand(_) => "the filter has an impossible operand",
-            Self::NoReturn => "the filter does not end in a return",
+            Self::Size => &"the filter is empty, cut or too long",
+            Self::Operation(_) => &"the filter has an unknown operation",
+            Self::Jump(_) => &"the filter jumps out of range",
+            Self::Load(_) => &"the filter loads out of range",
+            Self::Operand(_) => &"the filter has an impossible operand",
+            Self::NoReturn => &"the filter does not end in a return",
         }
     }
 }
@@ -196,7 +195,11 @@ fn check(instruction: Instruction, here: u16, behind: u32) -> Result<(), FilterE
         | op::RETURN_A => Ok(()),
         _ => match code & !op::X {
             op::JUMP_EQUAL | op::JUMP_GREATER | op::JUMP_GREATER_EQUAL | op::JUMP_SET => {
-                if u32::from(jt.max(jf)) >= behind { Err(FilterError::Jump(here)) } else { Ok(()) }
+                if u32::from(jt.max(jf)) >= behind {
+                    Err(FilterError::Jump(here))
+                } else {
+                    Ok(())
+                }
             }
             arithmetic if op::ARITHMETIC.contains(&arithmetic) => match (code, k) {
                 (0x34, 0) | (0x64 | 0x74, 32..) => Err(FilterError::Operand(here)),
@@ -224,7 +227,12 @@ mod tests {
     #[test]
     fn a_filter_that_returns_is_valid() {
         assert_eq!(validate(&filter(&[(op::RETURN, 0, 0, 0)])), Ok(()));
-        let jump = [(op::LOAD, 0, 0, 60), (op::JUMP_EQUAL, 1, 0, 7), (op::RETURN, 0, 0, 0), (op::RETURN, 0, 0, 1)];
+        let jump = [
+            (op::LOAD, 0, 0, 60),
+            (op::JUMP_EQUAL, 1, 0, 7),
+            (op::RETURN, 0, 0, 0),
+            (op::RETURN, 0, 0, 1),
+        ];
         assert_eq!(validate(&filter(&jump)), Ok(()));
     }
 
@@ -238,7 +246,10 @@ mod tests {
         // The packet loads of other BPF users are not for seccomp.
         assert_eq!(validate(&filter(&[(0x28, 0, 0, 0), ret])), Err(FilterError::Operation(0)));
         assert_eq!(validate(&filter(&[(op::JUMP, 0, 0, 1), ret])), Err(FilterError::Jump(0)));
-        assert_eq!(validate(&filter(&[(op::JUMP, 0, 0, u32::MAX), ret])), Err(FilterError::Jump(0)));
+        assert_eq!(
+            validate(&filter(&[(op::JUMP, 0, 0, u32::MAX), ret])),
+            Err(FilterError::Jump(0))
+        );
         assert_eq!(validate(&filter(&[(op::JUMP_EQUAL, 0, 1, 0), ret])), Err(FilterError::Jump(0)));
         assert_eq!(validate(&filter(&[ret, (op::JUMP_EQUAL, 0, 0, 0)])), Err(FilterError::Jump(1)));
         assert_eq!(validate(&filter(&[(op::LOAD, 0, 0, 64), ret])), Err(FilterError::Load(0)));

@@ -77,25 +77,25 @@ pub enum DecodeError {
     /// The payload is not a value of the policy's type.
     Malformed,
     /// A value that decodes but that this version gives no meaning.
-    Invalid(&'static str),
+    Invalid(&'static &'static str),
     /// The seccomp filter would be refused by the kernel.
     Filter(crate::seccomp::FilterError),
 }
 
 impl DecodeError {
     /// What is wrong, in one sentence without a full stop.
-    pub const fn message(self) -> &'static str {
+    pub const fn message(self) -> &'static &'static str {
         match self {
-            Self::Empty => "the policy is empty; the encoder probably failed",
-            Self::Truncated => "the policy is cut short",
-            Self::Magic => "these bytes are not an encoded policy",
-            Self::Version => "the policy has a format version that this launcher does not read",
-            Self::Architecture => "the policy was encoded for another architecture",
-            Self::TooLong => "the policy is longer than 256 KiB",
-            Self::TooManyBytes => "there are bytes after the policy",
-            Self::Checksum => "the policy was damaged after it was encoded",
-            Self::TrailingBytes => "there are bytes inside the policy after its value",
-            Self::Malformed => "the policy does not decode",
+            Self::Empty => &"the policy is empty; the encoder probably failed",
+            Self::Truncated => &"the policy is cut short",
+            Self::Magic => &"these bytes are not an encoded policy",
+            Self::Version => &"the policy has a format version that this launcher does not read",
+            Self::Architecture => &"the policy was encoded for another architecture",
+            Self::TooLong => &"the policy is longer than 256 KiB",
+            Self::TooManyBytes => &"there are bytes after the policy",
+            Self::Checksum => &"the policy was damaged after it was encoded",
+            Self::TrailingBytes => &"there are bytes inside the policy after its value",
+            Self::Malformed => &"the policy does not decode",
             Self::Invalid(what) => what,
             Self::Filter(error) => error.message(),
         }
@@ -175,8 +175,7 @@ pub fn encode<'b>(
     buffer: &'b mut [u8],
 ) -> Result<&'b [u8], DecodeError> {
     validate(policy)?;
-    let (header, space) =
-        buffer.split_first_chunk_mut::<HEADER>().ok_or(DecodeError::TooLong)?;
+    let (header, space) = buffer.split_first_chunk_mut::<HEADER>().ok_or(DecodeError::TooLong)?;
     let payload = postcard::to_slice(policy, space).map_err(|_| DecodeError::TooLong)?;
     let length = payload.len();
     if length > MAX_FRAME - HEADER {

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use heapless::Vec;
 use launcher_policy::mounts::{Mounts, Node, NodeKind};
-use launcher_policy::{Failure, Path};
+use launcher_policy::{Call, Failure, Path, Subject};
 use linux_raw_sys::general as uapi;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, mkdirat, openat, symlinkat};
@@ -52,68 +52,64 @@ pub(super) fn clone_tree(
 }
 
 /// The tmpfs in which everything of the launcher's own making stands.
-pub(super) fn skeleton(mounts: &Mounts<'static>) -> Result<OwnedFd, Failure<'static>> {
+pub(super) fn skeleton(mounts: &Mounts<'static>) -> Result<OwnedFd, Failure> {
     let attributes = u64::from(uapi::MOUNT_ATTR_NOSUID | uapi::MOUNT_ATTR_NODEV);
     let skeleton = tmpfs(mounts.skeleton_size, 0o755, attributes)?;
     // The modes are the policy's, whatever mask the caller has set.
     let mask = umask(Mode::empty());
-    let made = mounts.skeleton.iter().try_for_each(|node| {
-        make_node(&skeleton, &node)
-            .map_err(|failure: Failure<'static>| failure.at(node.path.to_bytes()))
+    let made = (0..).zip(mounts.skeleton.iter()).try_for_each(|(place, node)| {
+        make_node(&skeleton, &node).map_err(|failure| failure.about(Subject::Node(place)))
     });
     umask(mask);
     made.map(|()| skeleton)
 }
 
-fn make_node(skeleton: &OwnedFd, node: &Node<'static>) -> Result<(), Failure<'static>> {
+fn make_node(skeleton: &OwnedFd, node: &Node<'static>) -> Result<(), Failure> {
     let path = node.path.relative();
     match node.kind {
         NodeKind::Directory { mode } => mkdirat(skeleton, path, Mode::from_raw_mode(mode.into()))
-            .map_err(failed(STAGE, "mkdirat")),
+            .map_err(failed(STAGE, Call::Mkdirat)),
         NodeKind::File { mode, data } => {
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
             let file = openat(skeleton, path, flags, Mode::from_raw_mode(mode.into()))
-                .map_err(failed(STAGE, "openat"))?;
+                .map_err(failed(STAGE, Call::Openat))?;
             let mut rest = data;
             while !rest.is_empty() {
-                let count = write(&file, rest).map_err(failed(STAGE, "write"))?;
+                let count = write(&file, rest).map_err(failed(STAGE, Call::Write))?;
                 rest = rest.get(count..).unwrap_or_default();
             }
             Ok(())
         }
         NodeKind::Symlink { content } => {
-            symlinkat(content.as_c_str(), skeleton, path).map_err(failed(STAGE, "symlinkat"))
+            symlinkat(content.as_c_str(), skeleton, path).map_err(failed(STAGE, Call::Symlinkat))
         }
     }
 }
 
 /// A tmpfs of bounded size.
-pub(super) fn tmpfs(
-    size: u64,
-    mode: u16,
-    attributes: u64,
-) -> Result<OwnedFd, Failure<'static>> {
+pub(super) fn tmpfs(size: u64, mode: u16, attributes: u64) -> Result<OwnedFd, Failure> {
     let inodes = (size / BYTES_PER_INODE).max(LEAST_INODES);
     let options = [
         (c"size", Number::decimal(size)),
         (c"nr_inodes", Number::decimal(inodes)),
         (c"mode", Number::octal(mode)),
     ];
-    let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed(STAGE, "fsopen"))?;
+    let context =
+        fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed(STAGE, Call::Fsopen))?;
     for (key, value) in &options {
         fsconfig_set_string(context.as_fd(), *key, value.as_c_str())
-            .map_err(failed(STAGE, "fsconfig"))?;
+            .map_err(failed(STAGE, Call::Fsconfig))?;
     }
     mount(context, attributes)
 }
 
 /// A pseudo-terminal file system that shares nothing with the host's.
-pub(super) fn devpts(attributes: u64) -> Result<OwnedFd, Failure<'static>> {
+pub(super) fn devpts(attributes: u64) -> Result<OwnedFd, Failure> {
     let context =
-        fsopen(c"devpts", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed(STAGE, "fsopen"))?;
-    fsconfig_set_flag(context.as_fd(), c"newinstance").map_err(failed(STAGE, "fsconfig"))?;
+        fsopen(c"devpts", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed(STAGE, Call::Fsopen))?;
+    fsconfig_set_flag(context.as_fd(), c"newinstance").map_err(failed(STAGE, Call::Fsconfig))?;
     for (key, value) in [(c"ptmxmode", c"0666"), (c"mode", c"0620")] {
-        fsconfig_set_string(context.as_fd(), key, value).map_err(failed(STAGE, "fsconfig"))?;
+        fsconfig_set_string(context.as_fd(), key, value).map_err(failed(STAGE, Call::Fsconfig))?;
     }
     mount(context, attributes)
 }
@@ -124,31 +120,31 @@ pub(super) fn overlay(
     upper: Path<'static>,
     work: Path<'static>,
     attributes: u64,
-) -> Result<OwnedFd, Failure<'static>> {
+) -> Result<OwnedFd, Failure> {
     let context =
-        fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed(STAGE, "fsopen"))?;
+        fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed(STAGE, Call::Fsopen))?;
     for (key, path) in [(c"lowerdir", lower), (c"upperdir", upper), (c"workdir", work)] {
         fsconfig_set_string(context.as_fd(), key, path.as_c_str())
-            .map_err(failed(STAGE, "fsconfig"))
-            .map_err(|failure| failure.at(path.to_bytes()))?;
+            .map_err(failed(STAGE, Call::Fsconfig))?;
     }
     // In a user namespace the attributes of trusted.overlay are out of reach.
-    fsconfig_set_flag(context.as_fd(), c"userxattr").map_err(failed(STAGE, "fsconfig"))?;
+    fsconfig_set_flag(context.as_fd(), c"userxattr").map_err(failed(STAGE, Call::Fsconfig))?;
     mount(context, attributes)
 }
 
 /// A fresh proc(5) of the caller's PID namespace.
-pub(super) fn proc(attributes: u64) -> Result<OwnedFd, Failure<'static>> {
-    let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed(STAGE, "fsopen"))?;
+pub(super) fn proc(attributes: u64) -> Result<OwnedFd, Failure> {
+    let context =
+        fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed(STAGE, Call::Fsopen))?;
     mount(context, attributes)
 }
 
-fn mount(context: OwnedFd, attributes: u64) -> Result<OwnedFd, Failure<'static>> {
-    fsconfig_create(context.as_fd()).map_err(failed(STAGE, "fsconfig"))?;
+fn mount(context: OwnedFd, attributes: u64) -> Result<OwnedFd, Failure> {
+    fsconfig_create(context.as_fd()).map_err(failed(STAGE, Call::Fsconfig))?;
     // Every attribute of a policy fits in the flags of fsmount(2).
     let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-        .map_err(failed(STAGE, "fsmount"))
+        .map_err(failed(STAGE, Call::Fsmount))
 }
 
 /// A number as an option of a file system takes it.

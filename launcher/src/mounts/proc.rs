@@ -4,7 +4,7 @@ use core::ffi::CStr;
 
 use launcher_policy::enforce::Mode as Enforce;
 use launcher_policy::mounts::Mount;
-use launcher_policy::{Failure, Reason};
+use launcher_policy::{Call, Failure, Subject};
 use linux_raw_sys::general as uapi;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, openat2};
@@ -18,8 +18,15 @@ use crate::{Facility, Launch};
 
 /// What of /proc reaches beyond the command's own processes, and is covered
 /// read-only. Not all of it exists on every kernel.
-const COVERED: [&CStr; 7] =
-    [c"sys", c"sysrq-trigger", c"irq", c"bus", c"fs", c"acpi", c"pressure"];
+static COVERED: [(&CStr, &str); 7] = [
+    (c"sys", "/proc/sys"),
+    (c"sysrq-trigger", "/proc/sysrq-trigger"),
+    (c"irq", "/proc/irq"),
+    (c"bus", "/proc/bus"),
+    (c"fs", "/proc/fs"),
+    (c"acpi", "/proc/acpi"),
+    (c"pressure", "/proc/pressure"),
+];
 
 /// A file that must not open for writing: it names a program that the kernel
 /// runs outside of every sandbox, core(5).
@@ -35,14 +42,12 @@ pub(super) fn attach(
     place: &Attach<'_>,
     mount: &Mount<'static>,
     ruleset: Option<Ruleset>,
-) -> Result<(), Failure<'static>> {
+) -> Result<(), Failure> {
     let root = launch.caller.uid == 0;
     let attributes = u64::from(mount.attributes) | if root { READ_ONLY } else { 0 };
     let (proc, whole) = match make::proc(attributes) {
         // Inside a sandbox whose /proc is read-only only such a one is given.
-        Err(failure) if is_refusal(&failure) && !root => {
-            (make::proc(attributes | READ_ONLY), true)
-        }
+        Err(failure) if is_refusal(&failure) && !root => (make::proc(attributes | READ_ONLY), true),
         answer => (answer, root),
     };
     let proc = match proc {
@@ -62,8 +67,8 @@ pub(super) fn attach(
 
 /// The kernel gives a fresh /proc only where the caller can see a whole one,
 /// and never without a PID namespace.
-fn is_refusal(failure: &Failure<'_>) -> bool {
-    failure.reason == Reason::Errno(Errno::PERM.raw_os_error())
+fn is_refusal(failure: &Failure) -> bool {
+    i32::from(failure.errno) == Errno::PERM.raw_os_error()
 }
 
 /// A missing facility: an empty directory covers what is there.
@@ -71,10 +76,10 @@ fn cover(
     launch: &Launch<'static>,
     place: &Attach<'_>,
     mount: &Mount<'static>,
-    failure: &Failure<'static>,
-) -> Result<(), Failure<'static>> {
+    failure: &Failure,
+) -> Result<(), Failure> {
     if launch.policy.enforce.namespaces == Enforce::Require {
-        return Err(failure.hint("a container that masks parts of /proc does not allow a fresh one"));
+        return Err(*failure);
     }
     launch.shared.miss(Facility::Proc);
     let attributes = u64::from(mount.attributes | uapi::MOUNT_ATTR_RDONLY);
@@ -82,28 +87,28 @@ fn cover(
 }
 
 /// Binds each entry onto itself, read-only.
-fn cover_entries(proc: &OwnedFd) -> Result<(), Failure<'static>> {
-    for name in COVERED {
-        let at = |failure: Failure<'static>| failure.at(name.to_bytes());
+fn cover_entries(proc: &OwnedFd) -> Result<(), Failure> {
+    for (name, path) in &COVERED {
+        let at = |failure: Failure| failure.about(Subject::Path(path));
         let entry = match make::clone_tree(proc, name, READ_ONLY) {
             Ok(entry) => entry,
             Err(Errno::NOENT) => continue,
-            Err(error) => return Err(at(failed(STAGE, "open_tree")(error))),
+            Err(error) => return Err(at(failed(STAGE, Call::OpenTree)(error))),
         };
-        move_mount(entry, c"", proc, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-            .map_err(failed(STAGE, "move_mount"))
+        move_mount(entry, c"", proc, *name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            .map_err(failed(STAGE, Call::MoveMount))
             .map_err(at)?;
     }
     Ok(())
 }
 
 /// Tries to open what must not open.
-fn verify(proc: &OwnedFd) -> Result<(), Failure<'static>> {
+fn verify(proc: &OwnedFd) -> Result<(), Failure> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
     let resolve = rustix::fs::ResolveFlags::empty();
     match openat2(proc, CORE_PATTERN, flags, Mode::empty(), resolve) {
         Err(Errno::ROFS | Errno::ACCESS | Errno::PERM | Errno::NOENT) => Ok(()),
-        Ok(_) => Err(Failure::refused(STAGE, "proc", "core_pattern of /proc is writable")),
-        Err(error) => Err(failed(STAGE, "openat2")(error)),
+        Ok(_) => Err(Failure::refused(STAGE, Call::Proc, &"core_pattern of /proc is writable")),
+        Err(error) => Err(failed(STAGE, Call::Openat2)(error)),
     }
 }

@@ -12,7 +12,7 @@ use launcher_policy::mounts::{Missing, Symlinks};
 use super::entries::{Entry, Object, Rule};
 use super::host::{FileKind, Host, LookupError, MAX_SYMLINKS, Real};
 use super::path_map::PathMap;
-use super::tree::{Content, Decider, EntryPlace, Point, Rights, Tree, moved};
+use super::tree::{Content, Decider, EntryPlace, Point, Rights, Tree, moved, span_of};
 use crate::diagnostic::Diagnostics;
 
 /// The tree of one document while it is built.
@@ -199,15 +199,20 @@ impl<'a> Layout<'a> {
     fn place_objects(&mut self) {
         let objects = std::mem::take(&mut self.objects);
         for (path, point) in objects.iter() {
-            if self.image.is_none() {
-                self.put(path.clone(), point.clone());
+            let target = if self.image.is_none() {
+                path.to_owned()
             } else if !point.is_denied() {
-                let target = self.inside(path);
-                self.put(target, point.clone());
+                self.inside(path)
             } else if let Some((above, _)) = granted_above(&objects, path) {
                 // What is denied hides what an entry shows of the host; what
                 // the image has there is judged by the path as written.
-                let target = moved(path, above, &self.inside(above));
+                moved(path, above, &self.inside(above))
+            } else {
+                continue;
+            };
+            if target == Path::new("/") {
+                self.refuse_target(span_of(point));
+            } else {
                 self.put(target, point.clone());
             }
         }
@@ -267,9 +272,7 @@ impl<'a> Layout<'a> {
     fn put_at(&mut self, at: &Path, source: Option<PathBuf>, point: Point, place: &EntryPlace) {
         let target = self.inside(at);
         if target == Path::new("/") {
-            let message =
-                "nothing can appear at the root directory; `filesystem.root` says what it is";
-            self.diagnostics.error(place.span.clone(), message);
+            self.refuse_target(place.span.clone());
             return;
         }
         if let Some(old) = self.tree.get(&target)
@@ -284,6 +287,11 @@ impl<'a> Layout<'a> {
             self.elsewhere.insert(target.clone(), source);
         }
         self.put(target, point);
+    }
+
+    fn refuse_target(&mut self, span: Range<usize>) {
+        let message = "nothing can appear at the root directory; `filesystem.root` says what it is";
+        self.diagnostics.error(span, message);
     }
 
     fn put(&mut self, target: PathBuf, point: Point) {

@@ -1,6 +1,6 @@
 //! Mounts: what the command sees of the file system, and what it may do there.
 //!
-//! Everything follows from one tree of decisions, [`tree::Tree`]: for any
+//! Everything follows from one tree of decisions: for any
 //! path inside, its deepest point says what stands there, what may be done
 //! with it, and which line of the document said so. The nodes and mounts of
 //! the wire, the Landlock rights that travel with them, and the verdict

@@ -2,7 +2,6 @@
 //! skeleton, and mounts, parents first. What is visible already, with the
 //! right rights, needs neither.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use launcher_policy::mounts::{Kind, MAX_MOUNTS, Missing, Symlinks};
@@ -14,7 +13,7 @@ use linux_raw_sys::landlock as uapi;
 use super::host::{FileKind, Host, LookupError};
 use super::layout::{Layout, Root, Symlink};
 use super::path_map::PathMap;
-use super::tree::{Content, Decider, Point, Rights, Tree, moved};
+use super::tree::{Content, Decider, Point, Rights, Tree, moved, span_of};
 use crate::diagnostic::Diagnostics;
 
 /// What the launcher makes and attaches.
@@ -540,12 +539,5 @@ fn wire_kind(kind: FileKind) -> Kind {
     match kind {
         FileKind::Directory => Kind::Directory,
         FileKind::File | FileKind::Device => Kind::File,
-    }
-}
-
-fn span_of(point: &Point) -> Range<usize> {
-    match &point.decider {
-        Decider::Entry(place) => place.span.clone(),
-        Decider::BuiltIn(_) | Decider::Root | Decider::Nobody => 0..0,
     }
 }

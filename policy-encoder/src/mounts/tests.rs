@@ -6,6 +6,7 @@
 //! attributes leave, `d` stands for usable devices.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use launcher_policy::mounts::{Kind, Missing, Mount, NodeKind, Root, Source, Symlinks};
 use launcher_policy::wire;
@@ -64,12 +65,14 @@ fn complaints(tree: &Tree, text: &str) -> Vec<(String, String)> {
 
 /// Every plan must be one that the launcher accepts.
 fn assert_encodes(view: &View) {
-    let (document, mut diagnostics) = crate::parse::toml("");
-    let tree = Tree::new(&[], &[]);
-    let bytes =
-        crate::encode(&document, &place(&tree), wire::Architecture::NATIVE, &mut diagnostics);
-    let bytes = bytes.expect("an empty document can be encoded");
-    let mut policy = wire::decode(&bytes).expect("what was encoded decodes");
+    static OTHER_STAGES: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let tree = Tree::new(&[], &[]);
+        let mut diagnostics = Diagnostics::default();
+        let architecture = wire::Architecture::NATIVE;
+        crate::encode(&document(""), &place(&tree), architecture, &mut diagnostics)
+            .expect("an empty document can be encoded")
+    });
+    let mut policy = wire::decode(&OTHER_STAGES).expect("what was encoded decodes");
     policy.mounts = Some(view.wire());
     let mut buffer = vec![0; wire::MAX_FRAME];
     wire::encode(&policy, wire::Architecture::NATIVE, &mut buffer).expect("the plan is valid");
@@ -351,6 +354,13 @@ fn a_denial_through_a_symlink_that_can_be_replaced_is_refused() {
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].0, "'link'");
     assert!(found[0].1.contains("can be replaced"));
+}
+
+#[test]
+fn such_a_symlink_is_found_at_its_other_paths() {
+    let tree = Tree::new(&["data/secret/x", "work/"], &[("work/link", "/data/secret")]);
+    let text = "read = ['/data']\nwrite = [{ path = '.', at = '/w' }]\ndeny = ['link']";
+    assert!(complaints(&tree, text)[0].1.contains("can be replaced"));
 }
 
 #[test]
@@ -896,6 +906,18 @@ fn exact_mounts_say_exactly_what_is_where() {
 }
 
 #[test]
+fn an_exact_directory_is_as_writable_as_the_one_around_it() {
+    let tree = Tree::new(&["srv/"], &[]);
+    let text = "[filesystem]\nproc = false\ndev = 'none'\nmount = [\n\
+                { type = 'directory', target = '/tmp/cache' },\n\
+                { type = 'directory', target = '/srv/cache' } ]";
+    let view = view(&tree, text);
+    assert_eq!(view.rights(Path::new("/tmp/cache/x")), Rights::WRITE);
+    assert_eq!(view.rights(Path::new("/srv/cache/x")), Rights::READ);
+    assert!(mounts(&view).contains(&"/tmp/cache rw <- skeleton".to_owned()));
+}
+
+#[test]
 fn an_exact_mount_replaces_the_entry_for_its_target() {
     let tree = Tree::new(&["data/", "srv/secret/", "srv/x/"], &[]);
     let text = "read = ['/srv']\ndeny = ['/srv/secret']\n\
@@ -975,5 +997,138 @@ fn ten_thousand_entries_take_linear_time() {
     let (few, many) = (time(1_000), time(10_000));
     // Quadratic would be a hundred times; the bound leaves room for noise.
     assert!(many < few * 40, "1,000 take {few:?}, 10,000 take {many:?}");
-    eprintln!("{few:?} {many:?}");
+}
+
+/// A small generator of repeatable numbers: splitmix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % limit as u64) as usize
+    }
+}
+
+const FILES: [&str; 8] =
+    ["/f", "/a/f", "/a/b/f", "/a/b/c/f", "/a/b2/f", "/a/d/f", "/e/f", "/e/g/f"];
+const DIRECTORIES: [&str; 7] = ["/a", "/a/b", "/a/b/c", "/a/b2", "/a/d", "/e", "/e/g"];
+const VERBS: [&str; 4] = ["execute", "read", "write", "deny"];
+
+/// What the entries for a path say by the letter: the deepest decides, one
+/// denial denies, the rest is united.
+fn by_the_letter(entries: &[(usize, &str)], path: &str) -> Rights {
+    let above = entries.iter().filter(|(_, entry)| Path::new(path).starts_with(entry));
+    let deepest = above.clone().map(|(_, entry)| entry.len()).max();
+    let deciding = above.filter(|(_, entry)| Some(entry.len()) == deepest).map(|(verb, _)| *verb);
+    if deciding.clone().any(|verb| VERBS[verb] == "deny") {
+        return Rights::NONE;
+    }
+    deciding.fold(Rights::NONE, |rights, verb| {
+        rights.union([Rights::EXECUTE, Rights::READ, Rights::WRITE][verb])
+    })
+}
+
+/// What the mounts show at a path, were they attached: the host's object, and
+/// what the attributes of the mount leave.
+fn attached(view: &View, path: &str) -> Option<(String, Rights)> {
+    let mounts: Vec<_> = view.wire().mounts.iter().collect();
+    let covers = |mount: &&Mount<'_>| Path::new(path).starts_with(text(mount.target.to_bytes()));
+    let top = mounts.iter().filter(covers).max_by_key(|mount| mount.target.to_bytes().len())?;
+    let Source::Host { path: source, .. } = top.source else {
+        return None;
+    };
+    let without = |attribute| top.attributes & attribute == 0;
+    let rights = Rights {
+        read: true,
+        execute: without(MOUNT_ATTR_NOEXEC),
+        write: without(MOUNT_ATTR_RDONLY),
+    };
+    let rest = path.strip_prefix(&text(top.target.to_bytes())).unwrap();
+    Some((text(source.to_bytes()) + rest, rights))
+}
+
+/// What Landlock alone leaves: the union of the rules above a path.
+fn by_landlock(view: &View, path: &str) -> Rights {
+    let rules = view.wire().mounts;
+    let covers = |mount: &Mount<'_>| Path::new(path).starts_with(text(mount.target.to_bytes()));
+    let access = rules.iter().filter(covers).fold(0, |access, mount| access | mount.access);
+    Rights {
+        read: access & uapi::LANDLOCK_ACCESS_FS_READ_FILE != 0,
+        execute: access & uapi::LANDLOCK_ACCESS_FS_EXECUTE != 0,
+        write: access & uapi::LANDLOCK_ACCESS_FS_WRITE_FILE != 0,
+    }
+}
+
+#[test]
+fn the_plan_shows_what_the_entries_say_by_the_letter() {
+    let files: Vec<&str> = FILES.iter().map(|file| &file[1..]).collect();
+    let tree = Tree::new(&files, &[]);
+    let mut random = Random(1);
+    for _ in 0..500 {
+        let entries: Vec<(usize, &str)> = (0..1 + random.below(6))
+            .map(|_| {
+                let all = [&FILES[..], &DIRECTORIES[..]].concat();
+                (random.below(4), all[random.below(all.len())])
+            })
+            .collect();
+        let list = |verb: usize| {
+            let own = entries.iter().filter(|(own, _)| *own == verb);
+            own.map(|(_, path)| format!("'{path}'")).collect::<Vec<_>>().join(",")
+        };
+        let text: String =
+            (0..4).map(|verb| format!("{} = [{}]\n", VERBS[verb], list(verb))).collect();
+        let view = bare(&tree, &text);
+        for file in FILES {
+            let expected = by_the_letter(&entries, file);
+            assert_eq!(view.rights(Path::new(file)), expected, "{file} under\n{text}");
+            let shown = (expected != Rights::NONE).then(|| (file.to_owned(), expected));
+            assert_eq!(attached(&view, file), shown, "{file} under\n{text}");
+            if view.without_namespaces.is_ok() {
+                assert_eq!(by_landlock(&view, file), expected, "{file} under\n{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_path_shows_what_is_denied() {
+    let files: Vec<&str> = FILES.iter().map(|file| &file[1..]).collect();
+    let tree = Tree::new(&files, &[]);
+    let mut random = Random(2);
+    let mut shown = 0;
+    for _ in 0..500 {
+        let denied = DIRECTORIES[random.below(DIRECTORIES.len())];
+        let source = DIRECTORIES[random.below(DIRECTORIES.len())];
+        let other = DIRECTORIES[random.below(DIRECTORIES.len())];
+        let target = [&DIRECTORIES[..], &["/x", "/x/b", "/a/b/f2"]].concat();
+        let target = target[random.below(target.len())];
+        let text = format!(
+            "{BARE}deny = ['{denied}']\nread = ['{other}']\n\
+             write = [{{ path = '{source}', at = '{target}' }}]"
+        );
+        let (view, diagnostics) = resolved(&tree, &text);
+        if diagnostics.has_errors() {
+            continue;
+        }
+        let names: Vec<String> = FILES.iter().map(|file| (*file).to_owned()).collect();
+        let below = names.iter().map(|name| format!("{target}{name}"));
+        let moved =
+            names.iter().filter_map(|name| Some(target.to_owned() + name.strip_prefix(source)?));
+        for path in below.chain(moved).chain(names.clone()) {
+            let Some((object, _)) = attached(&view, &path) else {
+                continue;
+            };
+            shown += 1;
+            // Deeper entries reopen: `other`, and `source` at its target.
+            let reopened = [source, other].iter().any(|open| {
+                Path::new(open).starts_with(denied) && *open != denied && object.starts_with(open)
+            });
+            let hidden = Path::new(&object).starts_with(denied) && !reopened;
+            assert!(!hidden, "{path} shows {object} under\n{text}");
+        }
+    }
+    assert!(shown > 2_000, "only {shown} paths showed something");
 }

@@ -152,6 +152,14 @@ pub(super) fn moved(path: &Path, from: &Path, to: &Path) -> PathBuf {
     }
 }
 
+/// The place in the document that a point comes from; empty if none.
+pub(super) fn span_of(point: &Point) -> Range<usize> {
+    match &point.decider {
+        Decider::Entry(place) => place.span.clone(),
+        Decider::BuiltIn(_) | Decider::Root | Decider::Nobody => 0..0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,68 @@
+//! Committed bytes keep decoding, and policies keep encoding to them.
+//!
+//! A change that alters these bytes is a new version of the format: it gets
+//! its own `wire::VERSION` and a directory of its own beside `v1`. While a
+//! version is still in the making, its files are written anew by
+//!
+//!     cargo test -p launcher-policy --test golden -- --ignored
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use launcher_policy::Policy;
+use launcher_policy::wire::{self, Architecture, MAX_FRAME, VERSION};
+
+mod policies;
+
+#[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "the committed frames are for x86_64")]
+fn committed_bytes_decode_to_the_policies_they_were_made_from() {
+    for (name, policy) in policies::all() {
+        let bytes = committed(name);
+        assert_eq!(wire::decode(&bytes), Ok(policy), "{name}");
+    }
+}
+
+#[test]
+fn policies_encode_to_the_committed_bytes() {
+    for (name, policy) in policies::all() {
+        assert_eq!(encoded(&policy), committed(name), "{name}");
+    }
+}
+
+#[test]
+fn every_committed_file_has_its_policy() {
+    let names: BTreeSet<_> = policies::all().iter().map(|(name, _)| file(name)).collect();
+    let files: BTreeSet<_> = fs::read_dir(directory())
+        .expect("the directory is committed")
+        .map(|entry| entry.expect("it can be read").path())
+        .collect();
+    assert_eq!(files, names);
+}
+
+#[test]
+#[ignore = "writes the committed files anew"]
+fn write_the_files() {
+    for (name, policy) in policies::all() {
+        fs::write(file(name), encoded(&policy)).expect("the file can be written");
+    }
+}
+
+fn encoded(policy: &Policy<'_>) -> Vec<u8> {
+    let mut buffer = vec![0; MAX_FRAME];
+    wire::encode(policy, Architecture::X86_64, &mut buffer).expect("a valid policy").to_vec()
+}
+
+fn committed(name: &str) -> Vec<u8> {
+    let file = file(name);
+    fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+fn file(name: &str) -> PathBuf {
+    directory().join(name).with_extension("bin")
+}
+
+fn directory() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata").join(format!("v{VERSION}"))
+}

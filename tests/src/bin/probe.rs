@@ -1,0 +1,839 @@
+//! Makes single system calls and says what the kernel answers.
+//!
+//! Each argument is one probe: a verb and its arguments, separated by spaces
+//! (by `\x1f` where one of them holds a space). Each prints one line, `ok
+//! VALUE` or `errno NUMBER`. Nothing it does harms a host that lets it.
+//!
+//! Files: `open-for-read P`, `open-for-write P`, `open-path P`, `create P`,
+//! `read P`, `write P TEXT`, `fill P BYTES`, `mkdir P`, `rmdir P`, `unlink P`,
+//! `rename A B`, `link A B`, `symlink CONTENT P`, `readlink P`, `truncate P`,
+//! `chmod P MODE`, `chown P`, `list P`, `stat P` (type and mode), `access P`,
+//! `mount-flags P`, `size P` (of the file system), `map-exec P`, `exec P
+//! [ARGUMENT]...`, `chdir P`, `chroot P`, `ioctl-dev P`, `memfd-exec`.
+//!
+//! Sockets: `socket FAMILY TYPE [PROTOCOL]`, `connect-tcp ADDRESS PORT`,
+//! `bind-tcp ADDRESS PORT` (prints the port), `listen-tcp` (without a bind),
+//! `tcp-inside` (a server and its client), `fastopen ADDRESS PORT`,
+//! `bind-udp ADDRESS PORT`, `send-udp ADDRESS PORT`, `unix-connect P`,
+//! `unix-send P`, `unix-bind P`, `unix-inside P`, `unix-abstract-connect N`,
+//! `unix-abstract-bind N`, `socketpair`, `interfaces`.
+//!
+//! Processes: `pid`, `ppid`, `sid`, `pgrp`, `ids`, `caps`, `groups`, `hostname`,
+//! `cwd`, `env`, `args`, `umask`, `rlimit NAME`, `nice`, `affinity`,
+//! `oom-score`, `signals` (blocked and ignored), `dumpable`, `death-signal`,
+//! `securebits`, `fds`, `fd-kind N`, `namespace NAME`, `kill PID SIGNAL`,
+//! `ptrace PID`, `read-mem PID`, `waitable PID`, `fork`, `threads N`, `allocate
+//! BYTES`, `fork-many N`, `raise SIGNAL`, `abort`, `exit N`, `spin`, `pause`,
+//! `say TEXT`, `echo-input`, `orphan`.
+//!
+//! Privileges: `mount P`, `bind-over A B`, `remount-writable P`, `umount P`,
+//! `pivot-root P`, `unshare FLAGS`, `setns P`, `sethostname N`, `setuid N`,
+//! `raise-caps`, `mknod P`, `set-rlimit NAME SOFT HARD`, `set-nice N`,
+//! `setsid`, `ioctl FD REQUEST`, `tiocsti REQUEST`, `syscall NAME|NUMBER
+//! [ARGUMENT]...`, `int80 NUMBER`.
+#![allow(unsafe_code, reason = "system calls by number")]
+
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use linux_raw_sys::{general as uapi, prctl};
+use rustix::fs::{self, CWD, FileType, Mode, OFlags, StatVfsMountFlags};
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketType};
+use rustix::process;
+use syscalls::Sysno;
+
+type Answer = Result<String, Errno>;
+
+fn main() -> ExitCode {
+    for probe in std::env::args_os().skip(1) {
+        let separator = if probe.as_bytes().contains(&0x1f) { 0x1f } else { b' ' };
+        let words: Vec<&OsStr> =
+            probe.as_bytes().split(|&byte| byte == separator).map(OsStr::from_bytes).collect();
+        let Some((verb, arguments)) = words.split_first() else { continue };
+        let verb = verb.to_string_lossy();
+        let line = match answer(&verb, &Arguments(arguments)) {
+            Ok(value) => format!("ok {}\n", value.trim_end().replace('\n', "\\n")),
+            Err(errno) => format!("errno {}\n", errno.raw_os_error()),
+        };
+        if std::io::stdout().write_all(line.as_bytes()).is_err() {
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn answer(verb: &str, given: &Arguments<'_>) -> Answer {
+    files(verb, given)
+        .or_else(|| sockets(verb, given))
+        .or_else(|| state(verb, given))
+        .or_else(|| processes(verb, given))
+        .or_else(|| privileges(verb, given))
+        .unwrap_or_else(|| panic!("there is no probe {verb:?}"))
+}
+
+/// The words behind a verb.
+struct Arguments<'a>(&'a [&'a OsStr]);
+
+impl<'a> Arguments<'a> {
+    fn word(&self, place: usize) -> &'a OsStr {
+        self.0.get(place).unwrap_or_else(|| panic!("argument {place} is missing"))
+    }
+
+    fn path(&self, place: usize) -> &'a Path {
+        Path::new(self.word(place))
+    }
+
+    fn text(&self, place: usize) -> &'a str {
+        self.word(place).to_str().expect("an argument is text")
+    }
+
+    fn number<T: FromStr>(&self, place: usize) -> T {
+        self.text(place).parse().unwrap_or_else(|_| panic!("{:?}", self.word(place)))
+    }
+
+    /// A number in any of C's notations.
+    fn word_value(&self, place: usize) -> u64 {
+        integer(self.0.get(place).and_then(|word| word.to_str()).unwrap_or("0"))
+    }
+
+    fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.number::<IpAddr>(0), self.number(1))
+    }
+}
+
+fn integer(text: &str) -> u64 {
+    let (negative, digits) =
+        text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
+    let value = match digits.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => digits.parse(),
+    };
+    let value = value.unwrap_or_else(|_| panic!("{text:?} is no number"));
+    if negative { value.wrapping_neg() } else { value }
+}
+
+fn done<T>(result: Result<T, Errno>) -> Answer {
+    result.map(|_| String::new())
+}
+
+fn files(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
+    let open = |flags| fs::open(given.path(0), flags | OFlags::CLOEXEC, Mode::from(0o666));
+    Some(match verb {
+        "open-for-read" => done(open(OFlags::RDONLY | OFlags::NONBLOCK)),
+        "open-for-write" => done(open(OFlags::WRONLY | OFlags::NONBLOCK)),
+        "open-path" => done(open(OFlags::PATH)),
+        "create" => done(open(OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)),
+        "read" => open(OFlags::RDONLY).and_then(|file| read_all(&file)),
+        "write" => open(OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)
+            .and_then(|file| done(rustix::io::write(file, given.word(1).as_bytes()))),
+        "fill" => open(OFlags::WRONLY | OFlags::CREATE)
+            .and_then(|file| fill(&file, given.number(1)).map(|count| count.to_string())),
+        "mkdir" => done(fs::mkdir(given.path(0), Mode::from(0o777))),
+        "rmdir" => done(fs::rmdir(given.path(0))),
+        "unlink" => done(fs::unlink(given.path(0))),
+        "rename" => done(fs::rename(given.path(0), given.path(1))),
+        "link" => done(fs::link(given.path(0), given.path(1))),
+        "symlink" => done(fs::symlink(given.path(0), given.path(1))),
+        "readlink" => fs::readlink(given.path(0), Vec::new())
+            .map(|content| content.to_string_lossy().into_owned()),
+        "truncate" => truncate(given.path(0)),
+        "chmod" => {
+            let mode = u32::from_str_radix(given.text(1), 8).expect("a mode");
+            done(fs::chmod(given.path(0), Mode::from(mode)))
+        }
+        "chown" => done(fs::chown(
+            given.path(0),
+            Some(process::getuid()),
+            Some(process::getgid()),
+        )),
+        "list" => list(given.path(0)),
+        "stat" => fs::lstat(given.path(0)).map(|stat| {
+            format!("{:?} {:o}", FileType::from_raw_mode(stat.st_mode), stat.st_mode & 0o7777)
+        }),
+        "access" => done(fs::access(given.path(0), fs::Access::EXISTS)),
+        "mount-flags" => fs::statvfs(given.path(0)).map(|stat| mount_flags(stat.f_flag)),
+        "size" => fs::statvfs(given.path(0)).map(|stat| (stat.f_blocks * stat.f_frsize).to_string()),
+        "map-exec" => open(OFlags::RDONLY).and_then(|file| map_executable(&file)),
+        "exec" => Err(execute(given)),
+        "chdir" => done(process::chdir(given.path(0))),
+        "chroot" => done(process::chroot(given.path(0))),
+        "ioctl-dev" => open(OFlags::RDWR | OFlags::NONBLOCK)
+            .and_then(|file| ioctl(file.as_fd(), uapi_ioctl::TIOCGWINSZ)),
+        "memfd-exec" => memfd_exec(),
+        _ => return None,
+    })
+}
+
+/// `ioctl` requests that asm-generic/ioctls.h names.
+mod uapi_ioctl {
+    pub(crate) const TIOCSTI: u64 = 0x5412;
+    pub(crate) const TIOCGWINSZ: u64 = 0x5413;
+}
+
+fn read_all(file: &OwnedFd) -> Answer {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match rustix::io::read(file, &mut buffer)? {
+            0 => return Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            count => bytes.extend_from_slice(&buffer[..count]),
+        }
+        if bytes.len() > 1 << 20 {
+            return Err(Errno::FBIG);
+        }
+    }
+}
+
+/// Writes until the file has so many bytes, or the kernel says no.
+fn fill(file: &OwnedFd, bytes: usize) -> Result<usize, Errno> {
+    let chunk = vec![0; 1 << 16];
+    let mut written = 0;
+    while written < bytes {
+        written += rustix::io::write(file, &chunk[..chunk.len().min(bytes - written)])?;
+    }
+    Ok(written)
+}
+
+fn truncate(path: &Path) -> Answer {
+    let path = CString::new(path.as_os_str().as_bytes()).expect("no NUL");
+    call(Sysno::truncate, [path.as_ptr() as u64, 0, 0, 0, 0, 0])
+}
+
+fn list(path: &Path) -> Answer {
+    let directory = fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut buffer = [MaybeUninit::uninit(); 8192];
+    let mut entries = fs::RawDir::new(&directory, &mut buffer);
+    let mut names = Vec::new();
+    while let Some(entry) = entries.next() {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name != "." && name != ".." {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names.join(" "))
+}
+
+fn mount_flags(flags: StatVfsMountFlags) -> String {
+    [
+        (StatVfsMountFlags::RDONLY, "ro"),
+        (StatVfsMountFlags::NOSUID, "nosuid"),
+        (StatVfsMountFlags::NODEV, "nodev"),
+        (StatVfsMountFlags::NOEXEC, "noexec"),
+    ]
+    .into_iter()
+    .filter(|(flag, _)| flags.contains(*flag))
+    .map(|(_, name)| name)
+    .collect::<Vec<_>>()
+    .join(",")
+}
+
+fn map_executable(file: &OwnedFd) -> Answer {
+    use rustix::mm::{MapFlags, ProtFlags, mmap};
+    let (protection, flags) = (ProtFlags::READ | ProtFlags::EXEC, MapFlags::PRIVATE);
+    // SAFETY: the kernel chooses a free place, and nothing reads or runs it.
+    done(unsafe { mmap(std::ptr::null_mut(), 4096, protection, flags, file, 0) })
+}
+
+/// Becomes another program; returns only if that failed.
+fn execute(given: &Arguments<'_>) -> Errno {
+    use std::os::unix::process::CommandExt;
+    let error = std::process::Command::new(given.path(0)).args(&given.0[1..]).exec();
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+}
+
+/// Executes an empty file in memory: ENOEXEC where that is allowed.
+fn memfd_exec() -> Answer {
+    let file = fs::memfd_create(c"probe", fs::MemfdFlags::EXEC)
+        .or_else(|_| fs::memfd_create(c"probe", fs::MemfdFlags::empty()))?;
+    let none: [*const u8; 1] = [std::ptr::null()];
+    let arguments = [
+        file.as_raw_fd() as u64,
+        c"".as_ptr() as u64,
+        none.as_ptr() as u64,
+        none.as_ptr() as u64,
+        uapi::AT_EMPTY_PATH.into(),
+        0,
+    ];
+    call(Sysno::execveat, arguments)
+}
+
+fn sockets(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
+    Some(match verb {
+        "socket" => done(socket_of(given)),
+        "connect-tcp" => done(tcp(given).and_then(|socket| net::connect(&socket, &given.address()))),
+        "bind-tcp" => tcp(given).and_then(|socket| {
+            net::bind(&socket, &given.address())?;
+            Ok(local_port(&socket)?.to_string())
+        }),
+        "listen-tcp" => done(
+            net::socket(AddressFamily::INET, SocketType::STREAM, None)
+                .and_then(|socket| net::listen(&socket, 1)),
+        ),
+        "tcp-inside" => tcp_inside(),
+        "fastopen" => tcp(given).and_then(|socket| {
+            let flags = SendFlags::from_bits_retain(uapi_net::MSG_FASTOPEN);
+            done(net::sendto(&socket, b"x", flags, &given.address()))
+        }),
+        "bind-udp" => done(udp(given).and_then(|socket| net::bind(&socket, &given.address()))),
+        "send-udp" => done(udp(given).and_then(|socket| {
+            net::sendto(&socket, b"x", SendFlags::empty(), &given.address())
+        })),
+        "unix-connect" => done(unix(SocketType::STREAM).and_then(|socket| {
+            net::connect(&socket, &SocketAddrUnix::new(given.path(0))?)
+        })),
+        "unix-send" => done(unix(SocketType::DGRAM).and_then(|socket| {
+            net::sendto(&socket, b"x", SendFlags::empty(), &SocketAddrUnix::new(given.path(0))?)
+        })),
+        "unix-bind" => done(unix(SocketType::STREAM).and_then(|socket| {
+            net::bind(&socket, &SocketAddrUnix::new(given.path(0))?)
+        })),
+        "unix-inside" => unix_inside(given.path(0)),
+        "unix-abstract-connect" => done(unix(SocketType::STREAM).and_then(|socket| {
+            net::connect(&socket, &SocketAddrUnix::new_abstract_name(given.word(0).as_bytes())?)
+        })),
+        "unix-abstract-bind" => done(unix(SocketType::STREAM).and_then(|socket| {
+            net::bind(&socket, &SocketAddrUnix::new_abstract_name(given.word(0).as_bytes())?)
+        })),
+        "socketpair" => socket_pair(),
+        "interfaces" => interfaces(),
+        _ => return None,
+    })
+}
+
+/// Flags of linux/socket.h.
+mod uapi_net {
+    pub(crate) const MSG_FASTOPEN: u32 = 0x2000_0000;
+}
+
+fn socket_of(given: &Arguments<'_>) -> Result<OwnedFd, Errno> {
+    let family = match given.text(0) {
+        "unix" => 1,
+        "inet" => 2,
+        "ipx" => 4,
+        "inet6" => 10,
+        "netlink" => 16,
+        "packet" => 17,
+        "alg" => 38,
+        "vsock" => 40,
+        number => number.parse().expect("a family"),
+    };
+    let kind = match given.text(1) {
+        "stream" => SocketType::STREAM,
+        "dgram" => SocketType::DGRAM,
+        "raw" => SocketType::RAW,
+        "seqpacket" => SocketType::SEQPACKET,
+        number => SocketType::from_raw(number.parse().expect("a type")),
+    };
+    let protocol = given.0.get(2).map(|_| match given.text(2) {
+        "mptcp" => 262,
+        "icmp" => 1,
+        number => number.parse().expect("a protocol"),
+    });
+    let protocol = protocol.and_then(std::num::NonZeroU32::new).map(net::Protocol::from_raw);
+    net::socket(AddressFamily::from_raw(family), kind, protocol)
+}
+
+fn family(address: SocketAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 }
+}
+
+fn tcp(given: &Arguments<'_>) -> Result<OwnedFd, Errno> {
+    net::socket(family(given.address()), SocketType::STREAM, None)
+}
+
+fn udp(given: &Arguments<'_>) -> Result<OwnedFd, Errno> {
+    net::socket(family(given.address()), SocketType::DGRAM, None)
+}
+
+fn unix(kind: SocketType) -> Result<OwnedFd, Errno> {
+    net::socket(AddressFamily::UNIX, kind, None)
+}
+
+fn local_port(socket: &OwnedFd) -> Result<u16, Errno> {
+    let address = SocketAddr::try_from(net::getsockname(socket)?)?;
+    Ok(address.port())
+}
+
+fn tcp_inside() -> Answer {
+    let server = net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    net::bind(&server, &SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    net::listen(&server, 1)?;
+    let client = net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    net::connect(&client, &SocketAddr::from(([127, 0, 0, 1], local_port(&server)?)))?;
+    exchange(&client, &net::accept(&server)?)
+}
+
+fn unix_inside(path: &Path) -> Answer {
+    let address = SocketAddrUnix::new(path)?;
+    let server = unix(SocketType::STREAM)?;
+    net::bind(&server, &address)?;
+    net::listen(&server, 1)?;
+    let client = unix(SocketType::STREAM)?;
+    net::connect(&client, &address)?;
+    exchange(&client, &net::accept(&server)?)
+}
+
+fn socket_pair() -> Answer {
+    let (one, other) =
+        net::socketpair(AddressFamily::UNIX, SocketType::STREAM, net::SocketFlags::CLOEXEC, None)?;
+    exchange(&one, &other)
+}
+
+fn exchange(from: &OwnedFd, to: &OwnedFd) -> Answer {
+    let mut buffer = [0; 5];
+    net::send(from, b"hello", SendFlags::empty())?;
+    let (count, _) = net::recv(to, &mut buffer, RecvFlags::empty())?;
+    Ok(String::from_utf8_lossy(&buffer[..count]).into_owned())
+}
+
+/// Names of the network interfaces, by SIOCGIFNAME so that no /proc is needed.
+fn interfaces() -> Answer {
+    let socket = unix(SocketType::DGRAM)?;
+    let names: Vec<String> =
+        (1..=64).filter_map(|index| net::netdevice::index_to_name(&socket, index).ok()).collect();
+    Ok(names.join(" "))
+}
+
+fn state(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
+    let get = |option: u32| prctl_get(option);
+    Some(match verb {
+        "pid" => Ok(process::getpid().to_string()),
+        "ppid" => Ok(process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get()).to_string()),
+        "sid" => process::getsid(None).map(|pid| pid.to_string()),
+        "pgrp" => Ok(process::getpgrp().to_string()),
+        "ids" => Ok(format!(
+            "{} {} {} {}",
+            process::getuid(),
+            process::geteuid(),
+            process::getgid(),
+            process::getegid()
+        )),
+        "groups" => process::getgroups()
+            .map(|groups| groups.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
+        "caps" => caps(),
+        "hostname" => {
+            Ok(rustix::system::uname().nodename().to_string_lossy().into_owned())
+        }
+        "cwd" => process::getcwd(Vec::new()).map(|path| path.to_string_lossy().into_owned()),
+        "env" => Ok(environment()),
+        "args" => Ok(arguments()),
+        "umask" => Ok(format!("{:04o}", process::umask(Mode::empty()).bits())),
+        "rlimit" => Ok(rlimit(resource(given.text(0)))),
+        "nice" => process::getpriority_process(None).map(|nice| nice.to_string()),
+        "affinity" => rustix::thread::sched_getaffinity(None).map(|set| cpus(&set)),
+        "oom-score" => fs::open("/proc/self/oom_score_adj", OFlags::RDONLY, Mode::empty())
+            .and_then(|file| read_all(&file)),
+        "signals" => Ok(signals()),
+        "dumpable" => get(prctl::PR_GET_DUMPABLE),
+        "securebits" => get(prctl::PR_GET_SECUREBITS),
+        "death-signal" => {
+            let mut signal = 0_i32;
+            let place = &raw mut signal as u64;
+            call(Sysno::prctl, [prctl::PR_GET_PDEATHSIG.into(), place, 0, 0, 0, 0])
+                .map(|_| signal.to_string())
+        }
+        "fds" => Ok(descriptors()),
+        "fd-kind" => Ok(descriptor_kind(given.number(0))),
+        "namespace" => fs::readlink(Path::new("/proc/self/ns").join(given.path(0)), Vec::new())
+            .map(|link| link.to_string_lossy().into_owned()),
+        _ => return None,
+    })
+}
+
+fn prctl_get(option: u32) -> Answer {
+    call(Sysno::prctl, [option.into(), 0, 0, 0, 0, 0])
+}
+
+/// `effective permitted inheritable bounding ambient no_new_privs seccomp`
+fn caps() -> Answer {
+    let sets = rustix::thread::capabilities(None)?;
+    let bit = |option: u32, capability: u64, more: u64| {
+        let arguments = match option {
+            prctl::PR_CAP_AMBIENT => [option.into(), more, capability, 0, 0, 0],
+            _ => [option.into(), capability, 0, 0, 0, 0],
+        };
+        u64::from(call(Sysno::prctl, arguments).is_ok_and(|value| value == "1"))
+    };
+    let bounding: u64 = (0..64).map(|cap| bit(prctl::PR_CAPBSET_READ, cap, 0) << cap).sum();
+    let is_set = u64::from(prctl::PR_CAP_AMBIENT_IS_SET);
+    let ambient: u64 = (0..64).map(|cap| bit(prctl::PR_CAP_AMBIENT, cap, is_set) << cap).sum();
+    Ok(format!(
+        "{:x} {:x} {:x} {bounding:x} {ambient:x} {} {}",
+        sets.effective.bits(),
+        sets.permitted.bits(),
+        sets.inheritable.bits(),
+        prctl_get(prctl::PR_GET_NO_NEW_PRIVS)?,
+        prctl_get(prctl::PR_GET_SECCOMP)?
+    ))
+}
+
+fn environment() -> String {
+    let mut variables: Vec<String> = std::env::vars_os()
+        .map(|(name, value)| format!("{}={}", name.to_string_lossy(), value.to_string_lossy()))
+        .collect();
+    variables.sort();
+    variables.join("\n")
+}
+
+/// `argv` in hexadecimal, so that every byte comes through.
+fn arguments() -> String {
+    let hex = |argument: OsString| -> String {
+        argument.into_vec().iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    std::env::args_os().map(hex).collect::<Vec<_>>().join(" ")
+}
+
+fn resource(name: &str) -> u64 {
+    const NAMES: [&str; 16] = [
+        "cpu", "fsize", "data", "stack", "core", "rss", "nproc", "nofile", "memlock", "as",
+        "locks", "sigpending", "msgqueue", "nice", "rtprio", "rttime",
+    ];
+    NAMES.iter().position(|each| *each == name).expect("a resource") as u64
+}
+
+fn rlimit(resource: u64) -> String {
+    let mut limits = [0_u64; 2];
+    let arguments = [0, resource, 0, limits.as_mut_ptr() as u64, 0, 0];
+    match call(Sysno::prlimit64, arguments) {
+        Ok(_) => limits
+            .map(|limit| if limit == u64::MAX { "unlimited".into() } else { limit.to_string() })
+            .join(" "),
+        Err(errno) => panic!("prlimit: {errno}"),
+    }
+}
+
+fn cpus(set: &rustix::thread::CpuSet) -> String {
+    let cpus = (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu));
+    cpus.map(|cpu| cpu.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+/// The numbers of the blocked signals, and of the ignored ones. SIGPIPE is
+/// left out: Rust's own start code ignores it.
+fn signals() -> String {
+    let mut blocked = 0_u64;
+    let place = &raw mut blocked as u64;
+    call(Sysno::rt_sigprocmask, [0, 0, place, 8, 0, 0]).expect("the mask is read");
+    let numbers = |is: &dyn Fn(u64) -> bool| {
+        (1..=64).filter(|&signal| is(signal)).map(|signal| signal.to_string()).collect::<Vec<_>>().join(",")
+    };
+    let ignored = |signal| {
+        let mut action = [0_u64; 4];
+        let place = action.as_mut_ptr() as u64;
+        let asked = call(Sysno::rt_sigaction, [signal, 0, place, 8, 0, 0]);
+        asked.is_ok() && action[0] == 1 && signal != 13
+    };
+    format!("blocked={} ignored={}", numbers(&|signal| blocked >> (signal - 1) & 1 == 1), numbers(&ignored))
+}
+
+fn descriptors() -> String {
+    let is_open = |fd: &i32| call(Sysno::fcntl, [*fd as u64, 1, 0, 0, 0, 0]).is_ok();
+    let open = (0..1024).filter(is_open);
+    open.map(|fd| fd.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+/// What a descriptor is: its type, and its device number if it is a device.
+fn descriptor_kind(fd: i32) -> String {
+    // SAFETY: nothing here closes a descriptor that was passed in.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    match fs::fstat(fd) {
+        Ok(stat) => {
+            let device = format!("{}:{}", fs::major(stat.st_rdev), fs::minor(stat.st_rdev));
+            format!("{:?} {device}", FileType::from_raw_mode(stat.st_mode))
+        }
+        Err(errno) => format!("{errno:?}"),
+    }
+}
+
+fn processes(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
+    Some(match verb {
+        "kill" => call(Sysno::kill, [given.word_value(0), given.word_value(1), 0, 0, 0, 0]),
+        "ptrace" => {
+            const PTRACE_SEIZE: u64 = 0x4206;
+            call(Sysno::ptrace, [PTRACE_SEIZE, given.word_value(0), 0, 0, 0, 0])
+        }
+        "read-mem" => read_memory(given.word_value(0)),
+        "waitable" => call(Sysno::pidfd_open, [given.word_value(0), 0, 0, 0, 0, 0]),
+        "fork" => fork_once(),
+        "fork-many" => fork_many(given.number(0)),
+        "threads" => threads(given.number(0)),
+        "allocate" => allocate(given.number(0)),
+        "raise" => {
+            let pid = process::getpid().as_raw_nonzero().get() as u64;
+            call(Sysno::kill, [pid, given.word_value(0), 0, 0, 0, 0])
+        }
+        "abort" => std::process::abort(),
+        "exit" => std::process::exit(given.number(0)),
+        "spin" => loop {
+            std::hint::black_box(0);
+        },
+        "pause" => loop {
+            std::thread::park();
+        },
+        "say" => Ok(given.text(0).to_owned()),
+        "echo-input" => {
+            let mut text = String::new();
+            match std::io::stdin().read_to_string(&mut text) {
+                Ok(_) => Ok(text),
+                Err(error) => Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
+            }
+        }
+        "orphan" => orphan(),
+        _ => return None,
+    })
+}
+
+/// Reads from another process a word that it certainly has mapped: the vdso
+/// lies elsewhere, but ENOMEM and EFAULT come only after the permission.
+fn read_memory(pid: u64) -> Answer {
+    let mut word = [0_u8; 8];
+    let local = [word.as_mut_ptr() as u64, 8];
+    let remote = [0x40_0000_u64, 8];
+    match call(
+        Sysno::process_vm_readv,
+        [pid, local.as_ptr() as u64, 1, remote.as_ptr() as u64, 1, 0],
+    ) {
+        Err(Errno::FAULT) => Ok("allowed".to_owned()),
+        answer => answer,
+    }
+}
+
+/// A child by fork, which ends at once.
+fn fork_once() -> Answer {
+    // SIGCHLD = 17, so that the child is waited for as any.
+    match raw(Sysno::clone, [17, 0, 0, 0, 0, 0])? {
+        0 => exit_group(0),
+        child => call(Sysno::wait4, [child, 0, 0, 0, 0, 0]).map(|_| "1".to_owned()),
+    }
+}
+
+/// As many children at once as are allowed, up to a number.
+fn fork_many(most: u64) -> Answer {
+    let mut children = Vec::new();
+    let mut refused = None;
+    for _ in 0..most {
+        match raw(Sysno::clone, [17, 0, 0, 0, 0, 0]) {
+            Ok(0) => loop {
+                // Until it is killed below, or PID 1 ends.
+                let _ = call(Sysno::pause, [0; 6]);
+            },
+            Ok(child) => children.push(child),
+            Err(errno) => {
+                refused = Some(errno);
+                break;
+            }
+        }
+    }
+    for &child in &children {
+        call(Sysno::kill, [child, 9, 0, 0, 0, 0])?;
+        call(Sysno::wait4, [child, 0, 0, 0, 0, 0])?;
+    }
+    match refused {
+        Some(errno) => Ok(format!("{} {}", children.len(), errno.raw_os_error())),
+        None => Ok(children.len().to_string()),
+    }
+}
+
+fn threads(most: u64) -> Answer {
+    let started: Vec<_> = (0..most)
+        .map_while(|_| std::thread::Builder::new().spawn(std::thread::park).ok())
+        .collect();
+    Ok(started.len().to_string())
+}
+
+fn allocate(bytes: usize) -> Answer {
+    use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+    let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
+    // SAFETY: the kernel chooses a free place, and nothing uses it.
+    done(unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, protection, flags) })
+}
+
+/// Leaves a grandchild behind and says its process id.
+fn orphan() -> Answer {
+    match raw(Sysno::clone, [17, 0, 0, 0, 0, 0])? {
+        0 => loop {
+            let _ = call(Sysno::pause, [0; 6]);
+        },
+        child => Ok(child.to_string()),
+    }
+}
+
+fn exit_group(status: u64) -> ! {
+    let _ = raw(Sysno::exit_group, [status, 0, 0, 0, 0, 0]);
+    unreachable!("exit_group returned")
+}
+
+fn privileges(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
+    use rustix::mount::{MountFlags, UnmountFlags};
+    Some(match verb {
+        "mount" => done(rustix::mount::mount("probe", given.path(0), "tmpfs", MountFlags::empty(), None)),
+        "bind-over" => done(rustix::mount::mount_bind(given.path(0), given.path(1))),
+        "remount-writable" => {
+            done(rustix::mount::mount_remount(given.path(0), MountFlags::BIND, ""))
+        }
+        "setattr-writable" => setattr_writable(given.path(0)),
+        "umount" => done(rustix::mount::unmount(given.path(0), UnmountFlags::DETACH)),
+        "pivot-root" => done(process::pivot_root(given.path(0), given.path(0))),
+        "unshare" => call(Sysno::unshare, [given.word_value(0), 0, 0, 0, 0, 0]),
+        "setns" => fs::open(given.path(0), OFlags::RDONLY, Mode::empty())
+            .and_then(|file| call(Sysno::setns, [file.as_raw_fd() as u64, 0, 0, 0, 0, 0])),
+        "sethostname" => done(rustix::system::sethostname(given.word(0).as_bytes())),
+        "setuid" => {
+            let uid = given.word_value(0);
+            call(Sysno::setresuid, [uid, uid, uid, 0, 0, 0])
+        }
+        "raise-caps" => {
+            let all = rustix::thread::CapabilitySet::from_bits_retain((1 << 41) - 1);
+            done(rustix::thread::set_capabilities(
+                None,
+                rustix::thread::CapabilitySets { effective: all, permitted: all, inheritable: all },
+            ))
+        }
+        "mknod" => done(fs::mknodat(
+            CWD,
+            given.path(0),
+            FileType::CharacterDevice,
+            Mode::from(0o666),
+            fs::makedev(1, 3),
+        )),
+        "set-rlimit" => {
+            let limits = [given.word_value(1), given.word_value(2)];
+            let place = limits.as_ptr() as u64;
+            call(Sysno::prlimit64, [0, resource(given.text(0)), place, 0, 0, 0])
+        }
+        "set-nice" => done(process::setpriority_process(None, given.number(0))),
+        "setsid" => process::setsid().map(|pid| pid.to_string()),
+        "ioctl" => {
+            // SAFETY: nothing here closes a descriptor that was passed in.
+            let fd = unsafe { BorrowedFd::borrow_raw(given.number(0)) };
+            ioctl(fd, given.word_value(1))
+        }
+        "tiocsti" => tiocsti(given.0.first().map_or(uapi_ioctl::TIOCSTI, |_| given.word_value(0))),
+        "syscall" => by_name(given),
+        "int80" => int80(given.word_value(0)),
+        _ => return None,
+    })
+}
+
+fn setattr_writable(path: &Path) -> Answer {
+    let path = CString::new(path.as_os_str().as_bytes()).expect("no NUL");
+    // struct mount_attr: attr_set, attr_clr, propagation, userns_fd.
+    let attributes = [0, u64::from(uapi::MOUNT_ATTR_RDONLY), 0, 0];
+    let at = uapi::AT_FDCWD as i64 as u64;
+    call(
+        Sysno::mount_setattr,
+        [at, path.as_ptr() as u64, 0, attributes.as_ptr() as u64, 32, 0],
+    )
+}
+
+/// Any request, on memory that is large enough for what the kernel writes.
+fn ioctl(fd: BorrowedFd<'_>, request: u64) -> Answer {
+    let mut memory = [0_u8; 4096];
+    let arguments = [fd.as_raw_fd() as u64, request, memory.as_mut_ptr() as u64, 0, 0, 0];
+    call(Sysno::ioctl, arguments)
+}
+
+/// Puts a byte into the input of a terminal of the probe's own, which is made
+/// its controlling one first where that goes.
+fn tiocsti(request: u64) -> Answer {
+    match File::options().read(true).write(true).open("/dev/tty") {
+        Ok(terminal) => ioctl(terminal.as_fd(), request),
+        // A pipe has no such request: ENOTTY where the filter lets it through.
+        Err(_) => {
+            let (reader, _writer) = rustix::pipe::pipe()?;
+            ioctl(reader.as_fd(), request)
+        }
+    }
+}
+
+fn by_name(given: &Arguments<'_>) -> Answer {
+    let name = given.text(0);
+    let number = match Sysno::from_str(name) {
+        Ok(sysno) => sysno as u64,
+        Err(_) => integer(name),
+    };
+    let mut arguments = [0; 6];
+    for (place, argument) in arguments.iter_mut().enumerate() {
+        *argument = given.word_value(place + 1);
+    }
+    numbered(number, arguments).map(|value| value.to_string())
+}
+
+fn call(number: Sysno, arguments: [u64; 6]) -> Answer {
+    raw(number, arguments).map(|value| value.to_string())
+}
+
+fn raw(number: Sysno, arguments: [u64; 6]) -> Result<u64, Errno> {
+    numbered(number as u64, arguments)
+}
+
+/// A system call by number, also one that no table has.
+#[cfg(target_arch = "x86_64")]
+fn numbered(number: u64, [a, b, c, d, e, f]: [u64; 6]) -> Result<u64, Errno> {
+    let answer: i64;
+    // SAFETY: each caller hands over addresses of its own memory, of the size
+    // that the call takes, or none; a test that names a call by hand gives
+    // arguments that are harmless.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            inlateout("rax") number => answer,
+            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
+            out("rcx") _, out("r11") _,
+        );
+    }
+    decoded(answer)
+}
+
+/// A system call by number, also one that no table has.
+#[cfg(target_arch = "aarch64")]
+fn numbered(number: u64, [a, b, c, d, e, f]: [u64; 6]) -> Result<u64, Errno> {
+    let answer: i64;
+    // SAFETY: as for x86_64.
+    unsafe {
+        std::arch::asm!(
+            "svc 0",
+            in("x8") number,
+            inlateout("x0") a => answer,
+            in("x1") b, in("x2") c, in("x3") d, in("x4") e, in("x5") f,
+        );
+    }
+    decoded(answer)
+}
+
+fn decoded(answer: i64) -> Result<u64, Errno> {
+    match answer {
+        -4095..0 => Err(Errno::from_raw_os_error(-(answer as i32))),
+        value => Ok(value as u64),
+    }
+}
+
+/// A system call of the 32-bit table, without arguments.
+#[cfg(target_arch = "x86_64")]
+fn int80(number: u64) -> Answer {
+    let answer: i64;
+    // SAFETY: the tests name calls that take no arguments; the kernel clobbers
+    // r8 to r11 on this way in.
+    unsafe {
+        std::arch::asm!(
+            "int 0x80",
+            inlateout("rax") number => answer,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+        );
+    }
+    decoded(i64::from(answer as i32)).map(|value| value.to_string())
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn int80(_: u64) -> Answer {
+    Err(Errno::NOSYS)
+}

@@ -1,0 +1,24 @@
+//! Reading a document never panics, whatever the text; complaints point into
+//! it; and there are bytes if nothing is wrong with it, and only then.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use policy_encoder::diagnostic::Diagnostics;
+use policy_encoder::parse;
+
+fuzz_target!(|text: &str| {
+    for (document, diagnostics) in [parse::toml(text), parse::json(text)] {
+        assert_points_into(text, &diagnostics);
+        fuzz::encoded(&document, &diagnostics);
+    }
+});
+
+/// What is to be underlined is a part of the text that can be cut out.
+fn assert_points_into(text: &str, diagnostics: &Diagnostics) {
+    for diagnostic in diagnostics.iter() {
+        assert!(!diagnostic.message.is_empty());
+        if let Some(span) = &diagnostic.span {
+            assert!(text.get(span.clone()).is_some(), "{diagnostic:?} in {text:?}");
+        }
+    }
+}

@@ -2,3 +2,4 @@
 //! what goes through all of them.
 
 mod fds;
+mod input;

@@ -21,8 +21,9 @@
 //! - [`Sandbox::probe`] makes one system call inside, [`Sandbox::probes`]
 //!   several in one launch, [`Sandbox::run`] runs a command to its end, and
 //!   [`Sandbox::start`] gives a [`Running`] one to talk to.
-//! - The command starts with [`PATH`] as its only variable, `/` as its
-//!   working directory, `/dev/null` as its input, and no other descriptor.
+//! - The launcher starts with [`PATH`] as its only variable, `/` as its
+//!   working directory and `/dev/null` as its input. Whatever descriptors the
+//!   tests themselves were started with, it has, too.
 //! - [`Output::events`] is what the launcher wrote to `--status-fd`.
 //! - Whatever takes longer than [`TIMEOUT`] is killed and fails the test.
 //! - What a host cannot do is skipped by name with [`skip!`].
@@ -44,7 +45,7 @@ mod temp;
 pub use binaries::{Binaries, dist};
 pub use caller::Caller;
 pub use policy::{encode, encode_in, with_probe};
-pub use run::{Handover, Output, Running, Sandbox};
+pub use run::{Handover, Output, Running, SEALS, Sandbox, is_ready, memory, pipe_of};
 pub use rustix::io::Errno;
 pub use skip::{EXPECTED_SKIPS, skipped};
 pub use temp::TempDir;

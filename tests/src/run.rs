@@ -22,6 +22,12 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::{Binaries, Caller, Outcome, PATH, POLICY_FD, STATUS_FD, TIMEOUT};
 
+/// The seals of a policy that nobody can change any more.
+pub const SEALS: SealFlags =
+    SealFlags::WRITE.union(SealFlags::GROW).union(SealFlags::SHRINK);
+
+const NO_SEALS: SealFlags = SealFlags::empty();
+
 /// How the policy reaches the launcher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handover {
@@ -269,7 +275,7 @@ impl Sandbox {
     /// If it cannot be started, or takes too long.
     #[track_caller]
     pub fn run<S: AsRef<OsStr>>(&self, command: impl IntoIterator<Item = S>) -> Output {
-        let file = memory(b"", &[]);
+        let file = memory(b"", NO_SEALS);
         let own = self.output.as_ref().unwrap_or(&file).try_clone().expect("dup");
         let output = file.try_clone().expect("dup");
         self.spawn(command, Stdio::from(own), Stream::File(File::from(output))).wait()
@@ -286,7 +292,7 @@ impl Sandbox {
         match &self.output {
             Some(output) => {
                 let own = output.try_clone().expect("dup");
-                self.spawn(command, Stdio::from(own), Stream::File(memory(b"", &[]).into()))
+                self.spawn(command, Stdio::from(own), Stream::File(memory(b"", NO_SEALS).into()))
             }
             None => {
                 let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe is made");
@@ -307,8 +313,8 @@ impl Sandbox {
         let words: Vec<OsString> =
             arguments.chain(command.into_iter().map(|word| word.as_ref().to_owned())).collect();
         let (program, arguments) = words.split_first().expect("there is a command");
-        let errors = memory(b"", &[]);
-        let status = memory(b"", &[]);
+        let errors = memory(b"", NO_SEALS);
+        let status = memory(b"", NO_SEALS);
         let mut command = Command::new(program);
         command
             .args(arguments)
@@ -390,10 +396,9 @@ impl Sandbox {
             _ if matches!(self.policy, Policy::Outside) => Given::default(),
             Handover::Nothing => Given::default(),
             Handover::Sealed => {
-                let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK;
-                Given::on(memory(&self.bytes(), &[seals]), ["--sealed", "--fd", &number])
+                Given::on(memory(&self.bytes(), SEALS), ["--sealed", "--fd", &number])
             }
-            Handover::File => Given::on(memory(&self.bytes(), &[]), ["--fd", &number]),
+            Handover::File => Given::on(memory(&self.bytes(), NO_SEALS), ["--fd", &number]),
             Handover::Pipe => Given::on(pipe_of(&self.bytes()), ["--fd", &number]),
             Handover::Fallback => Given::on_input(&self.bytes(), ["--fd", "3"]),
             Handover::Dash => Given::on_input(&self.bytes(), ["--policy", "-"]),
@@ -696,19 +701,25 @@ impl std::fmt::Debug for Output {
     }
 }
 
-/// A file in memory with this content, read from its start.
-pub(crate) fn memory(bytes: &[u8], seals: &[SealFlags]) -> OwnedFd {
+/// A file in memory with this content and these seals; its offset is 0.
+///
+/// # Panics
+///
+/// If it cannot be made.
+pub fn memory(bytes: &[u8], seals: SealFlags) -> OwnedFd {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let file = File::from(memfd_create(c"e2e", flags).expect("a memfd is made"));
     file.write_all_at(bytes, 0).expect("a memfd is written");
-    for &seal in seals {
-        fcntl_add_seals(&file, seal).expect("a memfd is sealed");
-    }
+    fcntl_add_seals(&file, seals).expect("a memfd is sealed");
     file.into()
 }
 
 /// The reading end of a pipe that holds these bytes and ends behind them.
-fn pipe_of(bytes: &[u8]) -> OwnedFd {
+///
+/// # Panics
+///
+/// If it cannot be made.
+pub fn pipe_of(bytes: &[u8]) -> OwnedFd {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe is made");
     if bytes.len() > 65536 {
         fcntl_setpipe_size(&writer, bytes.len()).expect("a pipe is made larger");
@@ -731,8 +742,12 @@ fn events(status: &File) -> Vec<serde_json::Value> {
         .collect()
 }
 
-/// Whether something is there to read, or has ended, within a time.
-pub(crate) fn is_ready(fd: &impl AsFd, timeout: Duration) -> bool {
+/// Whether something is there to read, or a process has ended, within a time.
+///
+/// # Panics
+///
+/// If it cannot be waited for.
+pub fn is_ready(fd: &impl AsFd, timeout: Duration) -> bool {
     let end = std::time::Instant::now() + timeout;
     loop {
         let left = end.saturating_duration_since(std::time::Instant::now());

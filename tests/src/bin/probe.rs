@@ -24,9 +24,10 @@
 //! `securebits`, `fds`, `fd-kind N`, `namespace NAME`, `kill PID SIGNAL`,
 //! `ptrace PID`, `read-mem PID`, `waitable PID`, `fork`, `threads N`, `allocate
 //! BYTES`, `fork-many N`, `raise SIGNAL`, `abort`, `exit N`, `spin`, `pause`,
-//! `say TEXT`, `echo-input`, `orphan`.
+//! `say TEXT`, `echo-input`, `orphan`. A PID may be `parent`.
 //!
-//! Privileges: `mount P`, `bind-over A B`, `remount-writable P`, `umount P`,
+//! Privileges: `mount P`, `bind-over A B`, `remount-writable P`,
+//! `setattr-writable P`, `umount P`,
 //! `pivot-root P`, `unshare FLAGS`, `setns P`, `sethostname N`, `setuid N`,
 //! `raise-caps`, `mknod P`, `set-rlimit NAME SOFT HARD`, `set-nice N`,
 //! `setsid`, `ioctl FD REQUEST`, `tiocsti REQUEST`, `syscall NAME|NUMBER
@@ -103,6 +104,13 @@ impl<'a> Arguments<'a> {
     /// A number in any of C's notations.
     fn word_value(&self, place: usize) -> u64 {
         integer(self.0.get(place).and_then(|word| word.to_str()).unwrap_or("0"))
+    }
+
+    fn process(&self) -> u64 {
+        match self.text(0) {
+            "parent" => process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get() as u64),
+            _ => self.word_value(0),
+        }
     }
 
     fn address(&self) -> SocketAddr {
@@ -556,13 +564,13 @@ fn descriptor_kind(fd: i32) -> String {
 
 fn processes(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
     Some(match verb {
-        "kill" => call(Sysno::kill, [given.word_value(0), given.word_value(1), 0, 0, 0, 0]),
+        "kill" => call(Sysno::kill, [given.process(), given.word_value(1), 0, 0, 0, 0]),
         "ptrace" => {
             const PTRACE_SEIZE: u64 = 0x4206;
-            call(Sysno::ptrace, [PTRACE_SEIZE, given.word_value(0), 0, 0, 0, 0])
+            call(Sysno::ptrace, [PTRACE_SEIZE, given.process(), 0, 0, 0, 0])
         }
-        "read-mem" => read_memory(given.word_value(0)),
-        "waitable" => call(Sysno::pidfd_open, [given.word_value(0), 0, 0, 0, 0, 0]),
+        "read-mem" => read_memory(given.process()),
+        "waitable" => call(Sysno::pidfd_open, [given.process(), 0, 0, 0, 0, 0]),
         "fork" => fork_once(),
         "fork-many" => fork_many(given.number(0)),
         "threads" => threads(given.number(0)),

@@ -1,0 +1,276 @@
+//! The order of the stages, and what a launch costs in system calls, as
+//! strace(1) sees them.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use harness::{Caller, Handover, Output, Sandbox, TempDir, skip};
+use launcher_policy::Stage;
+
+/// Every layer: all namespaces but time, mounts of each kind, limits, ids,
+/// Landlock, a filter.
+const FULL: &str = "
+[filesystem]
+root = 'minimal'
+read = ['/etc/hostname']
+[network]
+access = 'loopback'
+[process]
+hostname = 'box'
+uid = 1000
+gid = 1000
+umask = 0o027
+terminal = 'none'
+[limits]
+nice = 5
+oom_score_adjust = 100
+cpu_affinity = [0]
+[limits.rlimit]
+nofile = 64
+[namespaces]
+time = true
+";
+
+/// What needs no process of its own.
+const IN_PLACE: &str = "
+[filesystem]
+proc = false
+[namespaces]
+pid = false
+";
+
+/// Landlock and a filter, with `D/1` to `D/8` for the rules.
+const SHIM: &str = "
+[filesystem]
+read = ['D/1', 'D/2', 'D/3', 'D/4', 'D/5', 'D/6']
+execute = ['D/7']
+write = ['D/8']
+tmp = 'none'
+proc = false
+dev = 'none'
+[network]
+unix = 'host'
+[enforce]
+namespaces = 'off'
+";
+
+/// The same entries in namespaces of their own.
+const BINDS: &str = "
+[filesystem]
+read = ['D/1', 'D/2', 'D/3', 'D/4', 'D/5', 'D/6']
+execute = ['D/7']
+write = ['D/8']
+tmp = 'none'
+proc = false
+dev = 'none'
+";
+
+/// One system call of a trace.
+#[derive(Clone, Debug)]
+struct Call {
+    process: u32,
+    name: String,
+    /// Its arguments and its result.
+    rest: String,
+}
+
+impl Call {
+    /// Reads a line of `strace -f`; those that say how an interrupted call
+    /// went on are a part of that call.
+    fn parse(line: &str) -> Option<Self> {
+        let (process, call) = line.split_once(' ')?;
+        let (name, rest) = call.trim_start().split_once('(')?;
+        let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        // A call that strace has no name for.
+        let name = if name == "syscall_0x1d3" { "open_tree_attr" } else { name };
+        is_name.then(|| Self {
+            process: process.parse().expect("strace -f begins lines with a process"),
+            name: name.to_owned(),
+            rest: rest.to_owned(),
+        })
+    }
+
+    /// The stage that makes such calls; `None` where several do.
+    fn stage(&self) -> Option<Stage> {
+        let says = |text: &str| self.rest.contains(text);
+        Some(match self.name.as_str() {
+            "pread64" | "read" if says("\"SBXP") => Stage::Input,
+            "close_range" if says("CLOSE_RANGE_CLOEXEC") => Stage::Fds,
+            "clone3" | "unshare" if says("CLONE_NEW") => Stage::Namespaces,
+            "open" | "openat" if says("id_map") || says("setgroups") => Stage::Namespaces,
+            "sethostname" => Stage::Namespaces,
+            "ioctl" if says("SIOCSIFFLAGS") => Stage::Namespaces,
+            "mount" | "umount2" | "pivot_root" | "move_mount" | "mount_setattr" | "open_tree"
+            | "open_tree_attr" | "fsopen" | "fsmount" | "fsconfig" | "mkdirat" | "symlinkat"
+            | "openat2" | "chdir" | "fchdir" | "landlock_add_rule" => Stage::Mounts,
+            "prlimit64" | "setrlimit" | "setpriority" | "sched_setaffinity" => Stage::Limits,
+            "openat" | "open" if says("oom_score_adj") => Stage::Limits,
+            "setsid" | "setpgid" => Stage::Session,
+            "prctl" if says("CAPBSET") || says("SECUREBITS") || says("NO_NEW_PRIVS") => {
+                Stage::Credentials
+            }
+            "capset" | "setgroups" | "setresuid" | "setresgid" => Stage::Credentials,
+            "landlock_restrict_self" => Stage::Landlock,
+            "seccomp" => Stage::Seccomp,
+            "execve" => Stage::Exec,
+            _ => return None,
+        })
+    }
+
+    fn is_capability_drop(&self) -> bool {
+        self.name == "prctl" && self.rest.contains("PR_CAPBSET_DROP")
+    }
+}
+
+/// Runs a probe under a policy and strace; what the probe says must be `ok`.
+#[track_caller]
+fn trace(sandbox: &Sandbox, strace: &TempDir) -> Vec<Call> {
+    let probe = sandbox.probe_path();
+    let output: Output = sandbox.run([probe.as_str(), "pid"]);
+    assert!(output.stdout_text().starts_with("ok "), "{output:?}");
+    strace.read("trace").lines().filter_map(Call::parse).skip(1).collect()
+}
+
+/// strace in front of the launcher, with its output in a directory.
+fn traced(policy: &str, caller: Caller, strace: &TempDir) -> Sandbox {
+    let output = strace.join("trace").to_string_lossy().into_owned();
+    Sandbox::new(policy).caller(caller).wrap(["strace", "-f", "-qq", "-o", &output, "--"])
+}
+
+/// Whether strace is there and allowed to trace.
+fn has_strace() -> bool {
+    Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success())
+}
+
+/// The calls of the launcher's processes, until the command is executed and
+/// after: all but those of the command itself.
+fn launchers(calls: &[Call]) -> Vec<Call> {
+    let exec = calls.iter().rposition(|call| call.name == "execve").expect("it is executed");
+    let command = calls[exec].process;
+    let own = |(place, call): &(usize, &Call)| *place <= exec || call.process != command;
+    calls.iter().enumerate().filter(own).map(|(_, call)| call.clone()).collect()
+}
+
+#[test]
+fn every_stage_comes_in_its_place() {
+    if !has_strace() {
+        skip!("strace", "strace is not installed, or may not trace");
+    }
+    for caller in Caller::both() {
+        let strace = TempDir::new();
+
+        let calls = trace(&traced(FULL, caller, &strace), &strace);
+
+        // What PID 1 does beside the command is not the launch's.
+        let exec = calls.iter().rposition(|call| call.name == "execve").expect("it is executed");
+        let staged: Vec<_> =
+            calls[..=exec].iter().filter_map(|call| Some((call.stage()?, call))).collect();
+        for pair in staged.windows(2) {
+            let [(before, _), (after, call)] = pair else { continue };
+            assert!(before <= after, "{caller}: {call:?} comes after {before:?}");
+        }
+        for stage in Stage::ALL {
+            assert!(staged.iter().any(|(each, _)| *each == stage), "{caller}: no {stage:?}");
+        }
+    }
+}
+
+#[test]
+fn no_policy_changes_the_order() {
+    if !has_strace() {
+        skip!("strace", "strace is not installed, or may not trace");
+    }
+    let directory = rules();
+    for policy in [IN_PLACE.to_owned(), SHIM.replace('D', &directory.to_string()), String::new()] {
+        for caller in Caller::both() {
+            let strace = TempDir::new();
+
+            let calls = trace(&traced(&policy, caller, &strace), &strace);
+
+            let exec =
+                calls.iter().rposition(|call| call.name == "execve").expect("it is executed");
+            let stages: Vec<_> = calls[..=exec].iter().filter_map(Call::stage).collect();
+            assert!(stages.is_sorted(), "{caller}: {policy}: {stages:?}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_called_between_the_filter_and_the_command() {
+    if !has_strace() {
+        skip!("strace", "strace is not installed, or may not trace");
+    }
+    for caller in Caller::both() {
+        let strace = TempDir::new();
+
+        let calls = trace(&traced(FULL, caller, &strace).option("--status-fd=199"), &strace);
+
+        let exec = calls.iter().rposition(|call| call.name == "execve").expect("it is executed");
+        let command = calls[exec].process;
+        let own: Vec<_> = calls[..=exec].iter().filter(|call| call.process == command).collect();
+        let filter = own.iter().position(|call| call.name == "seccomp").expect("a filter");
+        // But for the line that says so.
+        let names: Vec<_> = own[filter..].iter().map(|call| call.name.as_str()).collect();
+        assert_eq!(names, ["seccomp", "write", "execve"], "{caller}");
+    }
+}
+
+/// Eight directories for rules and binds.
+fn rules() -> TempDir {
+    (1..=8).fold(TempDir::new(), |directory, number| directory.directory(&number.to_string()))
+}
+
+/// Counts the launcher's calls under a policy of eight entries. The probe is
+/// one of them.
+fn count(policy: &str, caller: Caller) -> Option<Vec<Call>> {
+    let directory = rules();
+    let strace = TempDir::new();
+    let sandbox = Sandbox::new("");
+    let probe = sandbox.probe_path();
+    let policy = policy
+        .replace("D/7", &probe)
+        .replace('D', &directory.to_string());
+    let sandbox = traced(&policy, caller, &strace).without_probe().handover(Handover::File).without_status();
+    let calls = launchers(&trace(&sandbox, &strace));
+    Some(calls.into_iter().filter(|call| !call.is_capability_drop()).collect())
+}
+
+/// How often each call was made, for a message.
+fn names(calls: &[Call]) -> BTreeMap<&str, usize> {
+    let mut names = BTreeMap::new();
+    for call in calls {
+        *names.entry(call.name.as_str()).or_default() += 1;
+    }
+    names
+}
+
+#[test]
+fn landlock_and_seccomp_with_eight_rules_take_at_most_forty_calls_and_no_clone() {
+    if !has_strace() {
+        skip!("strace", "strace is not installed, or may not trace");
+    }
+    for caller in Caller::both() {
+        let calls = count(SHIM, caller);
+        let rules = calls.iter().filter(|call| call.name == "landlock_add_rule").count();
+        assert_eq!(rules, 8, "{caller}");
+        let clones = ["clone", "clone3", "fork", "vfork"];
+        assert!(calls.iter().all(|call| !clones.contains(&call.name.as_str())), "{caller}");
+        assert!(calls.len() <= 40, "{caller}: {} calls: {:?}", calls.len(), names(&calls));
+    }
+}
+
+#[test]
+fn seven_namespaces_with_eight_binds_take_at_most_120_calls() {
+    if !has_strace() {
+        skip!("strace", "strace is not installed, or may not trace");
+    }
+    for caller in Caller::both() {
+        let calls = count(BINDS, caller);
+        let clone = calls.iter().find(|call| call.name == "clone3").expect("a clone");
+        for namespace in ["NS", "CGROUP", "UTS", "IPC", "USER", "PID", "NET"] {
+            assert!(clone.rest.contains(&format!("CLONE_NEW{namespace}|"))
+                || clone.rest.contains(&format!("CLONE_NEW{namespace},")), "{clone:?}");
+        }
+        assert!(calls.len() <= 120, "{caller}: {} calls: {:?}", calls.len(), names(&calls));
+    }
+}

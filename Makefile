@@ -68,16 +68,18 @@ bench: build probe ## what things cost; BENCH=--quick for a first look
 
 .PHONY: fuzz
 fuzz: setup-fuzz ## run each fuzz target for FUZZ_SECONDS=60
-	@# What is found goes to the first directory; the committed corpus is only read.
+	@# Without a sanitizer: what is fuzzed has no unsafe code. What is found goes to the first
+	@# directory; the committed corpus is only read.
 	for target in $(FUZZERS); do \
 		mkdir -p fuzz/target/corpus/$$target; \
-		cargo +nightly fuzz run $$target fuzz/target/corpus/$$target fuzz/corpus/$$target -- \
+		cargo +nightly fuzz run -s none $$target fuzz/target/corpus/$$target fuzz/corpus/$$target -- \
 			-max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=10 -print_final_stats=1; \
 	done
 
 .PHONY: size
-size: build programs ## sizes and segments of what is in dist/, and their limits
+size: build probe programs ## sizes, segments and system calls of what is in dist/, with their limits
 	cargo test -q -p e2e --test size -- --nocapture --test-threads=1
+	cargo test -q -p e2e --test e2e calls
 
 .PHONY: install
 install: dist/launcher dist/encode-policy ## copy both programs to DESTDIR= PREFIX=/usr/local

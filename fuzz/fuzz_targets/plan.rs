@@ -1,5 +1,6 @@
-//! Any document that is well written is planned without a panic; what is
-//! encoded decodes, and its mounts stand in an order that hides none of them.
+//! Any document that is well written is planned without a panic, and always the
+//! same way; what is encoded decodes, and its mounts stand in an order that
+//! hides none of them.
 #![no_main]
 
 use launcher_policy::wire;
@@ -13,7 +14,9 @@ fuzz_target!(|written: Document| {
     let mut json = serde_json::to_value(&written).expect("a document is a JSON value");
     leave_out_nulls(&mut json);
     let (document, diagnostics) = parse::json(&json.to_string());
-    if let Some(bytes) = fuzz::encoded(&document, &diagnostics) {
+    let bytes = fuzz::encoded(&document, diagnostics.clone());
+    assert_eq!(bytes, fuzz::encoded(&document, diagnostics));
+    if let Some(bytes) = bytes {
         assert_parents_first(&wire::decode(&bytes).expect("what was encoded decodes"));
     }
 });

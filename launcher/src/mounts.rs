@@ -136,10 +136,16 @@ fn build(
     }
     let skeleton = make::skeleton(mounts)?;
     let root = open_root(mounts, &skeleton, ruleset)?;
-    let mut place = Attach { mounts, root: root.as_fd(), skeleton: &skeleton, hidden: false };
     if !matches!(mounts.root, Root::Host { .. }) {
-        place.hide_skeleton_under_root()?;
+        // On top of the old root, where lookups do not see it: they start at
+        // the root directory. Nothing else may lie there: enter_root takes
+        // one mount off, and below it the host's whole tree would stay.
+        move_on(&root, c"/").map_err(failed(STAGE, Call::MoveMount))?;
     }
+    if matches!(mounts.root, Root::Skeleton) {
+        clone_all_of_skeleton(mounts, &skeleton, &mut sources, ruleset)?;
+    }
+    let mut place = Attach { root: root.as_fd(), skeleton: &skeleton, hidden: false };
     for ((number, mount), source) in (0..).zip(mounts.mounts.iter()).zip(sources.iter_mut()) {
         place
             .attach(launch, &mount, source.take(), ruleset)
@@ -186,6 +192,40 @@ fn open_root(
         ruleset.allow(&root, access)?;
     }
     Ok(root)
+}
+
+/// Clones what is taken from the skeleton before anything is mounted in it,
+/// where the skeleton is the root itself: a lookup in it would end in what is
+/// mounted there, and a mask would be made of what it is to cover.
+fn clone_all_of_skeleton(
+    mounts: &Mounts<'static>,
+    skeleton: &OwnedFd,
+    sources: &mut [Option<OwnedFd>],
+    ruleset: Option<Ruleset>,
+) -> Result<(), Failure> {
+    for ((number, mount), source) in (0..).zip(mounts.mounts.iter()).zip(sources) {
+        if mount.source == Source::Skeleton {
+            let made = clone_of_skeleton(&mount, skeleton, ruleset)
+                .map_err(|failure| failure.about(Subject::Target(number)))?;
+            *source = Some(made);
+        }
+    }
+    Ok(())
+}
+
+/// Clones the skeleton's node of a mount's path, and grants its Landlock
+/// rights.
+fn clone_of_skeleton(
+    mount: &Mount<'static>,
+    skeleton: &OwnedFd,
+    ruleset: Option<Ruleset>,
+) -> Result<OwnedFd, Failure> {
+    let made = make::clone_tree(skeleton, mount.target.relative(), mount.attributes.into())
+        .map_err(failed(STAGE, Call::OpenTree))?;
+    if let Some(ruleset) = ruleset {
+        ruleset.allow(&made, mount.access)?;
+    }
+    Ok(made)
 }
 
 /// Opens a source, grants its Landlock rights, and clones it. `None` for what
@@ -267,24 +307,12 @@ fn is_read_only(source: &OwnedFd) -> Result<bool, Failure> {
 
 /// Attaching mounts inside the new root.
 struct Attach<'l> {
-    mounts: &'l Mounts<'static>,
     root: BorrowedFd<'l>,
     skeleton: &'l OwnedFd,
     hidden: bool,
 }
 
 impl Attach<'_> {
-    /// Attaches skeleton and root on top of the old root, where lookups do not
-    /// see them: they start at the root directory, not on top of it.
-    fn hide_skeleton_under_root(&mut self) -> Result<(), Failure> {
-        move_on(self.skeleton, c"/").map_err(failed(STAGE, Call::MoveMount))?;
-        if matches!(self.mounts.root, Root::Tree { .. }) {
-            move_on(&self.root, c"/").map_err(failed(STAGE, Call::MoveMount))?;
-        }
-        self.hidden = true;
-        Ok(())
-    }
-
     fn attach(
         &mut self,
         launch: &Launch<'static>,
@@ -298,8 +326,8 @@ impl Attach<'_> {
             (Source::Host { .. } | Source::Fd { .. }, None) => return Ok(()),
             (Source::Skeleton, None) => {
                 self.hide_skeleton_under(mount)?;
-                make::clone_tree(self.skeleton, mount.target.relative(), attributes)
-                    .map_err(failed(STAGE, Call::OpenTree))?
+                let made = clone_of_skeleton(mount, self.skeleton, ruleset)?;
+                return self.move_to(mount, &made);
             }
             (Source::Tmpfs { size, mode }, None) => make::tmpfs(size, mode, attributes)?,
             (Source::Overlay { lower, upper, work }, None) => {

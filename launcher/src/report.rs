@@ -148,7 +148,9 @@ pub fn failure(failure: &Failure, words: &Words<'_>) {
 pub fn launched(launch: &Launch<'_>) {
     let Some(status) = launch.options.status else { return };
     let policy = &launch.policy;
-    let namespaces = policy.namespaces.is_some() && !launch.shared.is_without_namespaces();
+    // A policy may speak of PID 1 and make no namespace.
+    let wanted = policy.namespaces.is_some_and(|namespaces| namespaces.flags != 0);
+    let namespaces = wanted && !launch.shared.is_without_namespaces();
     let mut line = Line::new();
     line.text("{\"event\":\"launch\",\"version\":1,\"launcher\":\"").text(VERSION);
     line.text("\",\"rung\":\"").text(match (namespaces, crate::landlock::is_used(launch)) {
@@ -157,7 +159,7 @@ pub fn launched(launch: &Launch<'_>) {
         (false, false) => "seccomp",
     });
     line.text("\",\"landlock_abi\":").number(launch.abi.into());
-    line.text(",\"layers\":{\"namespaces\":").layer(policy.namespaces.is_some(), namespaces);
+    line.text(",\"layers\":{\"namespaces\":").layer(wanted, namespaces);
     line.text(",\"landlock\":").layer(policy.landlock.is_some(), crate::landlock::is_used(launch));
     line.text(",\"seccomp\":").layer(policy.seccomp.is_some(), true);
     line.text("},\"missing\":[");

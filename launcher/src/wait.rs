@@ -83,14 +83,17 @@ pub fn run(launch: &'static Launch<'static>) -> Result<(), Failure> {
     sys::set_default_action(uapi::SIGCHLD).map_err(failed(STAGE, Call::RtSigaction))?;
     sys::set_signal_mask(SignalSet::ALL).map_err(failed(STAGE, Call::RtSigprocmask))?;
     let signals = sys::signalfd(SignalSet::ALL).map_err(failed(STAGE, Call::Signalfd))?;
-    let (child, channel) = match start(launch) {
-        Ok(started) => started,
+    let channel = has_reaper(launch).then(|| Channel::open(launch)).transpose();
+    let channel = channel.map_err(failed(STAGE, Call::Socketpair))?;
+    let (child, channel) = match start(launch, channel) {
+        Ok(child) => (child, channel),
         Err(error) if namespaces::flags(launch) != 0 => {
             namespaces::go_without(launch, Call::Clone3, error)?;
             if !is_needed(launch) {
                 return Ok(());
             }
-            start(launch).map_err(failed(STAGE, Call::Clone3))?
+            // Without a PID namespace there is no PID 1 to talk to.
+            (start(launch, None).map_err(failed(STAGE, Call::Clone3))?, None)
         }
         Err(error) => return Err(failed(STAGE, Call::Clone3)(error)),
     };
@@ -123,21 +126,18 @@ fn watch_caller(launch: &Launch<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Starts PID 1 or the command itself.
-fn start(launch: &'static Launch<'static>) -> Result<(Child, Option<Channel>), Errno> {
+/// Starts PID 1, where there is a channel to it, or the command itself.
+fn start(launch: &'static Launch<'static>, channel: Option<Channel>) -> Result<Child, Errno> {
     let cgroup = launch.options.cgroup.map(sys::inherited);
     let flags = u64::from(namespaces::flags(launch));
-    if has_reaper(launch) {
-        let channel = Channel::open(launch)?;
+    if channel.is_some() {
         // Without CLONE_VFORK: PID 1 never calls exec, and would hold us up
         // for ever.
         let how = Clone { flags, cgroup };
-        let child = sys::clone(&how, &launch.stacks.reaper, reaper::main, launch)?;
-        return Ok((child, Some(channel)));
+        return sys::clone(&how, &launch.stacks.reaper, reaper::main, launch);
     }
     let how = Clone { flags: flags | u64::from(uapi::CLONE_VFORK), cgroup };
-    let child = sys::clone(&how, &launch.stacks.command, command_main, launch)?;
-    Ok((child, None))
+    sys::clone(&how, &launch.stacks.command, command_main, launch)
 }
 
 /// The command where no PID 1 of ours stands between it and the waiter.

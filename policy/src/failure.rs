@@ -152,6 +152,7 @@ calls! {
     Setresuid "setresuid"
     Setsid "setsid"
     Signalfd "signalfd4"
+    Socketpair "socketpair"
     StatusFd "--status-fd"
     Stdio "stdio"
     Symlinkat "symlinkat"

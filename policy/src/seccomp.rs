@@ -58,7 +58,9 @@ impl Instruction {
 }
 
 /// Operations of classic BPF that seccomp allows: `seccomp_check_filter` in
-/// the kernel's kernel/seccomp.c, plus those that the verifier rewrites.
+/// the kernel's kernel/seccomp.c, plus those that the verifier rewrites, but
+/// for the scratch memory. No compiler of filters uses that, and what the
+/// kernel asks of it could only be checked with a table.
 pub mod op {
     /// `A = data[k]`, 32 bits, aligned.
     pub const LOAD: u16 = 0x20;
@@ -66,18 +68,10 @@ pub mod op {
     pub const LOAD_LENGTH: u16 = 0x80;
     /// `A = k`.
     pub const LOAD_CONSTANT: u16 = 0x00;
-    /// `A = M[k]`.
-    pub const LOAD_MEMORY: u16 = 0x60;
     /// `X = k`.
     pub const LOADX_CONSTANT: u16 = 0x01;
-    /// `X = M[k]`.
-    pub const LOADX_MEMORY: u16 = 0x61;
     /// `X = sizeof(struct seccomp_data)`.
     pub const LOADX_LENGTH: u16 = 0x81;
-    /// `M[k] = A`.
-    pub const STORE: u16 = 0x02;
-    /// `M[k] = X`.
-    pub const STOREX: u16 = 0x03;
     /// `X = A`.
     pub const TAX: u16 = 0x07;
     /// `A = X`.
@@ -103,8 +97,6 @@ pub mod op {
 
     /// Compare with `X` instead of `k`, in jumps and arithmetic.
     pub(super) const X: u16 = 0x08;
-    /// Words of scratch memory: `BPF_MEMWORDS`.
-    pub(super) const MEMORY_WORDS: u32 = 16;
     /// Arithmetic on `A`: add, subtract, multiply, divide, or, and, shifts,
     /// exclusive or.
     pub(super) const ARITHMETIC: [u16; 9] = [0x04, 0x14, 0x24, 0x34, 0x44, AND, 0x64, 0x74, 0xa4];
@@ -119,8 +111,7 @@ pub enum FilterError {
     Operation(u16),
     /// A jump behind the last instruction.
     Jump(u16),
-    /// A load from outside `struct seccomp_data`, unaligned, or from memory
-    /// that does not exist.
+    /// A load from outside `struct seccomp_data`, or unaligned.
     Load(u16),
     /// A constant division by zero or shift by more than 31.
     Operand(u16),
@@ -143,11 +134,12 @@ impl FilterError {
 }
 
 /// Checks a filter as the kernel would: `bpf_check_classic` in
-/// net/core/filter.c and `seccomp_check_filter` in kernel/seccomp.c.
+/// net/core/filter.c and `seccomp_check_filter` in kernel/seccomp.c. What is
+/// accepted here is accepted there; scratch memory is accepted only there.
 ///
 /// # Errors
 ///
-/// The first rule of the kernel that the filter breaks.
+/// The first rule that the filter breaks.
 pub fn validate(filter: &[u8]) -> Result<(), FilterError> {
     let (instructions, rest) = filter.as_chunks::<INSTRUCTION_SIZE>();
     let count = instructions.len();
@@ -174,20 +166,13 @@ fn check(instruction: Instruction, here: u16, behind: u32) -> Result<(), FilterE
     let Instruction { code, jt, jf, k } = instruction;
     match code {
         op::LOAD if k >= DATA_SIZE || !k.is_multiple_of(4) => Err(FilterError::Load(here)),
-        op::LOAD_MEMORY | op::LOADX_MEMORY | op::STORE | op::STOREX if k >= op::MEMORY_WORDS => {
-            Err(FilterError::Load(here))
-        }
         op::JUMP if k >= behind => Err(FilterError::Jump(here)),
         op::JUMP
         | op::LOAD
         | op::LOAD_LENGTH
         | op::LOAD_CONSTANT
-        | op::LOAD_MEMORY
         | op::LOADX_CONSTANT
-        | op::LOADX_MEMORY
         | op::LOADX_LENGTH
-        | op::STORE
-        | op::STOREX
         | op::TAX
         | op::TXA
         | op::NEGATE
@@ -254,7 +239,11 @@ mod tests {
         assert_eq!(validate(&filter(&[ret, (op::JUMP_EQUAL, 0, 0, 0)])), Err(FilterError::Jump(1)));
         assert_eq!(validate(&filter(&[(op::LOAD, 0, 0, 64), ret])), Err(FilterError::Load(0)));
         assert_eq!(validate(&filter(&[(op::LOAD, 0, 0, 2), ret])), Err(FilterError::Load(0)));
-        assert_eq!(validate(&filter(&[(op::STORE, 0, 0, 16), ret])), Err(FilterError::Load(0)));
+        // Scratch memory: BPF_ST, BPF_STX, and the loads from it.
+        for memory in [0x02, 0x03, 0x60, 0x61] {
+            let filter = filter(&[(memory, 0, 0, 0), ret]);
+            assert_eq!(validate(&filter), Err(FilterError::Operation(0)));
+        }
         assert_eq!(validate(&filter(&[(0x34, 0, 0, 0), ret])), Err(FilterError::Operand(0)));
         assert_eq!(validate(&filter(&[(0x64, 0, 0, 32), ret])), Err(FilterError::Operand(0)));
         assert_eq!(validate(&filter(&[(op::LOAD, 0, 0, 0)])), Err(FilterError::NoReturn));

@@ -63,7 +63,8 @@ fn a_directory_is_passed_on_only_where_it_is_called_one() {
 fn a_path_descriptor_of_a_file_is_no_stream() {
     for caller in Caller::both() {
         let dir = TempDir::with_file("secret", "");
-        let file = rustix::fs::open(dir.join("secret"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        let file =
+            rustix::fs::open(dir.join("secret"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
         let sandbox = Sandbox::new("process.keep_fds = [7]").caller(caller);
         let output = sandbox.pass(file.expect("it opens"), 7).run(["true"]);
         assert_eq!((output.code(), &output.failure()["stage"]), (125, &"fds".into()), "{caller}");
@@ -96,7 +97,11 @@ fn closed_standard_streams_are_opened_on_dev_null() {
         // By a shell: a program in Rust opens them itself.
         let said = |sandbox: Sandbox, fd: i32| {
             let sandbox = sandbox.caller(caller).close(fd);
-            sandbox.run(["sh".into(), "-c".into(), format!("readlink /proc/self/fd/{fd} || echo closed")])
+            sandbox.run([
+                "sh".into(),
+                "-c".into(),
+                format!("readlink /proc/self/fd/{fd} || echo closed"),
+            ])
         };
         for fd in [0, 2] {
             let inside = said(Sandbox::new("filesystem.root = \"minimal\""), fd);

@@ -6,8 +6,8 @@ use std::io::{Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 
 use harness::{
-    Caller, Handover, Outcome, Output, POLICY_FD, SEALS, STATUS_FD, Sandbox, TempDir, encode, memory,
-    pipe_of, with_probe,
+    Caller, Handover, Outcome, Output, POLICY_FD, SEALS, STATUS_FD, Sandbox, TempDir, encode,
+    memory, pipe_of, with_probe,
 };
 use launcher_policy::enforce::{Enforce, Mode, WithoutNamespaces};
 use launcher_policy::exec::{Cwd, Exec, Keep};
@@ -89,8 +89,7 @@ fn what_follows_the_policy_on_descriptor_0_belongs_to_the_command() {
         let sandbox = Sandbox::of_bytes(b"").caller(caller).handover(Handover::Nothing);
         let mut bytes = with(&sandbox, "");
         bytes.extend_from_slice(b"rest");
-        let sandbox =
-            sandbox.option("--fd=0").stdin_from(memory(&bytes, SealFlags::empty()));
+        let sandbox = sandbox.option("--fd=0").stdin_from(memory(&bytes, SealFlags::empty()));
         assert_eq!(sandbox.probe("echo-input"), Outcome::Ok("rest".into()), "{caller}");
     }
 }

@@ -1,5 +1,17 @@
 //! The real binaries on the real kernel: one module per stage, and some for
 //! what goes through all of them.
 
+mod credentials;
+mod faults;
 mod fds;
+mod image;
 mod input;
+mod limits;
+mod mounts;
+mod namespaces;
+mod order;
+mod programs;
+mod reaping;
+mod session;
+mod systems;
+mod terminal;

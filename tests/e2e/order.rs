@@ -2,9 +2,10 @@
 //! strace(1) sees them.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::process::Command;
 
-use harness::{Caller, Handover, Output, Sandbox, TempDir, skip};
+use harness::{Caller, Output, Sandbox, TempDir, skip};
 use launcher_policy::Stage;
 
 /// Every layer: all namespaces but time, mounts of each kind, limits, ids,
@@ -102,7 +103,10 @@ impl Call {
             "ioctl" if says("SIOCSIFFLAGS") => Stage::Namespaces,
             "mount" | "umount2" | "pivot_root" | "move_mount" | "mount_setattr" | "open_tree"
             | "open_tree_attr" | "fsopen" | "fsmount" | "fsconfig" | "mkdirat" | "symlinkat"
-            | "openat2" | "chdir" | "fchdir" | "landlock_add_rule" => Stage::Mounts,
+            | "chdir" | "fchdir" | "landlock_add_rule" => Stage::Mounts,
+            // The host's /proc is opened at the start, where the OOM score
+            // is set later.
+            "openat2" if !says("\"/proc\"") => Stage::Mounts,
             "prlimit64" | "setrlimit" | "setpriority" | "sched_setaffinity" => Stage::Limits,
             "openat" | "open" if says("oom_score_adj") => Stage::Limits,
             "setsid" | "setpgid" => Stage::Session,
@@ -139,7 +143,10 @@ fn traced(policy: &str, caller: Caller, strace: &TempDir) -> Sandbox {
 
 /// Whether strace is there and allowed to trace.
 fn has_strace() -> bool {
-    Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success())
+    Command::new("strace")
+        .args(["-qq", "-o", "/dev/null", "true"])
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 /// The calls of the launcher's processes, until the command is executed and
@@ -181,7 +188,8 @@ fn no_policy_changes_the_order() {
         skip!("strace", "strace is not installed, or may not trace");
     }
     let directory = rules();
-    for policy in [IN_PLACE.to_owned(), SHIM.replace('D', &directory.to_string()), String::new()] {
+    for policy in [IN_PLACE.to_owned(), SHIM.replace("D/", &format!("{directory}/")), String::new()]
+    {
         for caller in Caller::both() {
             let strace = TempDir::new();
 
@@ -203,7 +211,7 @@ fn nothing_is_called_between_the_filter_and_the_command() {
     for caller in Caller::both() {
         let strace = TempDir::new();
 
-        let calls = trace(&traced(FULL, caller, &strace).option("--status-fd=199"), &strace);
+        let calls = trace(&traced(FULL, caller, &strace), &strace);
 
         let exec = calls.iter().rposition(|call| call.name == "execve").expect("it is executed");
         let command = calls[exec].process;
@@ -220,19 +228,26 @@ fn rules() -> TempDir {
     (1..=8).fold(TempDir::new(), |directory, number| directory.directory(&number.to_string()))
 }
 
-/// Counts the launcher's calls under a policy of eight entries. The probe is
-/// one of them.
-fn count(policy: &str, caller: Caller) -> Option<Vec<Call>> {
+/// The launcher's calls under a policy of eight entries, of which the probe is
+/// one, when it is called as from a shell: `launcher --fd 3 -- cmd
+/// 3<policy.bin`. Capabilities are dropped one by one and counted apart.
+fn count(policy: &str, caller: Caller) -> Vec<Call> {
     let directory = rules();
-    let strace = TempDir::new();
-    let sandbox = Sandbox::new("");
+    let sandbox = Sandbox::outside().caller(caller);
     let probe = sandbox.probe_path();
-    let policy = policy
-        .replace("D/7", &probe)
-        .replace('D', &directory.to_string());
-    let sandbox = traced(&policy, caller, &strace).without_probe().handover(Handover::File).without_status();
-    let calls = launchers(&trace(&sandbox, &strace));
-    Some(calls.into_iter().filter(|call| !call.is_capability_drop()).collect())
+    let policy = policy.replace("D/7", &probe).replace("D/", &format!("{directory}/"));
+    let files = TempDir::with_file("trace", "").file("policy.bin", harness::encode(&policy));
+    let policy = File::open(files.join("policy.bin")).expect("it was written");
+    let trace = files.join("trace").to_string_lossy().into_owned();
+    let launcher = sandbox.binaries().launcher().to_string_lossy().into_owned();
+    let command =
+        ["strace", "-f", "-qq", "-o", &trace, "--", &launcher, "--fd", "3", "--", &probe, "pid"];
+
+    let output = sandbox.pass(policy, 3).run(command);
+
+    assert!(output.stdout_text().starts_with("ok "), "{output:?}");
+    let calls: Vec<_> = files.read("trace").lines().filter_map(Call::parse).skip(1).collect();
+    launchers(&calls).into_iter().filter(|call| !call.is_capability_drop()).collect()
 }
 
 /// How often each call was made, for a message.
@@ -268,8 +283,11 @@ fn seven_namespaces_with_eight_binds_take_at_most_120_calls() {
         let calls = count(BINDS, caller);
         let clone = calls.iter().find(|call| call.name == "clone3").expect("a clone");
         for namespace in ["NS", "CGROUP", "UTS", "IPC", "USER", "PID", "NET"] {
-            assert!(clone.rest.contains(&format!("CLONE_NEW{namespace}|"))
-                || clone.rest.contains(&format!("CLONE_NEW{namespace},")), "{clone:?}");
+            assert!(
+                clone.rest.contains(&format!("CLONE_NEW{namespace}|"))
+                    || clone.rest.contains(&format!("CLONE_NEW{namespace},")),
+                "{clone:?}"
+            );
         }
         assert!(calls.len() <= 120, "{caller}: {} calls: {:?}", calls.len(), names(&calls));
     }

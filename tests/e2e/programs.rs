@@ -56,13 +56,14 @@ fn assert_said(output: &Output, lines: &[&str]) {
 
 #[test]
 fn every_example_is_described_and_run_by_a_test() {
-    let tests = [include_str!("programs.rs"), include_str!("image.rs")].concat();
+    let tests = concat!(include_str!("programs.rs"), include_str!("image.rs"));
     for entry in fs::read_dir(EXAMPLES).expect("the directory exists") {
         let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
         let Some(name) = name.strip_suffix(".toml") else { continue };
         let document: toml::Table = example(name).parse().expect("the example is TOML");
         assert!(document["description"].as_str().is_some_and(|text| !text.is_empty()), "{name}");
-        assert!(tests.contains(&format!("(\"{name}\"")), "no test runs {name}");
+        let is_run = ["(\"N\"", "\"N.toml\""].map(|call| call.replace('N', name));
+        assert!(is_run.iter().any(|call| tests.contains(call)), "no test runs {name}");
     }
 }
 
@@ -174,8 +175,7 @@ fn gcc_builds_and_what_is_built_runs() {
     for caller in Caller::both() {
         let directory = TempDir::with_file("program.c", C);
 
-        let output =
-            under("gcc", caller, &directory).timeout(BUILD).run(["bash", "-c", SCRIPT]);
+        let output = under("gcc", caller, &directory).timeout(BUILD).run(["bash", "-c", SCRIPT]);
 
         assert_said(&output, &["built"]);
         assert!(directory.has("program"), "{caller}");
@@ -196,8 +196,9 @@ fn without_execute_what_is_built_does_not_run() {
         assert_said(&built, &[]);
         assert_eq!(output.code(), 126, "{output:?}");
         let failure = output.event("failure").expect("it failed");
-        let hint = "noexec: listed under filesystem.write or read, not execute";
-        assert_eq!((&failure["error"], &failure["hint"]), (&json!("EACCES"), &json!(hint)));
+        assert_eq!(failure["error"], "EACCES", "{caller}");
+        let why = failure["refused"].as_str().expect("it says why");
+        assert!(why.starts_with("noexec: "), "{caller}: {failure}");
     }
 }
 
@@ -216,10 +217,12 @@ fn cargo_builds_offline_with_the_toolchain_of_rustup() {
         .file("build.rs", "fn main() { println!(\"cargo::rustc-env=SAID=built\"); }")
         .file("src/main.rs", "fn main() { println!(\"{}\", env!(\"SAID\")); }");
 
-    let output = under("cargo", caller, &directory)
-        .env("HOME", &home)
-        .timeout(BUILD)
-        .run([&cargo, "run", "--quiet", "--offline"]);
+    let output = under("cargo", caller, &directory).env("HOME", &home).timeout(BUILD).run([
+        &cargo,
+        "run",
+        "--quiet",
+        "--offline",
+    ]);
 
     assert_said(&output, &["built"]);
     assert!(directory.has("target/debug/hello"));
@@ -365,9 +368,8 @@ fn a_judged_program_reads_its_input_within_its_limits() {
         nice; hostname; cat /proc/self/oom_score_adj
     "#;
     for caller in Caller::both() {
-        let output = under("limits", caller, &TempDir::new())
-            .stdin("a line\n")
-            .run(["bash", "-c", SCRIPT]);
+        let output =
+            under("limits", caller, &TempDir::new()).stdin("a line\n").run(["bash", "-c", SCRIPT]);
 
         let said = ["input: a line", "5", "524288", "64", "16384", "10", "judge", "500"];
         assert_said(&output, &said);

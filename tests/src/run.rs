@@ -23,8 +23,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use crate::{Binaries, Caller, Outcome, PATH, POLICY_FD, STATUS_FD, TIMEOUT};
 
 /// The seals of a policy that nobody can change any more.
-pub const SEALS: SealFlags =
-    SealFlags::WRITE.union(SealFlags::GROW).union(SealFlags::SHRINK);
+pub const SEALS: SealFlags = SealFlags::WRITE.union(SealFlags::GROW).union(SealFlags::SHRINK);
 
 const NO_SEALS: SealFlags = SealFlags::empty();
 
@@ -104,7 +103,8 @@ impl Sandbox {
     }
 
     fn with(policy: Policy) -> Self {
-        let caller = if rustix::process::geteuid().is_root() { Caller::Root } else { Caller::Nobody };
+        let caller =
+            if rustix::process::geteuid().is_root() { Caller::Root } else { Caller::Nobody };
         Self {
             policy,
             probe: true,
@@ -437,11 +437,7 @@ impl Sandbox {
         self.caller.apply(&mut command);
         let mut encoder = command.spawn().expect("the encoder is started");
         let output = encoder.stdout.take().expect("a pipe");
-        Given {
-            stdin: Some(output.into()),
-            encoder: Some(encoder),
-            ..Given::say(["--fd", "3"])
-        }
+        Given { stdin: Some(output.into()), encoder: Some(encoder), ..Given::say(["--fd", "3"]) }
     }
 
     #[track_caller]
@@ -759,4 +755,3 @@ pub fn is_ready(fd: &impl AsFd, timeout: Duration) -> bool {
         }
     }
 }
-

@@ -1,7 +1,7 @@
 //! An interpreter of classic BPF, so that a filter's decisions can be known
 //! without a kernel.
 //!
-//! It knows all that seccomp accepts, not only what
+//! It knows all that a policy may carry, not only what
 //! [`compile`](super::compile) writes, so it can judge filters of others too.
 
 use launcher_policy::seccomp::{FilterError, INSTRUCTION_SIZE, Instruction, op, validate};
@@ -30,7 +30,6 @@ pub struct Outcome {
 struct Machine {
     a: u32,
     x: u32,
-    memory: [u32; 16],
 }
 
 impl Simulator {
@@ -50,7 +49,7 @@ impl Simulator {
     /// Asks the filter about a system call.
     #[must_use]
     pub fn run(&self, data: &Data) -> Outcome {
-        let mut machine = Machine { a: 0, x: 0, memory: [0; 16] };
+        let mut machine = Machine { a: 0, x: 0 };
         let mut next = 0;
         let mut executed = 0;
         loop {
@@ -74,21 +73,16 @@ enum Step {
 
 impl Machine {
     fn step(&mut self, Instruction { code, jt, jf, k }: Instruction, data: &Data) -> Step {
-        let word = k as usize;
         match code {
             op::LOAD => self.a = load(data, k),
             op::LOAD_LENGTH => self.a = launcher_policy::seccomp::DATA_SIZE,
             op::LOAD_CONSTANT => self.a = k,
-            op::LOAD_MEMORY => self.a = self.memory[word],
             op::LOADX_CONSTANT => self.x = k,
-            op::LOADX_MEMORY => self.x = self.memory[word],
             op::LOADX_LENGTH => self.x = launcher_policy::seccomp::DATA_SIZE,
-            op::STORE => self.memory[word] = self.a,
-            op::STOREX => self.memory[word] = self.x,
             op::TAX => self.x = self.a,
             op::TXA => self.a = self.x,
             op::NEGATE => self.a = self.a.wrapping_neg(),
-            op::JUMP => return Step::Skip(word),
+            op::JUMP => return Step::Skip(k as usize),
             op::RETURN => return Step::Return(k),
             op::RETURN_A => return Step::Return(self.a),
             _ => {
@@ -229,20 +223,16 @@ mod tests {
     }
 
     #[test]
-    fn memory_and_registers_keep_their_values() {
+    fn registers_keep_their_values() {
         let filter = [
             (op::LOAD_CONSTANT, 0, 0, 7),
-            (op::STORE, 0, 0, 3),
             (op::LOADX_LENGTH, 0, 0, 0),
-            (op::STOREX, 0, 0, 15),
-            (op::LOADX_MEMORY, 0, 0, 3),
-            (op::LOAD_MEMORY, 0, 0, 15),
             (0x04 | X, 0, 0, 0),
             (op::TAX, 0, 0, 0),
             (op::LOAD_LENGTH, 0, 0, 0),
             (op::TXA, 0, 0, 0),
             (op::RETURN_A, 0, 0, 0),
         ];
-        assert_eq!(run(&filter), Outcome { value: 71, executed: 11 });
+        assert_eq!(run(&filter), Outcome { value: 71, executed: 7 });
     }
 }

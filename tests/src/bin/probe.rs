@@ -29,7 +29,7 @@
 //! Privileges: `mount P`, `bind-over A B`, `remount-writable P`,
 //! `setattr-writable P`, `umount P`,
 //! `pivot-root P`, `unshare FLAGS`, `setns P`, `sethostname N`, `setuid N`,
-//! `raise-caps`, `mknod P`, `set-rlimit NAME SOFT HARD`, `set-nice N`,
+//! `raise-caps` (CAP_CHOWN), `mknod P`, `set-rlimit NAME SOFT HARD`, `set-nice N`,
 //! `setsid`, `ioctl FD REQUEST`, `tiocsti REQUEST`, `syscall NAME|NUMBER
 //! [ARGUMENT]...`, `int80 NUMBER`.
 #![allow(unsafe_code, reason = "system calls by number")]
@@ -119,8 +119,7 @@ impl<'a> Arguments<'a> {
 }
 
 fn integer(text: &str) -> u64 {
-    let (negative, digits) =
-        text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
+    let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
     let value = match digits.strip_prefix("0x") {
         Some(digits) => u64::from_str_radix(digits, 16),
         None => digits.parse(),
@@ -158,18 +157,16 @@ fn files(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
             let mode = u32::from_str_radix(given.text(1), 8).expect("a mode");
             done(fs::chmod(given.path(0), Mode::from(mode)))
         }
-        "chown" => done(fs::chown(
-            given.path(0),
-            Some(process::getuid()),
-            Some(process::getgid()),
-        )),
+        "chown" => done(fs::chown(given.path(0), Some(process::getuid()), Some(process::getgid()))),
         "list" => list(given.path(0)),
         "stat" => fs::lstat(given.path(0)).map(|stat| {
             format!("{:?} {:o}", FileType::from_raw_mode(stat.st_mode), stat.st_mode & 0o7777)
         }),
         "access" => done(fs::access(given.path(0), fs::Access::EXISTS)),
         "mount-flags" => fs::statvfs(given.path(0)).map(|stat| mount_flags(stat.f_flag)),
-        "size" => fs::statvfs(given.path(0)).map(|stat| (stat.f_blocks * stat.f_frsize).to_string()),
+        "size" => {
+            fs::statvfs(given.path(0)).map(|stat| (stat.f_blocks * stat.f_frsize).to_string())
+        }
         "map-exec" => open(OFlags::RDONLY).and_then(|file| map_executable(&file)),
         "exec" => Err(execute(given)),
         "chdir" => done(process::chdir(given.path(0))),
@@ -217,7 +214,8 @@ fn truncate(path: &Path) -> Answer {
 }
 
 fn list(path: &Path) -> Answer {
-    let directory = fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let directory =
+        fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let mut buffer = [MaybeUninit::uninit(); 8192];
     let mut entries = fs::RawDir::new(&directory, &mut buffer);
     let mut names = Vec::new();
@@ -278,7 +276,9 @@ fn memfd_exec() -> Answer {
 fn sockets(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
     Some(match verb {
         "socket" => done(socket_of(given)),
-        "connect-tcp" => done(tcp(given).and_then(|socket| net::connect(&socket, &given.address()))),
+        "connect-tcp" => {
+            done(tcp(given).and_then(|socket| net::connect(&socket, &given.address())))
+        }
         "bind-tcp" => tcp(given).and_then(|socket| {
             net::bind(&socket, &given.address())?;
             Ok(local_port(&socket)?.to_string())
@@ -293,18 +293,22 @@ fn sockets(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
             done(net::sendto(&socket, b"x", flags, &given.address()))
         }),
         "bind-udp" => done(udp(given).and_then(|socket| net::bind(&socket, &given.address()))),
-        "send-udp" => done(udp(given).and_then(|socket| {
-            net::sendto(&socket, b"x", SendFlags::empty(), &given.address())
-        })),
-        "unix-connect" => done(unix(SocketType::STREAM).and_then(|socket| {
-            net::connect(&socket, &SocketAddrUnix::new(given.path(0))?)
-        })),
+        "send-udp" => {
+            done(udp(given).and_then(|socket| {
+                net::sendto(&socket, b"x", SendFlags::empty(), &given.address())
+            }))
+        }
+        "unix-connect" => done(
+            unix(SocketType::STREAM)
+                .and_then(|socket| net::connect(&socket, &SocketAddrUnix::new(given.path(0))?)),
+        ),
         "unix-send" => done(unix(SocketType::DGRAM).and_then(|socket| {
             net::sendto(&socket, b"x", SendFlags::empty(), &SocketAddrUnix::new(given.path(0))?)
         })),
-        "unix-bind" => done(unix(SocketType::STREAM).and_then(|socket| {
-            net::bind(&socket, &SocketAddrUnix::new(given.path(0))?)
-        })),
+        "unix-bind" => done(
+            unix(SocketType::STREAM)
+                .and_then(|socket| net::bind(&socket, &SocketAddrUnix::new(given.path(0))?)),
+        ),
         "unix-inside" => unix_inside(given.path(0)),
         "unix-abstract-connect" => done(unix(SocketType::STREAM).and_then(|socket| {
             net::connect(&socket, &SocketAddrUnix::new_abstract_name(given.word(0).as_bytes())?)
@@ -429,9 +433,7 @@ fn state(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
         "groups" => process::getgroups()
             .map(|groups| groups.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
         "caps" => caps(),
-        "hostname" => {
-            Ok(rustix::system::uname().nodename().to_string_lossy().into_owned())
-        }
+        "hostname" => Ok(rustix::system::uname().nodename().to_string_lossy().into_owned()),
         "cwd" => process::getcwd(Vec::new()).map(|path| path.to_string_lossy().into_owned()),
         "env" => Ok(environment()),
         "args" => Ok(arguments()),
@@ -503,8 +505,22 @@ fn arguments() -> String {
 
 fn resource(name: &str) -> u64 {
     const NAMES: [&str; 16] = [
-        "cpu", "fsize", "data", "stack", "core", "rss", "nproc", "nofile", "memlock", "as",
-        "locks", "sigpending", "msgqueue", "nice", "rtprio", "rttime",
+        "cpu",
+        "fsize",
+        "data",
+        "stack",
+        "core",
+        "rss",
+        "nproc",
+        "nofile",
+        "memlock",
+        "as",
+        "locks",
+        "sigpending",
+        "msgqueue",
+        "nice",
+        "rtprio",
+        "rttime",
     ];
     NAMES.iter().position(|each| *each == name).expect("a resource") as u64
 }
@@ -532,7 +548,11 @@ fn signals() -> String {
     let place = &raw mut blocked as u64;
     call(Sysno::rt_sigprocmask, [0, 0, place, 8, 0, 0]).expect("the mask is read");
     let numbers = |is: &dyn Fn(u64) -> bool| {
-        (1..=64).filter(|&signal| is(signal)).map(|signal| signal.to_string()).collect::<Vec<_>>().join(",")
+        (1..=64)
+            .filter(|&signal| is(signal))
+            .map(|signal| signal.to_string())
+            .collect::<Vec<_>>()
+            .join(",")
     };
     let ignored = |signal| {
         let mut action = [0_u64; 4];
@@ -540,7 +560,11 @@ fn signals() -> String {
         let asked = call(Sysno::rt_sigaction, [signal, 0, place, 8, 0, 0]);
         asked.is_ok() && action[0] == 1 && signal != 13
     };
-    format!("blocked={} ignored={}", numbers(&|signal| blocked >> (signal - 1) & 1 == 1), numbers(&ignored))
+    format!(
+        "blocked={} ignored={}",
+        numbers(&|signal| blocked >> (signal - 1) & 1 == 1),
+        numbers(&ignored)
+    )
 }
 
 fn descriptors() -> String {
@@ -683,7 +707,9 @@ fn exit_group(status: u64) -> ! {
 fn privileges(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
     use rustix::mount::{MountFlags, UnmountFlags};
     Some(match verb {
-        "mount" => done(rustix::mount::mount("probe", given.path(0), "tmpfs", MountFlags::empty(), None)),
+        "mount" => {
+            done(rustix::mount::mount("probe", given.path(0), "tmpfs", MountFlags::empty(), None))
+        }
         "bind-over" => done(rustix::mount::mount_bind(given.path(0), given.path(1))),
         "remount-writable" => {
             done(rustix::mount::mount_remount(given.path(0), MountFlags::BIND, ""))
@@ -700,11 +726,10 @@ fn privileges(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
             call(Sysno::setresuid, [uid, uid, uid, 0, 0, 0])
         }
         "raise-caps" => {
-            let all = rustix::thread::CapabilitySet::from_bits_retain((1 << 41) - 1);
-            done(rustix::thread::set_capabilities(
-                None,
-                rustix::thread::CapabilitySets { effective: all, permitted: all, inheritable: all },
-            ))
+            use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+            let (own, none) = (CapabilitySet::CHOWN, CapabilitySet::empty());
+            let sets = CapabilitySets { effective: own, permitted: own, inheritable: none };
+            done(set_capabilities(None, sets))
         }
         "mknod" => done(fs::mknodat(
             CWD,
@@ -737,10 +762,7 @@ fn setattr_writable(path: &Path) -> Answer {
     // struct mount_attr: attr_set, attr_clr, propagation, userns_fd.
     let attributes = [0, u64::from(uapi::MOUNT_ATTR_RDONLY), 0, 0];
     let at = uapi::AT_FDCWD as i64 as u64;
-    call(
-        Sysno::mount_setattr,
-        [at, path.as_ptr() as u64, 0, attributes.as_ptr() as u64, 32, 0],
-    )
+    call(Sysno::mount_setattr, [at, path.as_ptr() as u64, 0, attributes.as_ptr() as u64, 32, 0])
 }
 
 /// Any request, on memory that is large enough for what the kernel writes.

@@ -1,0 +1,232 @@
+//! Session: process group, signals, umask, and the end that comes with the
+//! caller's.
+
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+
+use harness::{Caller, Errno, Outcome, Sandbox, TIMEOUT, is_ready};
+use rustix::process::Signal;
+
+const IN_PLACE: &str = r#"
+    filesystem = { tmp = "none", proc = false, dev = "none" }
+    network.unix = "host"
+    enforce.namespaces = "off"
+    "#;
+
+#[test]
+fn the_command_leads_a_session_of_its_own() {
+    for caller in Caller::both() {
+        let outcomes = Sandbox::new("").caller(caller).probes(&["sid", "pgrp"]);
+        assert_eq!(outcomes, ["2", "2"].map(|text| Outcome::Ok(text.into())), "{caller}");
+        let sandbox = Sandbox::new(IN_PLACE).caller(caller);
+        let outcomes: Vec<String> =
+            sandbox.probes(&["pid", "sid", "pgrp"]).into_iter().map(Outcome::value).collect();
+        assert!(outcomes.iter().all(|id| *id == outcomes[0]), "{caller}: {outcomes:?}");
+    }
+}
+
+#[test]
+fn a_signal_to_its_own_group_stays_inside() {
+    for caller in Caller::both() {
+        // kill(0, SIGKILL) would end the shell around the launcher, too.
+        let wrapper = ["sh", "-c", "\"$@\"; echo survived", "sh"];
+        let sandbox = Sandbox::new("").caller(caller).wrap(wrapper);
+        let output = sandbox.run([sandbox.probe_path(), "kill 0 9".into()]);
+        assert_eq!(output.stdout_text(), "survived\n", "{caller}: {output:?}");
+        let control = Sandbox::outside().caller(caller);
+        let control = control.wrap(["setsid", "-w"]).wrap(wrapper);
+        let output = control.run([control.probe_path(), "kill 0 9".into()]);
+        assert!(!output.stdout_text().contains("survived"), "{caller}: {output:?}");
+    }
+}
+
+#[test]
+fn ignored_and_blocked_signals_are_reset() {
+    for caller in Caller::both() {
+        let wrapper = ["env", "--ignore-signal=CHLD", "--block-signal=TERM,USR1"];
+        let signals = |sandbox: Sandbox| sandbox.caller(caller).wrap(wrapper).probe("signals");
+        for policy in ["", IN_PLACE, "limits.wall_time = \"15s\""] {
+            let outcome = signals(Sandbox::new(policy));
+            assert_eq!(outcome, Outcome::Ok("blocked= ignored=".into()), "{caller}, {policy}");
+        }
+        let control = signals(Sandbox::outside());
+        assert_eq!(control, Outcome::Ok("blocked=10,15 ignored=17".into()), "{caller}");
+    }
+}
+
+#[test]
+fn sigpipe_ends_the_command() {
+    for caller in Caller::both() {
+        // The tests ignore it, as every Rust program does; yes(1) does not
+        // look at it.
+        let policy = "filesystem.root = \"minimal\"";
+        let (reader, writer) = std::io::pipe().expect("a pipe is made");
+        drop(reader);
+        let wrapper = ["env", "--ignore-signal=PIPE"];
+        let output = Sandbox::new(policy).caller(caller).wrap(wrapper).stdout_to(writer).run(["yes"]);
+        assert_eq!(output.code(), 128 + 13, "{caller}: {output:?}");
+    }
+}
+
+#[test]
+fn the_umask_is_the_policys_or_the_callers() {
+    for caller in Caller::both() {
+        let umask = |policy: &str| {
+            let wrapper = ["sh", "-c", "umask 0027; exec \"$@\"", "sh"];
+            Sandbox::new(policy).caller(caller).wrap(wrapper).probe("umask")
+        };
+        assert_eq!(umask(""), Outcome::Ok("0027".into()), "{caller}");
+        assert_eq!(umask("process.umask = 0o077"), Outcome::Ok("0077".into()), "{caller}");
+        assert_eq!(umask("process.umask = 0"), Outcome::Ok("0000".into()), "{caller}");
+    }
+}
+
+#[test]
+fn signals_to_the_launcher_reach_the_command() {
+    for caller in Caller::both() {
+        for policy in ["", "namespaces.init = \"none\"\nfilesystem.root = \"minimal\""] {
+            let policy = if policy.is_empty() { "filesystem.root = \"minimal\"" } else { policy };
+            let script = "trap 'echo got it; exit 7' USR1; echo ready; while :; do read line; done";
+            let mut running = Sandbox::new(policy).caller(caller).start(["sh", "-c", script]);
+            assert_eq!(running.line(), "ready", "{caller}: {}", running.stderr_text());
+            running.signal(Signal::USR1);
+            assert_eq!(running.line(), "got it", "{caller}");
+            assert_eq!(running.wait().code(), 7, "{caller}");
+        }
+    }
+}
+
+#[test]
+fn a_command_that_does_not_handle_term_dies_of_it() {
+    for caller in Caller::both() {
+        let policy = "filesystem.root = \"minimal\"";
+        let script = "echo ready; exec sleep 60";
+        let mut running = Sandbox::new(policy).caller(caller).start(["sh", "-c", script]);
+        assert_eq!(running.line(), "ready", "{caller}: {}", running.stderr_text());
+        running.signal(Signal::TERM);
+        let output = running.wait();
+        assert_eq!(output.code(), 143, "{caller}");
+        let exit = output.event("exit").expect("an exit event");
+        assert_eq!((&exit["ended_by"], &exit["signal"]), (&"signal".into(), &15.into()), "{caller}");
+    }
+}
+
+#[test]
+fn everything_ends_with_the_callers_process() {
+    for caller in Caller::both() {
+        for policy in ["", "process.die_with_parent = \"process\"", "namespaces.init = \"none\""] {
+            let policy = format!("filesystem.root = \"minimal\"\n{policy}");
+            assert!(ends_with_its_caller(&policy, caller, &[]), "{caller}, {policy}");
+        }
+        let in_place = format!("{IN_PLACE}\nprocess.die_with_parent = \"thread\"")
+            .replace("filesystem = {", "filesystem = { root = \"minimal\",");
+        assert!(ends_with_its_caller(&in_place, caller, &[]), "{caller}");
+        let watched = in_place.replace("thread", "process");
+        assert!(ends_with_its_caller(&watched, caller, &[]), "{caller}");
+    }
+}
+
+#[test]
+fn a_command_that_may_outlive_its_caller_does() {
+    for caller in Caller::both() {
+        let policy = "filesystem.root = \"minimal\"\nprocess.die_with_parent = false";
+        assert!(!ends_with_its_caller(policy, caller, &[]), "{caller}");
+        let in_place = IN_PLACE.replace("filesystem = {", "filesystem = { root = \"minimal\",");
+        assert!(!ends_with_its_caller(&in_place, caller, &[]), "{caller}");
+    }
+}
+
+#[test]
+fn everything_ends_with_the_waiter() {
+    for caller in Caller::both() {
+        let policy = "filesystem.root = \"minimal\"\nprocess.die_with_parent = false";
+        let (mut alive, held) = std::io::pipe().expect("a pipe is made");
+        let policy = format!("{policy}\nprocess.keep_fds = [7]");
+        let script = "echo ready; sleep 60 & sleep 60";
+        let mut running =
+            Sandbox::new(&policy).caller(caller).pass(held, 7).start(["sh", "-c", script]);
+        assert_eq!(running.line(), "ready", "{caller}: {}", running.stderr_text());
+        running.signal(Signal::KILL);
+        assert!(ends(&mut alive), "{caller}");
+    }
+}
+
+#[test]
+fn what_the_command_leaves_behind_ends_with_it() {
+    for caller in Caller::both() {
+        let (mut alive, held) = std::io::pipe().expect("a pipe is made");
+        let policy = "process.keep_fds = [7]";
+        let sandbox = Sandbox::new(policy).caller(caller).pass(held, 7);
+        let outcome = sandbox.probe("orphan");
+        assert!(outcome.is_ok(), "{caller}: {outcome:?}");
+        drop(sandbox);
+        assert!(ends(&mut alive), "{caller}");
+    }
+}
+
+#[test]
+fn another_process_can_be_named_as_the_caller() {
+    for caller in Caller::both() {
+        let other = Sandbox::outside().caller(caller).start(["sleep", "60"]);
+        let pidfd: OwnedFd = other.pidfd().try_clone().expect("dup");
+        let mut running = Sandbox::new("filesystem.root = \"minimal\"")
+            .caller(caller)
+            .pass(pidfd, 150)
+            .option("--parent-fd=150")
+            .start(["sh", "-c", "echo ready; exec sleep 60"]);
+        assert_eq!(running.line(), "ready", "{caller}: {}", running.stderr_text());
+        drop(other);
+        let output = running.wait();
+        assert_eq!(output.code(), 137, "{caller}: {output:?}");
+        assert_eq!(output.event("exit").map(|exit| &exit["ended_by"]), Some(&"caller".into()));
+    }
+}
+
+#[test]
+fn the_death_signal_is_not_cleared_by_the_command() {
+    // PR_SET_PDEATHSIG = 1.
+    for caller in Caller::both() {
+        let outcomes = Sandbox::new("")
+            .caller(caller)
+            .probes(&["death-signal", "syscall prctl 1 0", "syscall prctl 1 15", "death-signal"]);
+        let refused = || Outcome::Errno(Errno::PERM);
+        let kill = || Outcome::Ok("9".into());
+        assert_eq!(outcomes, [kill(), refused(), refused(), kill()], "{caller}");
+    }
+}
+
+/// Whether the command ends when the process between it and this one is
+/// killed. That it does not is said by the command itself.
+fn ends_with_its_caller(policy: &str, caller: Caller, options: &[&str]) -> bool {
+    let (mut alive, held) = std::io::pipe().expect("a pipe is made");
+    let policy = match policy.contains("\nprocess.die_with_parent") || !policy.contains("[process]") {
+        true => format!("{policy}\nprocess.keep_fds = [7]"),
+        false => unreachable!("no policy here has such a table"),
+    };
+    let (input, mut order) = std::io::pipe().expect("a pipe is made");
+    // The shell stays the launcher's parent, and does not handle its death.
+    let sandbox = Sandbox::new(&policy)
+        .caller(caller)
+        .wrap(["sh", "-c", "\"$@\"; exit", "sh"])
+        .stdin_from(input)
+        .pass(held, 7);
+    let sandbox = options.iter().fold(sandbox, |sandbox, option| sandbox.option(*option));
+    let script = "echo ready; read line; echo still here >&7; read line";
+    let mut running = sandbox.start(["sh", "-c", script]);
+    drop(sandbox);
+    assert_eq!(running.line(), "ready", "{caller}: {}", running.stderr_text());
+    running.signal(Signal::KILL);
+    drop(running);
+    // One that ends takes no notice of the line; one that does not answers.
+    let _ = order.write_all(b"still there?\n");
+    assert!(is_ready(&alive, TIMEOUT), "{caller}: neither an end nor an answer");
+    let mut answer = [0; 64];
+    let count = alive.read(&mut answer).expect("a pipe is read");
+    drop(order);
+    count == 0
+}
+
+/// Whether every process that holds the other end of a pipe ends.
+fn ends(alive: &mut std::io::PipeReader) -> bool {
+    is_ready(alive, TIMEOUT) && alive.read(&mut [0]).expect("a pipe is read") == 0
+}

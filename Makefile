@@ -46,7 +46,7 @@ demo: build ## the main job on real input: what a policy lets through, and what 
 
 .PHONY: test
 test: build probe programs ## unit tests, and end-to-end tests of what is in dist/
-	cargo test
+	cargo test --no-fail-fast
 
 .PHONY: check
 check: toolchain deny ## format, clippy, documentation, licences; warnings are errors
@@ -69,10 +69,11 @@ bench: build probe ## what things cost; BENCH=--quick for a first look
 .PHONY: fuzz
 fuzz: setup-fuzz ## run each fuzz target for FUZZ_SECONDS=60
 	@# Without a sanitizer: what is fuzzed has no unsafe code. What is found goes to the first
-	@# directory; the committed corpus is only read.
+	@# directory; the others are only read.
 	for target in $(FUZZERS); do \
 		mkdir -p fuzz/target/corpus/$$target; \
-		cargo +nightly fuzz run -s none $$target fuzz/target/corpus/$$target fuzz/corpus/$$target -- \
+		cargo +nightly fuzz run -s none $$target fuzz/target/corpus/$$target fuzz/corpus/$$target \
+			policy/testdata/v1 examples policy-encoder/presets -- \
 			-max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=10 -print_final_stats=1; \
 	done
 

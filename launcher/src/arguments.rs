@@ -6,7 +6,7 @@ use core::ffi::CStr;
 use launcher::Options;
 use launcher::report::VERSION_LINE;
 use launcher::sys::CStrings;
-use launcher_policy::{Call, Failure, Stage, Subject};
+use launcher_policy::{Call, Failure, Refusal, Stage, Subject};
 use rustix::fd::RawFd;
 
 const STAGE: Stage = Stage::Input;
@@ -93,7 +93,7 @@ pub(crate) fn parse(argv: CStrings<'static>) -> Result<Request, Failure> {
     loop {
         place += 1;
         let Some(argument) = rest.first() else {
-            return Err(refused(&"there is no -- before the command"));
+            return Err(refused(Refusal::NoSeparator));
         };
         rest = rest.skip(1);
         let (name, attached) = split(argument);
@@ -130,9 +130,8 @@ pub(crate) fn parse(argv: CStrings<'static>) -> Result<Request, Failure> {
             _ => return Err(unknown(place)),
         }
     }
-    let source =
-        source.ok_or_else(|| refused(&"there is no policy; say --fd N or --policy FILE"))?;
-    let command = rest.first().ok_or_else(|| refused(&"there is no command behind --"))?;
+    let source = source.ok_or_else(|| refused(Refusal::NoPolicy))?;
+    let command = rest.first().ok_or_else(|| refused(Refusal::NoCommand))?;
     Ok(Request::Launch(Arguments {
         source,
         place: file,
@@ -150,7 +149,7 @@ fn split(argument: &'static CStr) -> (&'static [u8], Option<&'static CStr>) {
     match bytes.iter().position(|&byte| byte == b'=') {
         Some(sign) if bytes.starts_with(b"--") => {
             let (name, value) = bytes.split_at(sign);
-            let value = value.get(1..).and_then(|value| CStr::from_bytes_with_nul(value).ok());
+            let value = value.get(1..).and_then(|value| CStr::from_bytes_until_nul(value).ok());
             (name, value)
         }
         _ => (argument.to_bytes(), None),
@@ -167,7 +166,7 @@ fn takes_value(name: &[u8]) -> bool {
 fn set(source: &mut Option<Source>, new: Source) -> Result<(), Failure> {
     match source.replace(new) {
         None => Ok(()),
-        Some(_) => Err(refused(&"there is more than one policy")),
+        Some(_) => Err(refused(Refusal::TwoPolicies)),
     }
 }
 
@@ -179,14 +178,13 @@ fn number(place: u16, value: &CStr, least: RawFd) -> Result<RawFd, Failure> {
     if valid && number >= least {
         return Ok(number);
     }
-    Err(refused(&"the number is wrong").about(Subject::Argument(place)))
+    Err(refused(Refusal::Number).about(Subject::Argument).at(place))
 }
 
 fn unknown(place: u16) -> Failure {
-    refused(&"unknown option, or a value is missing; see --help, and put -- before the command")
-        .about(Subject::Argument(place))
+    refused(Refusal::UnknownOption).about(Subject::Argument).at(place)
 }
 
-fn refused(why: &'static &'static str) -> Failure {
+fn refused(why: Refusal) -> Failure {
     Failure::refused(STAGE, Call::Arguments, why)
 }

@@ -102,12 +102,20 @@ fn may_set_groups(launch: &Launch<'_>) -> bool {
 fn arm_death_signal(launch: &Launch<'_>) -> Result<(), Failure> {
     let wanted = match launch.policy.session.die_with_parent {
         DieWithParent::Never => false,
+        // Everything in a PID namespace ends with its PID 1.
+        _ if wait::has_reaper(launch) => false,
         DieWithParent::Thread => true,
         DieWithParent::Auto | DieWithParent::Process => wait::is_needed(launch),
     };
-    if !wanted {
-        return Ok(());
-    }
+    if wanted { end_with_parent(launch) } else { Ok(()) }
+}
+
+/// Lets the calling process end with the thread that is its parent.
+///
+/// # Errors
+///
+/// prctl(2), and a refusal when the parent has ended already.
+pub fn end_with_parent(launch: &Launch<'_>) -> Result<(), Failure> {
     sys::prctl(prctl::PR_SET_PDEATHSIG, uapi::SIGKILL.into())
         .map_err(failed(STAGE, Call::Prctl))?;
     session::check_parent(launch)

@@ -8,7 +8,7 @@ use core::ffi::CStr;
 
 use heapless::Vec;
 use launcher_policy::exec::{Exec, Keep, MAX_ENVIRONMENT};
-use launcher_policy::{Call, Failure, MAX_PATH, Stage, Subject};
+use launcher_policy::{Call, Failure, MAX_PATH, Refusal, Stage, Subject};
 use rustix::fs::{StatVfsMountFlags, statvfs};
 use rustix::io::Errno;
 
@@ -36,7 +36,7 @@ pub fn environment<'a>(
     memory: &'a mut Environment,
 ) -> Result<CStrings<'a>, Failure> {
     let mut environment = memory.builder();
-    let full = || Failure::refused(STAGE, Call::Env, &"the environment has too many variables");
+    let full = || Failure::refused(STAGE, Call::Env, Refusal::EnvironmentFull);
     for variable in caller.iter() {
         let name = name_of(variable);
         if is_kept(exec, name) && !exec.set.iter().any(|set| name_of(set.as_c_str()) == name) {
@@ -61,9 +61,10 @@ pub fn arguments<'a>(
 ) -> Result<CStrings<'a>, Failure> {
     let mut arguments = memory.builder();
     for argument in core::iter::once(argv0).chain(given.skip(1).iter()) {
-        arguments.push(argument).then_some(()).ok_or_else(|| {
-            Failure::refused(STAGE, Call::Env, &"too many arguments beside an argv0 of the policy")
-        })?;
+        arguments
+            .push(argument)
+            .then_some(())
+            .ok_or_else(|| Failure::refused(STAGE, Call::Env, Refusal::ArgumentsFull))?;
     }
     Ok(arguments.finish())
 }
@@ -108,7 +109,7 @@ fn search(launch: &Launch<'static>, name: &CStr) -> Errno {
         let fits = candidate.extend_from_slice(directory).is_ok()
             && candidate.push(b'/').is_ok()
             && candidate.extend_from_slice(name.to_bytes_with_nul()).is_ok();
-        let Some(candidate) = CStr::from_bytes_with_nul(&candidate).ok().filter(|_| fits) else {
+        let Some(candidate) = CStr::from_bytes_until_nul(&candidate).ok().filter(|_| fits) else {
             continue;
         };
         match run(launch, candidate) {
@@ -131,10 +132,7 @@ fn explain(name: &CStr, error: Errno) -> Failure {
     let noexec = error == Errno::ACCESS
         && statvfs(name).is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::NOEXEC));
     if noexec {
-        return Failure {
-            refused: Some(&"noexec: listed under filesystem.read or write, not execute"),
-            ..failure
-        };
+        return failure.because(Refusal::Noexec);
     }
     failure
 }

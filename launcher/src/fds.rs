@@ -4,7 +4,7 @@
 //! own can be mistaken for one that was passed in.
 
 use launcher_policy::fds::{FdKind, Fds};
-use launcher_policy::{Call, Failure, Stage, Subject};
+use launcher_policy::{Call, Failure, Refusal, Stage, Subject};
 use rustix::fd::RawFd;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
@@ -28,12 +28,7 @@ pub fn apply(fds: &Fds<'_>) -> Result<(), Failure> {
     for keep in fds.keep.iter() {
         let fd = keep.fd as RawFd;
         if keep.kind == FdKind::Stream && !is_stream(fd)? {
-            return Err(Failure::refused(
-                STAGE,
-                Call::KeepFds,
-                &"a descriptor to pass on is a directory or was opened with O_PATH, which bypasses every \
-                 mount; say { fd = N, directory = true } to allow it",
-            ));
+            return Err(Failure::refused(STAGE, Call::KeepFds, Refusal::KeptDirectory));
         }
         fcntl_setfd(sys::inherited(fd), FdFlags::empty()).map_err(failed(STAGE, Call::Fcntl))?;
     }
@@ -45,13 +40,8 @@ pub fn apply(fds: &Fds<'_>) -> Result<(), Failure> {
 fn standard(fd: RawFd) -> Result<(), Failure> {
     match is_stream(fd) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(Failure::refused(
-            STAGE,
-            Call::Stdio,
-            &"standard input, output or error is a directory or was opened with O_PATH, which bypasses \
-             every mount",
-        )),
-        Err(failure) if i32::from(failure.errno) == Errno::BADF.raw_os_error() => open_null(),
+        Ok(false) => Err(Failure::refused(STAGE, Call::Stdio, Refusal::StandardDirectory)),
+        Err(failure) if i32::from(failure.error()) == Errno::BADF.raw_os_error() => open_null(),
         Err(failure) => Err(failure),
     }
 }
@@ -61,7 +51,7 @@ fn standard(fd: RawFd) -> Result<(), Failure> {
 fn open_null() -> Result<(), Failure> {
     let null = open(c"/dev/null", OFlags::RDWR, Mode::empty())
         .map_err(failed(STAGE, Call::Open))
-        .map_err(|failure| failure.about(Subject::Path(&"/dev/null")))?;
+        .map_err(|failure| failure.about(Subject::DevNull))?;
     sys::until_exec(null);
     Ok(())
 }

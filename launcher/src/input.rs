@@ -5,10 +5,10 @@
 //! command.
 
 use launcher_policy::wire::{self, DecodeError, HEADER, MAX_FRAME};
-use launcher_policy::{Call, Failure, Policy, Stage};
+use launcher_policy::{Call, Failure, Policy, Refusal, Stage};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::BorrowedFd;
-use rustix::fs::{FileType, SealFlags, fcntl_get_seals, fstat, seek};
+use rustix::fs::{FileType, SealFlags, fcntl_get_seals, fstat};
 use rustix::io::{Errno, pread, read};
 
 use crate::report::failed;
@@ -40,14 +40,14 @@ pub fn apply<'m>(
     let stat = fstat(fd).map_err(failed(STAGE, Call::Fstat))?;
     let length = match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile if form == Form::Sealed => sealed(fd, stat.st_size, memory)?,
-        _ if form == Form::Sealed => return Err(refused(&"the policy is not a sealed memfd")),
-        FileType::RegularFile => file(fd, stat.st_size, form, memory)?,
+        _ if form == Form::Sealed => return Err(refused(Refusal::IsNoMemfd)),
+        FileType::RegularFile => file(fd, form, memory)?,
         FileType::Fifo | FileType::Socket => stream(fd, deadline, memory)?,
-        FileType::Directory => return Err(refused(&"the policy is a directory")),
+        FileType::Directory => return Err(refused(Refusal::IsDirectory)),
         FileType::CharacterDevice => {
-            return Err(refused(&"the policy is a device, not a pipe or a file"));
+            return Err(refused(Refusal::IsDevice));
         }
-        _ => return Err(refused(&"the policy is not a pipe, a socket or a file")),
+        _ => return Err(refused(Refusal::IsNoFile)),
     };
     let frame = memory.get(..length).unwrap_or_default();
     wire::decode(frame).map_err(undecodable)
@@ -58,7 +58,7 @@ fn sealed(fd: BorrowedFd<'_>, size: i64, memory: &mut [u8; MAX_FRAME]) -> Result
     let wanted = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK;
     let seals = fcntl_get_seals(fd).map_err(failed(STAGE, Call::Fcntl))?;
     if !seals.contains(wanted) {
-        return Err(refused(&"the policy is not sealed against write, grow and shrink"));
+        return Err(refused(Refusal::NotSealed));
     }
     let length = fit(size)?;
     let buffer = memory.get_mut(..length).unwrap_or_default();
@@ -69,20 +69,17 @@ fn sealed(fd: BorrowedFd<'_>, size: i64, memory: &mut [u8; MAX_FRAME]) -> Result
 }
 
 /// A regular file, read at its offset.
-fn file(
-    fd: BorrowedFd<'_>,
-    size: i64,
-    form: Form,
-    memory: &mut [u8; MAX_FRAME],
-) -> Result<usize, Failure> {
-    let offset = seek(fd, rustix::fs::SeekFrom::Current(0)).map_err(failed(STAGE, Call::Lseek))?;
-    let rest = size.saturating_sub(offset as i64).max(0);
-    let frame = read_frame(memory, |buffer| read(fd, buffer))?;
-    // Whatever follows in a file that is only the policy's is an accident.
-    if form == Form::Any && frame as i64 != rest {
-        return Err(undecodable(DecodeError::TooManyBytes));
+fn file(fd: BorrowedFd<'_>, form: Form, memory: &mut [u8; MAX_FRAME]) -> Result<usize, Failure> {
+    if form == Form::Shared {
+        return read_frame(memory, |buffer| read(fd, buffer));
     }
-    Ok(frame)
+    // Whatever follows in a file that is only the policy's is an accident,
+    // which decoding notices.
+    match read(fd, memory.as_mut_slice()) {
+        Ok(0) => Err(undecodable(DecodeError::Empty)),
+        Ok(length) => Ok(length),
+        Err(error) => Err(failed(STAGE, Call::Read)(error)),
+    }
 }
 
 /// A pipe or a socket, read against a deadline.
@@ -119,9 +116,7 @@ fn read_frame(
             Ok(count) => have += count,
             Err(Errno::INTR | Errno::AGAIN) => {}
             Err(Errno::TIMEDOUT) => {
-                return Err(refused(
-                    &"no whole policy came before the deadline; is the writing end of the pipe still open?",
-                ));
+                return Err(refused(Refusal::Deadline));
             }
             Err(error) => return Err(failed(STAGE, Call::Read)(error)),
         }
@@ -147,10 +142,10 @@ fn now() -> u64 {
     crate::sys::monotonic_milliseconds()
 }
 
-fn refused(why: &'static &'static str) -> Failure {
+fn refused(why: Refusal) -> Failure {
     Failure::refused(STAGE, Call::Read, why)
 }
 
 fn undecodable(error: DecodeError) -> Failure {
-    Failure::refused(STAGE, Call::Decode, error.message())
+    Failure::refused(STAGE, Call::Decode, error.refusal())
 }

@@ -46,7 +46,7 @@ pub struct Options {
 /// One launch. Children share this memory and see it as it is here.
 pub struct Launch<'a> {
     /// What to do.
-    pub policy: Policy<'a>,
+    pub policy: &'a Policy<'a>,
     /// The command as it was named.
     pub command: &'a CStr,
     /// The command's arguments, the first of them included.

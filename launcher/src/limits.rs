@@ -4,7 +4,7 @@
 //! starve, and before `CAP_SYS_RESOURCE` goes.
 
 use launcher_policy::enforce::Mode;
-use launcher_policy::{Call, Failure, Stage, Subject};
+use launcher_policy::{Call, Failure, Refusal, Stage, Subject};
 use linux_raw_sys::general as uapi;
 use rustix::fd::BorrowedFd;
 use rustix::fs::{Mode as FileMode, OFlags, openat};
@@ -70,8 +70,7 @@ fn nproc_binds(launch: &Launch<'_>) -> bool {
 
 fn miss(launch: &Launch<'_>, facility: Facility, limit: Call) -> Result<(), Failure> {
     if launch.policy.enforce.limits == Mode::Require {
-        let why = &"a required limit cannot be bound for the whole tree here: memory and processes \
-                    need --cgroup-fd, wall_time a PID namespace";
+        let why = Refusal::UnboundLimit;
         return Err(Failure::refused(STAGE, limit, why));
     }
     launch.shared.miss(facility);
@@ -119,15 +118,17 @@ fn set(resource: u32, soft: u64, hard: u64) -> Result<(), Failure> {
 /// process shares its score, but for a vforked child.
 fn adjust_oom_score(launch: &Launch<'_>, score: i16) -> Result<(), Failure> {
     const PATH: &core::ffi::CStr = c"self/oom_score_adj";
-    let proc = launch.carried.proc.map(sys::inherited).ok_or_else(|| {
-        Failure::refused(STAGE, Call::Openat, &"there is no /proc to set the OOM score in")
-    })?;
+    let proc = launch
+        .carried
+        .proc
+        .map(sys::inherited)
+        .ok_or_else(|| Failure::refused(STAGE, Call::Openat, Refusal::NoProc))?;
     let file = openat(proc, PATH, OFlags::WRONLY | OFlags::CLOEXEC, FileMode::empty())
         .map_err(failed(STAGE, Call::Openat))
-        .map_err(|failure| failure.about(Subject::Path(&"/proc/self/oom_score_adj")))?;
+        .map_err(|failure| failure.about(Subject::OomScoreAdj))?;
     let text = namespaces::Decimal::signed(score.into());
     write(file, text.as_bytes())
         .map(drop)
         .map_err(failed(STAGE, Call::Write))
-        .map_err(|failure| failure.about(Subject::Path(&"/proc/self/oom_score_adj")))
+        .map_err(|failure| failure.about(Subject::OomScoreAdj))
 }

@@ -7,6 +7,7 @@
 #![allow(unsafe_code, reason = "the entry point and its memory")]
 
 use core::ffi::{c_char, c_int};
+use core::mem::MaybeUninit;
 
 use launcher::exec::{self, Arguments, Environment};
 use launcher::input::{self, Form};
@@ -16,11 +17,10 @@ use launcher::session::{self, Held};
 use launcher::sys::{self, CStrings};
 use launcher::{Caller, Launch, Options, Shared, Stacks};
 use launcher_policy::wire::MAX_FRAME;
-use launcher_policy::{Call, Failure, Policy, Stage, Subject};
+use launcher_policy::{Call, Failure, Policy, Refusal, Stage, Subject};
 use rustix::fd::RawFd;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::{Errno, fcntl_getfd};
-use rustix::process::{getegid, geteuid};
 
 mod arguments;
 
@@ -35,7 +35,8 @@ struct Memory {
     environment: Environment,
     arguments: Arguments,
     carried: Carried,
-    launch: core::mem::MaybeUninit<Launch<'static>>,
+    policy: MaybeUninit<Policy<'static>>,
+    launch: MaybeUninit<Launch<'static>>,
 }
 
 static mut MEMORY: Memory = Memory {
@@ -43,7 +44,8 @@ static mut MEMORY: Memory = Memory {
     environment: Environment::EMPTY,
     arguments: Arguments::EMPTY,
     carried: Carried::NOTHING,
-    launch: core::mem::MaybeUninit::uninit(),
+    policy: MaybeUninit::uninit(),
+    launch: MaybeUninit::uninit(),
 };
 
 static STACKS: Stacks = Stacks::new();
@@ -54,14 +56,19 @@ unsafe extern "C" {}
 /// The entry point that musl's start code calls.
 #[unsafe(no_mangle)]
 extern "C" fn main(_: c_int, argv: *const *const c_char, envp: *const *const c_char) -> c_int {
-    // SAFETY: these are the arrays that the kernel put on the stack of this
-    // process, and nothing writes to them.
-    let (argv, envp) = unsafe { (CStrings::new(argv), CStrings::new(envp)) };
+    // SAFETY: this is the array that the kernel put on the stack of this
+    // process, and nothing writes to it.
+    let argv = unsafe { CStrings::new(argv) };
+    // SAFETY: as `argv`.
+    let envp = unsafe { CStrings::new(envp) };
+    // SAFETY: the kernel puts the auxiliary vector behind the null of `envp`.
+    let ids = unsafe { sys::effective_ids(envp) };
+    let memory = &raw mut MEMORY;
     // SAFETY: this function runs once, in the only thread, and is the only
     // place that names the memory.
-    let memory = unsafe { &mut *(&raw mut MEMORY) };
+    let memory = unsafe { &mut *memory };
     let mut words = Words { arguments: Some(argv), ..Words::default() };
-    match run(argv, envp, memory, &mut words) {
+    match run(argv, envp, ids, memory, &mut words) {
         Ok(status) => status,
         Err(failure) => {
             report::failure(&failure, &words);
@@ -74,6 +81,7 @@ extern "C" fn main(_: c_int, argv: *const *const c_char, envp: *const *const c_c
 fn run(
     argv: CStrings<'static>,
     envp: CStrings<'static>,
+    ids: (u32, u32),
     memory: &'static mut Memory,
     words: &mut Words<'static>,
 ) -> Result<c_int, Failure> {
@@ -82,7 +90,7 @@ fn run(
         Request::Launch(given) => {
             words.status = given.options.status;
             words.command = Some(given.command);
-            match launch(&given, envp, memory, words)? {}
+            match launch(&given, envp, ids, memory, words)? {}
         }
     }
 }
@@ -97,18 +105,20 @@ fn print(text: &'static str) -> Result<c_int, Failure> {
 fn launch(
     given: &Given,
     envp: CStrings<'static>,
+    ids: (u32, u32),
     memory: &'static mut Memory,
     words: &mut Words<'static>,
 ) -> Result<core::convert::Infallible, Failure> {
     // Before anything is opened: a descriptor of our own must not pass for
     // one that was given.
     let source = open_source(given)?;
-    let caller =
-        Caller { uid: geteuid().as_raw(), gid: getegid().as_raw(), parent: session::parent() };
+    let caller = Caller { uid: ids.0, gid: ids.1, parent: session::parent() };
     check_open(given)?;
     let form = source.form;
     let policy = input::apply(sys::inherited(source.fd), form, given.deadline, &mut memory.frame)?;
-    check_numbers(&policy, given)?;
+    let policy = &*memory.policy.write(policy);
+    words.policy = Some(policy);
+    check_numbers(policy, given)?;
     if source.replaced_by_null {
         null_input()?;
     }
@@ -120,7 +130,7 @@ fn launch(
     launcher::fds::apply(&policy.fds)?;
     let safe = policy.seccomp.is_some_and(|seccomp| seccomp.terminal_is_safe);
     let terminal = Held::of(policy.session.terminal, safe);
-    memory.carried.gather(&policy)?;
+    memory.carried.gather(policy)?;
     let launch = memory.launch.write(Launch {
         command: given.command,
         argv,
@@ -134,7 +144,6 @@ fn launch(
         stacks: &STACKS,
         policy,
     });
-    words.policy = Some(&launch.policy);
     launcher::launch(launch)
 }
 
@@ -164,7 +173,7 @@ fn open_source(given: &Given) -> Result<Opened, Failure> {
             let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
             let file = openat(CWD, path, flags, Mode::empty())
                 .map_err(report::failed(STAGE, Call::Open))
-                .map_err(|failure| failure.about(Subject::Argument(given.place)))?;
+                .map_err(|failure| failure.about(Subject::Argument).at(given.place))?;
             // It must not lie among 0 to 2, which the command would inherit.
             let file = rustix::io::fcntl_dupfd_cloexec(file, 3)
                 .map_err(report::failed(STAGE, Call::Fcntl))?;
@@ -187,7 +196,7 @@ fn check_open(given: &Given) -> Result<(), Failure> {
         if let Some(fd) = fd
             && fcntl_getfd(sys::inherited(fd)).is_err()
         {
-            return Err(Failure::refused(STAGE, name, &"the descriptor is not open"));
+            return Err(Failure::refused(STAGE, name, Refusal::FdClosed));
         }
     }
     Ok(())
@@ -202,11 +211,11 @@ fn check_numbers(policy: &Policy<'_>, given: &Given) -> Result<(), Failure> {
     let Options { status, caller, cgroup } = given.options;
     let own = [source, status, caller, cgroup];
     if policy.fds.keep.iter().any(|keep| own.contains(&Some(keep.fd as RawFd))) {
-        let why = &"a descriptor of the launcher is among the policy's keep_fds";
+        let why = Refusal::FdKept;
         return Err(Failure::refused(STAGE, Call::KeepFds, why));
     }
     if source.is_some() && [status, caller, cgroup].contains(&source) {
-        let why = &"the policy's descriptor serves another purpose, too";
+        let why = Refusal::FdTwice;
         return Err(Failure::refused(STAGE, Call::Fd, why));
     }
     Ok(())
@@ -216,14 +225,14 @@ fn check_numbers(policy: &Policy<'_>, given: &Given) -> Result<(), Failure> {
 fn null_input() -> Result<(), Failure> {
     let null = openat(CWD, c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map_err(report::failed(STAGE, Call::Open))
-        .map_err(|failure| failure.about(Subject::Path(&"/dev/null")))?;
+        .map_err(|failure| failure.about(Subject::DevNull))?;
     sys::dup_onto(null, 0).map_err(report::failed(STAGE, Call::Dup3))
 }
 
 /// A panic is a bug; it ends the launch like any failure.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    let failure = Failure::refused(STAGE, Call::Panic, &"a bug of the launcher");
+    let failure = Failure::refused(STAGE, Call::Panic, Refusal::Bug);
     report::failure(&failure, &Words::default());
     sys::exit_group(report::FAILED)
 }

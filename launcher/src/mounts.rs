@@ -9,7 +9,7 @@ use core::ffi::CStr;
 use heapless::Vec;
 use launcher_policy::exec::Cwd;
 use launcher_policy::mounts::{MAX_MOUNTS, Missing, Mount, Mounts, Root, Source, Symlinks};
-use launcher_policy::{Call, Failure, MAX_PATH, Path, Stage, Subject};
+use launcher_policy::{Call, Failure, MAX_PATH, Path, Refusal, Stage, Subject};
 use linux_raw_sys::general as uapi;
 use linux_raw_sys::landlock::LANDLOCK_ACCESS_FS_READ_DIR;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -54,7 +54,9 @@ impl Carried {
     pub fn gather(&mut self, launch: &launcher_policy::Policy<'_>) -> Result<(), Failure> {
         let mut buffer = [0_u8; MAX_PATH];
         // A directory that was deleted has no path; the command starts in `/`.
-        if let Ok(path) = sys::getcwd(&mut buffer) {
+        if changes_directory(launch)
+            && let Ok(path) = sys::getcwd(&mut buffer)
+        {
             // The path came out of a buffer of the same size.
             let _ = self.cwd.extend_from_slice(path.to_bytes_with_nul());
         }
@@ -66,7 +68,7 @@ impl Carried {
         if launch.limits.oom_score_adj.is_some() {
             let proc = open_beneath_root(c"/proc", OFlags::DIRECTORY, ResolveFlags::empty())
                 .map_err(failed(STAGE, Call::Openat2))
-                .map_err(|failure| failure.about(Subject::Path(&"/proc")))?;
+                .map_err(|failure| failure.about(Subject::Proc))?;
             self.proc = Some(sys::until_exec(proc).as_raw_fd());
         }
         Ok(())
@@ -80,22 +82,14 @@ impl Carried {
         let fits = link.extend_from_slice(b"/proc/self/fd/").is_ok()
             && link.extend_from_slice(number.as_bytes()).is_ok()
             && link.push(0).is_ok();
-        let link = CStr::from_bytes_with_nul(&link).unwrap_or_default();
+        let link = CStr::from_bytes_until_nul(&link).unwrap_or_default();
         let mut buffer = [0_u8; MAX_PATH];
         let path = sys::readlink(link, &mut buffer).map_err(failed(STAGE, Call::Readlink))?;
         let fits = fits
             && path.starts_with(b"/")
             && self.fds.extend_from_slice(path).is_ok()
             && self.fds.push(0).is_ok();
-        if fits {
-            Ok(())
-        } else {
-            Err(Failure::refused(
-                STAGE,
-                Call::Readlink,
-                &"a descriptor of an entry has no usable path",
-            ))
-        }
+        if fits { Ok(()) } else { Err(Failure::refused(STAGE, Call::Readlink, Refusal::FdPath)) }
     }
 }
 
@@ -126,56 +120,79 @@ fn build(
     // with any other type a later mount of the host would appear, writable.
     mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(failed(STAGE, Call::Mount))?;
+    let spent = Spent::of(mounts);
     let mut sources: Vec<Option<OwnedFd>, MAX_MOUNTS> = Vec::new();
     let mut fd_paths = launch.carried.fds.as_slice();
     for (place, mount) in (0..).zip(mounts.mounts.iter()) {
-        let source = clone_source(&mount, &mut fd_paths, ruleset)
-            .map_err(|failure| failure.about(Subject::Source(place)))?;
+        let source = clone_source(&mount, &mut fd_paths, ruleset, spent)
+            .map_err(|failure| failure.about(Subject::Source).at(place))?;
         // Validation has counted the mounts.
         let _ = sources.push(source);
     }
-    let skeleton = make::skeleton(mounts)?;
-    let root = open_root(mounts, &skeleton, ruleset)?;
+    // After the sources, which the caller's own ids may be needed to reach.
+    namespaces::take_mapped_ids(launch)?;
+    let skeleton = sys::until_exec(make::skeleton(mounts)?);
+    let root = open_root(mounts, skeleton, ruleset)?;
     if !matches!(mounts.root, Root::Host { .. }) {
         // On top of the old root, where lookups do not see it: they start at
         // the root directory. Nothing else may lie there: enter_root takes
         // one mount off, and below it the host's whole tree would stay.
-        move_on(&root, c"/").map_err(failed(STAGE, Call::MoveMount))?;
+        move_on(root, c"/").map_err(failed(STAGE, Call::MoveMount))?;
     }
     if matches!(mounts.root, Root::Skeleton) {
-        clone_all_of_skeleton(mounts, &skeleton, &mut sources, ruleset)?;
+        clone_all_of_skeleton(mounts, skeleton, &mut sources, ruleset)?;
     }
-    let mut place = Attach { root: root.as_fd(), skeleton: &skeleton, hidden: false };
+    let mut place = Attach { root, skeleton, hidden: false, spent };
     for ((number, mount), source) in (0..).zip(mounts.mounts.iter()).zip(sources.iter_mut()) {
         place
             .attach(launch, &mount, source.take(), ruleset)
-            .map_err(|failure| failure.about(Subject::Target(number)))?;
+            .map_err(|failure| failure.about(Subject::Target).at(number))?;
     }
-    enter_root(mounts, &root)
+    enter_root(mounts, root)
 }
 
-/// The root of the view. `AT_FDCWD` cannot be borrowed for long, so the
-/// host's root is opened like any other.
+/// What becomes of a descriptor that has served its purpose. Closing it is a
+/// call, and exec or PID 1 closes it anyway; but many would exhaust the limit
+/// on open descriptors.
+#[derive(Clone, Copy)]
+enum Spent {
+    Left,
+    Closed,
+}
+
+impl Spent {
+    /// More mounts than this take closing.
+    const FEW: usize = 64;
+
+    fn of(mounts: &Mounts<'static>) -> Self {
+        if mounts.mounts.iter().nth(Self::FEW).is_none() { Self::Left } else { Self::Closed }
+    }
+
+    fn let_go(self, fd: OwnedFd) {
+        match self {
+            Self::Left => drop(sys::until_exec(fd)),
+            Self::Closed => drop(fd),
+        }
+    }
+}
+
+/// The root of the view.
 fn open_root(
     mounts: &Mounts<'static>,
-    skeleton: &OwnedFd,
+    skeleton: BorrowedFd<'static>,
     ruleset: Option<Ruleset>,
-) -> Result<OwnedFd, Failure> {
+) -> Result<BorrowedFd<'static>, Failure> {
     let read_only =
         u64::from(uapi::MOUNT_ATTR_RDONLY | uapi::MOUNT_ATTR_NOSUID | uapi::MOUNT_ATTR_NODEV);
     let (root, access) = match mounts.root {
-        Root::Skeleton => {
-            let root =
-                rustix::io::fcntl_dupfd_cloexec(skeleton, 0).map_err(failed(STAGE, Call::Fcntl))?;
-            (root, LANDLOCK_ACCESS_FS_READ_DIR)
-        }
+        Root::Skeleton => (skeleton, LANDLOCK_ACCESS_FS_READ_DIR),
         Root::Host { access } => {
             let root = open_beneath_root(c"/", OFlags::DIRECTORY, ResolveFlags::empty())
                 .map_err(failed(STAGE, Call::Openat2))?;
             sys::mount_setattr(&root, uapi::AT_RECURSIVE, read_only)
                 .map_err(failed(STAGE, Call::MountSetattr))
                 .map_err(|failure| failure.about(Subject::Root))?;
-            (root, access)
+            (sys::until_exec(root), access)
         }
         Root::Tree { path, access } => {
             let at = |failure: Failure| failure.about(Subject::Root);
@@ -185,11 +202,11 @@ fn open_root(
             let root = make::clone_tree(&tree, c"", read_only)
                 .map_err(failed(STAGE, Call::OpenTree))
                 .map_err(at)?;
-            (root, access)
+            (sys::until_exec(root), access)
         }
     };
     if let Some(ruleset) = ruleset {
-        ruleset.allow(&root, access)?;
+        ruleset.allow(root, access)?;
     }
     Ok(root)
 }
@@ -199,14 +216,14 @@ fn open_root(
 /// mounted there, and a mask would be made of what it is to cover.
 fn clone_all_of_skeleton(
     mounts: &Mounts<'static>,
-    skeleton: &OwnedFd,
+    skeleton: BorrowedFd<'static>,
     sources: &mut [Option<OwnedFd>],
     ruleset: Option<Ruleset>,
 ) -> Result<(), Failure> {
     for ((number, mount), source) in (0..).zip(mounts.mounts.iter()).zip(sources) {
         if mount.source == Source::Skeleton {
             let made = clone_of_skeleton(&mount, skeleton, ruleset)
-                .map_err(|failure| failure.about(Subject::Target(number)))?;
+                .map_err(|failure| failure.about(Subject::Target).at(number))?;
             *source = Some(made);
         }
     }
@@ -217,7 +234,7 @@ fn clone_all_of_skeleton(
 /// rights.
 fn clone_of_skeleton(
     mount: &Mount<'static>,
-    skeleton: &OwnedFd,
+    skeleton: BorrowedFd<'static>,
     ruleset: Option<Ruleset>,
 ) -> Result<OwnedFd, Failure> {
     let made = make::clone_tree(skeleton, mount.target.relative(), mount.attributes.into())
@@ -234,18 +251,20 @@ fn clone_source(
     mount: &Mount<'static>,
     fd_paths: &mut &[u8],
     ruleset: Option<Ruleset>,
+    spent: Spent,
 ) -> Result<Option<OwnedFd>, Failure> {
     let Some(source) = open_host(&mount.source, fd_paths)? else { return Ok(None) };
     if mount.attributes & uapi::MOUNT_ATTR_RDONLY == 0 && is_read_only(&source)? {
-        let why = &"the host holds this read-only, so it cannot be listed under write";
+        let why = Refusal::HostReadOnly;
         return Err(Failure::refused(STAGE, Call::Fstatfs, why));
     }
     if let Some(ruleset) = ruleset {
         ruleset.allow(&source, mount.access)?;
     }
-    make::clone_tree(&source, c"", mount.attributes.into())
-        .map(Some)
-        .map_err(failed(STAGE, Call::OpenTree))
+    let clone = make::clone_tree(&source, c"", mount.attributes.into())
+        .map_err(failed(STAGE, Call::OpenTree))?;
+    spent.let_go(source);
+    Ok(Some(clone))
 }
 
 /// Opens what a mount or a rule is made from, if that is something of the
@@ -282,7 +301,7 @@ fn reopen(fd: u32, fd_paths: &mut &[u8]) -> Result<OwnedFd, Failure> {
     let given = fstat(sys::inherited(fd as RawFd)).map_err(failed(STAGE, Call::Fstat))?;
     let found = fstat(&reopened).map_err(failed(STAGE, Call::Fstat))?;
     if (given.st_dev, given.st_ino) != (found.st_dev, found.st_ino) {
-        let why = &"the path of the descriptor leads elsewhere now";
+        let why = Refusal::FdMoved;
         return Err(Failure::refused(STAGE, Call::Fstat, why));
     }
     Ok(reopened)
@@ -306,13 +325,14 @@ fn is_read_only(source: &OwnedFd) -> Result<bool, Failure> {
 }
 
 /// Attaching mounts inside the new root.
-struct Attach<'l> {
-    root: BorrowedFd<'l>,
-    skeleton: &'l OwnedFd,
+struct Attach {
+    root: BorrowedFd<'static>,
+    skeleton: BorrowedFd<'static>,
     hidden: bool,
+    spent: Spent,
 }
 
-impl Attach<'_> {
+impl Attach {
     fn attach(
         &mut self,
         launch: &Launch<'static>,
@@ -322,12 +342,18 @@ impl Attach<'_> {
     ) -> Result<(), Failure> {
         let attributes = u64::from(mount.attributes);
         let made = match (mount.source, source) {
-            (_, Some(source)) => return self.move_to(mount, &source),
+            (_, Some(source)) => {
+                self.move_to(mount, &source)?;
+                self.spent.let_go(source);
+                return Ok(());
+            }
             (Source::Host { .. } | Source::Fd { .. }, None) => return Ok(()),
             (Source::Skeleton, None) => {
                 self.hide_skeleton_under(mount)?;
                 let made = clone_of_skeleton(mount, self.skeleton, ruleset)?;
-                return self.move_to(mount, &made);
+                self.move_to(mount, &made)?;
+                self.spent.let_go(made);
+                return Ok(());
             }
             (Source::Tmpfs { size, mode }, None) => make::tmpfs(size, mode, attributes)?,
             (Source::Overlay { lower, upper, work }, None) => {
@@ -359,16 +385,18 @@ impl Attach<'_> {
     }
 
     /// Attaches a mount at its target, which no symlink leads out of the root.
-    fn move_to(&self, mount: &Mount<'static>, source: &OwnedFd) -> Result<(), Failure> {
+    fn move_to(&self, mount: &Mount<'static>, source: impl AsFd) -> Result<(), Failure> {
         let target = self.open(mount.target.relative()).map_err(failed(STAGE, Call::Openat2))?;
         move_mount(
             source,
             c"",
-            target,
+            &target,
             c"",
             MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
         )
-        .map_err(failed(STAGE, Call::MoveMount))
+        .map_err(failed(STAGE, Call::MoveMount))?;
+        self.spent.let_go(target);
+        Ok(())
     }
 
     /// Opens a place inside the new root.
@@ -388,7 +416,7 @@ fn move_on(source: impl AsFd, target: &CStr) -> Result<(), Errno> {
 }
 
 /// Makes the new root the root directory and lets go of the old one.
-fn enter_root(mounts: &Mounts<'static>, root: &OwnedFd) -> Result<(), Failure> {
+fn enter_root(mounts: &Mounts<'static>, root: BorrowedFd<'_>) -> Result<(), Failure> {
     match mounts.root {
         Root::Host { .. } => return Ok(()),
         Root::Skeleton => sys::mount_setattr(
@@ -404,6 +432,12 @@ fn enter_root(mounts: &Mounts<'static>, root: &OwnedFd) -> Result<(), Failure> {
     // one, and is what the path `.` means to umount, pivot_root(2).
     pivot_root(c".", c".").map_err(failed(STAGE, Call::PivotRoot))?;
     unmount(c".", UnmountFlags::DETACH).map_err(failed(STAGE, Call::Umount2))
+}
+
+/// Whether the launch directory has to be found again in a new view.
+fn changes_directory(policy: &launcher_policy::Policy<'_>) -> bool {
+    policy.exec.cwd == Cwd::Launch
+        && policy.namespaces.is_some_and(|namespaces| namespaces.flags & uapi::CLONE_NEWNS != 0)
 }
 
 /// Goes to the working directory, by its name in the new view: the old one
@@ -434,7 +468,7 @@ fn only_rules(
     let Some(ruleset) = ruleset else { return Ok(()) };
     let mut fd_paths = launch.carried.fds.as_slice();
     for (place, mount) in (0..).zip(mounts.mounts.iter()) {
-        let at = |failure: Failure| failure.about(Subject::Source(place));
+        let at = |failure: Failure| failure.about(Subject::Source).at(place);
         if let Some(source) = open_host(&mount.source, &mut fd_paths).map_err(at)? {
             ruleset.allow(sys::until_exec(source), mount.access).map_err(at)?;
         }

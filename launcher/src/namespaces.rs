@@ -8,12 +8,14 @@ use core::ffi::CStr;
 use heapless::Vec;
 use launcher_policy::enforce::{Mode, WithoutNamespaces};
 use launcher_policy::namespaces::{IdMap, Init, Loopback, Namespaces};
-use launcher_policy::{Call, Failure, Stage, Subject};
+use launcher_policy::{Call, Failure, Refusal, Stage, Subject};
 use linux_raw_sys::general as uapi;
 use rustix::fs::{OFlags, open};
 use rustix::io::{Errno, write};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::process::{Gid, Uid};
 use rustix::system::sethostname;
+use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
 
 use core::sync::atomic::Ordering;
 
@@ -50,14 +52,14 @@ pub fn check(launch: &Launch<'static>) -> Result<(), Failure> {
     let landlock = launch.policy.landlock.is_some();
     if landlock && launch.abi == 0 {
         if enforce.landlock == Mode::Require {
-            return Err(no_landlock(&"the policy requires Landlock, and this kernel has none"));
+            return Err(no_landlock(Refusal::NoLandlock));
         }
         launch.shared.miss(Facility::Landlock);
     }
     match launch.policy.namespaces {
         None => check_without(launch),
         Some(_) if u32::from(enforce.abi_with_namespaces) > launch.abi => {
-            Err(no_landlock(&"the policy has a guarantee that needs a newer Landlock"))
+            Err(no_landlock(Refusal::OldLandlock))
         }
         Some(_) => Ok(()),
     }
@@ -67,17 +69,15 @@ pub fn check(launch: &Launch<'static>) -> Result<(), Failure> {
 fn check_without(launch: &Launch<'static>) -> Result<(), Failure> {
     match launch.policy.enforce.without_namespaces {
         WithoutNamespaces::Abi(needed) if u32::from(needed) <= launch.abi => Ok(()),
-        WithoutNamespaces::Abi(_) => {
-            Err(no_landlock(&"without namespaces the policy needs a newer Landlock"))
-        }
+        WithoutNamespaces::Abi(_) => Err(no_landlock(Refusal::OldLandlockAlone)),
         WithoutNamespaces::Refused(_) => {
-            let why = &"without namespaces nothing keeps a guarantee of the policy";
+            let why = Refusal::NothingKeeps;
             Err(Failure::refused(STAGE, Call::Enforce, why).about(Subject::Guarantee))
         }
     }
 }
 
-fn no_landlock(why: &'static &'static str) -> Failure {
+fn no_landlock(why: Refusal) -> Failure {
     Failure::refused(Stage::Landlock, Call::LandlockCreateRuleset, why)
 }
 
@@ -110,7 +110,7 @@ pub fn go_without(launch: &Launch<'static>, call: Call, error: Errno) -> Result<
     if !closed || launch.policy.enforce.namespaces == Mode::Require || has_single_purpose(launch) {
         return Err(refused);
     }
-    check_without(launch).map_err(|lost| refused.about(lost.subject))?;
+    check_without(launch).map_err(|lost| refused.about(lost.subject()))?;
     launch.shared.without_namespaces.store(true, Ordering::Relaxed);
     launch.shared.miss(Facility::Namespaces);
     Ok(())
@@ -134,9 +134,9 @@ pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
     if namespaces.flags & uapi::CLONE_NEWUSER != 0 && !needs_writer(launch) {
         // Denied first: without that the kernel refuses the group map of an
         // unprivileged process, user_namespaces(7).
-        write_file(&"/proc/self/setgroups", b"deny")?;
-        write_own(&"/proc/self/gid_map", namespaces.gid_map, launch.caller.gid)?;
-        write_own(&"/proc/self/uid_map", namespaces.uid_map, launch.caller.uid)?;
+        write_file(Subject::Setgroups, c"/proc/self/setgroups", b"deny")?;
+        write_own(Subject::GidMap, c"/proc/self/gid_map", namespaces.gid_map, launch.caller.gid)?;
+        write_own(Subject::UidMap, c"/proc/self/uid_map", namespaces.uid_map, launch.caller.uid)?;
     }
     if namespaces.flags & uapi::CLONE_NEWUTS != 0
         && let Some(name) = namespaces.host_name
@@ -169,7 +169,7 @@ pub fn needs_writer(launch: &Launch<'_>) -> bool {
 pub fn check_writer(launch: &Launch<'_>) -> Result<(), Failure> {
     let reaper = wanted(launch).is_some_and(|namespaces| namespaces.init == Init::Reaper);
     if needs_writer(launch) && !(reaper && has(launch, uapi::CLONE_NEWPID)) {
-        let why = &"id ranges are written from outside, which takes a PID namespace with a reaper";
+        let why = Refusal::NoWriter;
         return Err(Failure::refused(STAGE, Call::UidMap, why));
     }
     Ok(())
@@ -192,8 +192,8 @@ pub fn write_maps_of(launch: &Launch<'_>, child: i32) -> Result<(), Failure> {
             && path.push(b'/').is_ok()
             && path.extend_from_slice(name.as_bytes()).is_ok()
             && path.push(0).is_ok();
-        let path = CStr::from_bytes_with_nul(&path).ok().filter(|_| fits);
-        let path = path.ok_or_else(|| Failure::refused(STAGE, Call::UidMap, &"no such process"))?;
+        let path = CStr::from_bytes_until_nul(&path).ok().filter(|_| fits);
+        let path = path.ok_or_else(|| Failure::refused(STAGE, Call::UidMap, Refusal::NoProcess))?;
         let content = match map {
             IdMap::Ranges(ranges) => Map::ranges(ranges)?,
             IdMap::Caller => Map::single(own, own),
@@ -206,18 +206,44 @@ pub fn write_maps_of(launch: &Launch<'_>, child: i32) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Becomes the first ids of the ranges: the caller's own need not be among
+/// them, and under an id that is not mapped no file can be made.
+///
+/// # Errors
+///
+/// setgroups(2), setresgid(2), setresuid(2)
+pub fn take_mapped_ids(launch: &Launch<'_>) -> Result<(), Failure> {
+    let Some(namespaces) = wanted(launch).filter(|_| needs_writer(launch)) else {
+        return Ok(());
+    };
+    if let IdMap::Ranges(ranges) = namespaces.gid_map
+        && let Some(range) = ranges.iter().next()
+    {
+        let gid = Gid::from_raw(range.inside);
+        sys::setgroups_none().map_err(failed(STAGE, Call::Setgroups))?;
+        set_thread_res_gid(gid, gid, gid).map_err(failed(STAGE, Call::Setresgid))?;
+    }
+    if let IdMap::Ranges(ranges) = namespaces.uid_map
+        && let Some(range) = ranges.iter().next()
+    {
+        let uid = Uid::from_raw(range.inside);
+        set_thread_res_uid(uid, uid, uid).map_err(failed(STAGE, Call::Setresuid))?;
+    }
+    Ok(())
+}
+
 /// Writes the map of the calling process: one id, its own.
-fn write_own(path: &'static &'static str, map: IdMap<'_>, own: u32) -> Result<(), Failure> {
+fn write_own(subject: Subject, path: &CStr, map: IdMap<'_>, own: u32) -> Result<(), Failure> {
     let inside = match map {
         IdMap::Single(inside) => inside,
         IdMap::Caller | IdMap::Ranges(_) => own,
     };
-    write_file(path, Map::single(inside, own).as_bytes())
+    write_file(subject, path, Map::single(inside, own).as_bytes())
 }
 
-fn write_file(path: &'static &'static str, content: &[u8]) -> Result<(), Failure> {
-    let at = |failure: Failure| failure.about(Subject::Path(path));
-    let file = open(*path, OFlags::WRONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())
+fn write_file(subject: Subject, path: &CStr, content: &[u8]) -> Result<(), Failure> {
+    let at = |failure: Failure| failure.about(subject);
+    let file = open(path, OFlags::WRONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())
         .map_err(failed(STAGE, Call::Open))
         .map_err(at)?;
     // Closed at once: a map left open keeps /proc from becoming read-only.
@@ -294,9 +320,8 @@ impl Map {
         let mut map = Self { bytes: Vec::new() };
         for range in ranges.iter() {
             // The kernel takes no map that is longer than a page.
-            map.line(range.inside, range.outside, range.count).ok_or_else(|| {
-                Failure::refused(STAGE, Call::UidMap, &"the id map is longer than a page")
-            })?;
+            map.line(range.inside, range.outside, range.count)
+                .ok_or_else(|| Failure::refused(STAGE, Call::UidMap, Refusal::LongIdMap))?;
         }
         Ok(map)
     }

@@ -67,21 +67,18 @@ impl Channel {
         Ok(Self { ends, own: 0 })
     }
 
-    /// PID 1's end, after it has closed its copy of the other.
-    fn reapers(launch: &Launch<'_>) -> Result<Self, Errno> {
+    /// PID 1's end. Its copy of the other is closed with everything else that
+    /// it does not keep.
+    fn reapers(launch: &Launch<'_>) -> Self {
         let [waiter, reaper] = &launch.shared.channel;
         let ends = [waiter.load(Ordering::Relaxed), reaper.load(Ordering::Relaxed)];
-        close(ends[0])?;
-        Ok(Self { ends, own: 1 })
+        Self { ends, own: 1 }
     }
 
-    /// Closes the waiter's copy of PID 1's end.
-    ///
-    /// # Errors
-    ///
-    /// close(2)
-    pub fn keep_waiters_end(self) -> Result<(), Errno> {
-        close(self.ends[1])
+    /// Closes this process's copy of the other end.
+    fn close_other(self) -> Result<(), Errno> {
+        let [waiter, _] = self.ends;
+        sys::close_range(waiter as u32, waiter as u32, 0)
     }
 
     /// The descriptor of this side.
@@ -132,10 +129,6 @@ impl Channel {
     }
 }
 
-fn close(fd: RawFd) -> Result<(), Errno> {
-    sys::close_range(fd as u32, fd as u32, 0)
-}
-
 /// How the command ended, as PID 1 has seen it.
 pub fn ending(launch: &Launch<'_>) -> Option<Ending> {
     match launch.shared.ended.load(Ordering::Acquire) {
@@ -156,8 +149,8 @@ pub extern "C" fn main(launch: &'static Launch<'static>) -> ! {
 }
 
 fn run(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
-    let channel = Channel::reapers(launch).map_err(failed(STAGE, Call::CloseRange))?;
-    // The second net: the channel ends with the waiter, too.
+    let channel = Channel::reapers(launch);
+    // Until the channel is all that is kept; then it ends with the waiter.
     sys::prctl(linux_raw_sys::prctl::PR_SET_PDEATHSIG, uapi::SIGKILL.into())
         .map_err(failed(STAGE, Call::Prctl))?;
     if namespaces::needs_writer(launch) {
@@ -184,6 +177,8 @@ fn run(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
 
 /// Waits until the waiter has written the id maps.
 fn wait_for_maps(channel: Channel) -> Result<(), Failure> {
+    // Or a waiter that has ended already would not be noticed.
+    channel.close_other().map_err(failed(STAGE, Call::CloseRange))?;
     match channel.receive() {
         Ok(Some(Message::Go)) => Ok(()),
         // The waiter has said why.
@@ -207,7 +202,6 @@ fn attend(
     child: &Child,
 ) -> Result<Infallible, Failure> {
     loop {
-        reap(launch, channel, child)?;
         let caller = wait::caller(launch).unwrap_or(signals.as_fd());
         let mut watched = [
             PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
@@ -220,7 +214,8 @@ fn attend(
         }
         let [signaled, message, ended] = watched;
         if !signaled.revents().is_empty() {
-            while sys::read_signal(signals).map_err(failed(STAGE, Call::Read))?.is_some() {}
+            sys::read_signal(signals).map_err(failed(STAGE, Call::Read))?;
+            reap(launch, channel, child)?;
         } else if !ended.revents().is_empty() {
             sys::exit_group(Ending::CallerEnded.exit_status());
         }

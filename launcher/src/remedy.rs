@@ -5,7 +5,7 @@ use linux_raw_sys::errno as uapi;
 
 /// A remedy for a system call's error, where one is known.
 pub(crate) fn of(failure: &Failure) -> Option<&'static str> {
-    Some(match (failure.stage, failure.call, u32::from(failure.errno)) {
+    Some(match (failure.stage(), failure.call(), u32::from(failure.error())) {
         (.., 0) => return None,
         (Stage::Input, Call::Fcntl, uapi::EBADF) => {
             "the descriptor of --fd is closed, and standard input is no pipe"

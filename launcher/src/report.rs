@@ -6,7 +6,7 @@ use heapless::Vec;
 use launcher_policy::enforce::WithoutNamespaces;
 use launcher_policy::exec::Cwd;
 use launcher_policy::mounts::{Mount, Root, Source};
-use launcher_policy::{Call, Failure, MAX_PATH, Policy, Stage, Subject};
+use launcher_policy::{Call, Failure, MAX_PATH, Policy, Refusal, Stage, Subject};
 use linux_raw_sys::errno::ENOENT;
 use rustix::fd::RawFd;
 use rustix::io::{Errno, write};
@@ -35,8 +35,8 @@ pub fn failed(stage: Stage, call: Call) -> impl Fn(Errno) -> Failure {
 
 /// The status that a failure ends with.
 pub fn exit_status(failure: &Failure) -> i32 {
-    match u32::from(failure.errno) {
-        _ if failure.call != Call::Execve => FAILED,
+    match u32::from(failure.error()) {
+        _ if failure.call() != Call::Execve => FAILED,
         ENOENT => NOT_FOUND,
         _ => NOT_EXECUTABLE,
     }
@@ -60,7 +60,7 @@ impl<'a> Words<'a> {
     pub fn of(launch: &'a Launch<'_>) -> Self {
         Self {
             arguments: None,
-            policy: Some(&launch.policy),
+            policy: Some(launch.policy),
             command: Some(launch.command),
             status: launch.options.status,
         }
@@ -69,18 +69,18 @@ impl<'a> Words<'a> {
     /// The path or word that a failure is about.
     fn subject(&self, failure: &Failure) -> Option<&'a [u8]> {
         let mounts = self.policy.and_then(|policy| policy.mounts.as_ref());
-        let mount = |place: u16| mounts?.mounts.iter().nth(place.into());
-        Some(match failure.subject {
+        let place = usize::from(failure.place());
+        let mount = || mounts?.mounts.iter().nth(place);
+        Some(match failure.subject() {
             Subject::None | Subject::Guarantee => return None,
-            Subject::Path(path) => path.as_bytes(),
             Subject::Command => self.command?.to_bytes(),
-            Subject::Argument(place) => self.arguments?.skip(place.into()).first()?.to_bytes(),
-            Subject::Target(place) => mount(place)?.target.to_bytes(),
-            Subject::Source(place) => match mount(place)? {
+            Subject::Argument => self.arguments?.skip(place).first()?.to_bytes(),
+            Subject::Target => mount()?.target.to_bytes(),
+            Subject::Source => match mount()? {
                 Mount { source: Source::Host { path, .. }, .. } => path.to_bytes(),
                 other => other.target.to_bytes(),
             },
-            Subject::Node(place) => mounts?.skeleton.iter().nth(place.into())?.path.to_bytes(),
+            Subject::Node => mounts?.skeleton.iter().nth(place)?.path.to_bytes(),
             Subject::Root => match mounts?.root {
                 Root::Tree { path, .. } => path.to_bytes(),
                 Root::Host { .. } | Root::Skeleton => b"/",
@@ -89,13 +89,14 @@ impl<'a> Words<'a> {
                 Cwd::Path(path) => path.to_bytes(),
                 Cwd::Launch => return None,
             },
+            path => path.name().as_bytes(),
         })
     }
 
     /// The guarantee that is lost without namespaces.
     fn guarantee(&self, failure: &Failure) -> Option<&'a [u8]> {
         match self.policy?.enforce.without_namespaces {
-            WithoutNamespaces::Refused(text) if failure.subject == Subject::Guarantee => {
+            WithoutNamespaces::Refused(text) if failure.subject() == Subject::Guarantee => {
                 Some(text.to_bytes())
             }
             _ => None,
@@ -111,15 +112,17 @@ pub fn failure(failure: &Failure, words: &Words<'_>) {
     let guarantee = words.guarantee(failure);
     let remedy = remedy::of(failure);
     let mut line = Line::new();
-    line.text("launcher: ").text(failure.stage.name()).text(": ").text(failure.call.name());
+    line.text("launcher: ").text(failure.stage().name()).text(": ").text(failure.call().name());
     if let Some(subject) = subject {
         line.text(" \"").escaped(subject, Quotes::People).text("\"");
     }
     line.text(": ");
-    if failure.errno != 0 {
-        line.errno(failure.errno.into());
+    if failure.error() != 0 {
+        line.errno(failure.error());
     }
-    for (text, first) in [(failure.refused.copied(), failure.errno == 0), (remedy, false)] {
+    for (text, first) in
+        [(failure.reason().map(Refusal::name), failure.error() == 0), (remedy, false)]
+    {
         if let Some(text) = text {
             line.text(if first { "" } else { "; " }).text(text);
         }
@@ -131,14 +134,14 @@ pub fn failure(failure: &Failure, words: &Words<'_>) {
 
     let Some(status) = words.status else { return };
     let mut line = Line::new();
-    line.text("{\"event\":\"failure\"").string("stage", Some(failure.stage.name().as_bytes()));
-    line.string("call", Some(failure.call.name().as_bytes()));
-    if failure.errno != 0 {
-        line.text(",\"errno\":").number(failure.errno.into());
-        let name = errno::words(failure.errno.into()).map(|(name, _)| name.as_bytes());
-        line.string("error", name);
+    line.text("{\"event\":\"failure\"").string("stage", Some(failure.stage().name().as_bytes()));
+    line.string("call", Some(failure.call().name().as_bytes()));
+    if failure.error() != 0 {
+        line.text(",\"errno\":").number(failure.error().into());
+        line.string("error", errno::name(failure.error()).map(str::as_bytes));
     }
-    line.string("refused", failure.refused.map(|why| why.as_bytes())).string("path", subject);
+    line.string("refused", failure.reason().map(|why| why.name().as_bytes()))
+        .string("path", subject);
     line.string("hint", remedy.map(str::as_bytes)).string("guarantee", guarantee);
     line.text(",\"status\":").number(exit_status(failure).into());
     line.text("}\n").write(status);
@@ -147,7 +150,7 @@ pub fn failure(failure: &Failure, words: &Words<'_>) {
 /// `launch`: every layer is in force, and the command is about to run.
 pub fn launched(launch: &Launch<'_>) {
     let Some(status) = launch.options.status else { return };
-    let policy = &launch.policy;
+    let policy = launch.policy;
     // A policy may speak of PID 1 and make no namespace.
     let wanted = policy.namespaces.is_some_and(|namespaces| namespaces.flags != 0);
     let namespaces = wanted && !launch.shared.is_without_namespaces();
@@ -270,9 +273,9 @@ impl Line {
     }
 
     /// `ENOENT (no such file or directory)`
-    fn errno(&mut self, error: i32) -> &mut Self {
+    fn errno(&mut self, error: u16) -> &mut Self {
         match errno::words(error) {
-            Some((name, meaning)) => self.text(name).text(" (").text(meaning).text(")"),
+            Some(words) => self.text(words),
             None => self.text("errno ").number(error.into()),
         }
     }
@@ -326,7 +329,8 @@ impl Line {
             match write(sys::inherited(fd), rest) {
                 Ok(count) => rest = rest.get(count..).unwrap_or_default(),
                 Err(Errno::INTR) => {}
-                // A reader that is gone does not stop a launch.
+                // A reader that is gone stops no waiter, which has SIGPIPE
+                // blocked; before the command runs, that signal ends the launch.
                 Err(_) => break,
             }
         }

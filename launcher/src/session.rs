@@ -4,10 +4,8 @@
 //! stays in its caller's process group when it has a PID namespace: kill(0)
 //! would leave the sandbox.
 
-use core::ffi::CStr;
-
 use launcher_policy::session::{DieWithParent, Terminal};
-use launcher_policy::{Call, Failure, Stage, Subject};
+use launcher_policy::{Call, Failure, Refusal, Stage, Subject};
 use linux_raw_sys::general as uapi;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -21,9 +19,6 @@ use crate::sys::SignalSet;
 use crate::{Facility, Launch, sys, wait};
 
 const STAGE: Stage = Stage::Session;
-
-/// The controlling terminal of whoever opens it.
-const TTY: &CStr = c"/dev/tty";
 
 /// What the command gets of the caller's terminal.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,7 +37,7 @@ impl Held {
         if wanted == Terminal::None || (wanted == Terminal::Auto && !safe) {
             return Self::None;
         }
-        let Ok(terminal) = open(TTY, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) else {
+        let Ok(terminal) = open(c"/dev/tty", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) else {
             // Without a controlling terminal there is nothing to keep.
             return Self::None;
         };
@@ -102,11 +97,12 @@ fn leave_process_group(launch: &Launch<'_>) -> Result<(), Failure> {
 
 /// Gives up the controlling terminal, if there is one.
 fn disown_terminal() -> Result<(), Failure> {
-    match open(TTY, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+    match open(c"/dev/tty", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
         Ok(terminal) => sys::tiocnotty(terminal).map_err(failed(STAGE, Call::Ioctl)),
         Err(Errno::NXIO | Errno::NOENT) => Ok(()),
-        Err(error) => Err(failed(STAGE, Call::Open)(error))
-            .map_err(|failure| failure.about(Subject::Path(&"/dev/tty"))),
+        Err(error) => {
+            Err(failed(STAGE, Call::Open)(error)).map_err(|failure| failure.about(Subject::DevTty))
+        }
     }
 }
 
@@ -126,7 +122,7 @@ pub fn check_parent(launch: &Launch<'_>) -> Result<(), Failure> {
         None => parent() != launch.caller.parent,
     };
     if dead {
-        return Err(Failure::refused(STAGE, Call::DieWithParent, &"the caller has ended"));
+        return Err(Failure::refused(STAGE, Call::DieWithParent, Refusal::CallerEnded));
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use launcher_policy::seccomp::INSTRUCTION_SIZE;
+use linux_raw_sys::auxvec::{AT_EGID, AT_EUID, AT_NULL};
 use linux_raw_sys::errno::ENOSYS;
 use linux_raw_sys::general as uapi;
 use linux_raw_sys::landlock as landlock_uapi;
@@ -106,6 +107,32 @@ impl<'a> CStrings<'a> {
             rest = rest.skip(1);
             Some(first)
         })
+    }
+}
+
+/// Effective user and group id out of the auxiliary vector, getauxval(3),
+/// which saves the two calls that ask for them.
+///
+/// # Safety
+///
+/// The auxiliary vector of this process follows the null of `envp`.
+pub unsafe fn effective_ids(envp: CStrings<'_>) -> (u32, u32) {
+    let mut end = envp;
+    while end.first().is_some() {
+        end = end.skip(1);
+    }
+    let mut entry = end.array.wrapping_add(1).cast::<[usize; 2]>();
+    let (mut uid, mut gid) = (u32::MAX, u32::MAX);
+    loop {
+        // SAFETY: the caller promises the vector, and the loop ends at its end.
+        let [key, value] = unsafe { *entry };
+        match key as u32 {
+            AT_NULL => return (uid, gid),
+            AT_EUID => uid = value as u32,
+            AT_EGID => gid = value as u32,
+            _ => {}
+        }
+        entry = entry.wrapping_add(1);
     }
 }
 

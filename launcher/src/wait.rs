@@ -9,7 +9,7 @@ use core::sync::atomic::Ordering;
 
 use launcher_policy::namespaces::Init;
 use launcher_policy::session::DieWithParent;
-use launcher_policy::{Call, Failure, Stage};
+use launcher_policy::{Call, Failure, Refusal, Stage};
 use linux_raw_sys::general as uapi;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -21,7 +21,7 @@ use crate::reaper::{self, Channel, Message};
 use crate::report::{self, Ending, failed};
 use crate::session::{self, Held};
 use crate::sys::{self, Child, Clone, Signal, SignalSet, Waited};
-use crate::{Facility, Launch, fds, namespaces};
+use crate::{Facility, Launch, credentials, fds, namespaces};
 
 const STAGE: Stage = Stage::Namespaces;
 
@@ -77,8 +77,11 @@ pub fn caller(launch: &Launch<'_>) -> Option<BorrowedFd<'static>> {
 pub fn run(launch: &'static Launch<'static>) -> Result<(), Failure> {
     namespaces::check_writer(launch)?;
     watch_caller(launch)?;
-    let own = pidfd_open(getpid(), PidfdFlags::empty()).map_err(failed(STAGE, Call::PidfdOpen))?;
-    launch.shared.waiter.store(sys::until_exec(own).as_raw_fd(), Ordering::Relaxed);
+    if !has_reaper(launch) {
+        let own =
+            pidfd_open(getpid(), PidfdFlags::empty()).map_err(failed(STAGE, Call::PidfdOpen))?;
+        launch.shared.waiter.store(sys::until_exec(own).as_raw_fd(), Ordering::Relaxed);
+    }
     // An ignored SIGCHLD would take the child's status away.
     sys::set_default_action(uapi::SIGCHLD).map_err(failed(STAGE, Call::RtSigaction))?;
     sys::set_signal_mask(SignalSet::ALL).map_err(failed(STAGE, Call::RtSigprocmask))?;
@@ -104,7 +107,9 @@ pub fn run(launch: &'static Launch<'static>) -> Result<(), Failure> {
 fn watch_caller(launch: &Launch<'_>) -> Result<(), Failure> {
     match launch.policy.session.die_with_parent {
         DieWithParent::Auto | DieWithParent::Process => {}
-        DieWithParent::Thread | DieWithParent::Never => return Ok(()),
+        DieWithParent::Never => return Ok(()),
+        // The waiter ends with the thread, and everything with the waiter.
+        DieWithParent::Thread => return credentials::end_with_parent(launch),
     }
     let caller = match (launch.options.caller, Pid::from_raw(launch.caller.parent)) {
         (Some(given), _) => given,
@@ -112,7 +117,7 @@ fn watch_caller(launch: &Launch<'_>) -> Result<(), Failure> {
             let pidfd = pidfd_open(parent, PidfdFlags::empty());
             // The number is the caller's for as long as it is our parent.
             if session::parent() != launch.caller.parent {
-                let why = &"the caller has ended";
+                let why = Refusal::CallerEnded;
                 return Err(Failure::refused(STAGE, Call::DieWithParent, why));
             }
             sys::until_exec(pidfd.map_err(failed(STAGE, Call::PidfdOpen))?).as_raw_fd()
@@ -203,7 +208,6 @@ impl<'l> Waiter<'l> {
     /// What is done once, after the clone.
     fn prepare(&self) -> Result<(), Failure> {
         if let Some(channel) = self.channel {
-            channel.keep_waiters_end().map_err(failed(STAGE, Call::CloseRange))?;
             if namespaces::needs_writer(self.launch) {
                 namespaces::write_maps_of(self.launch, self.child.pid)?;
                 channel.send(Message::Go).map_err(failed(STAGE, Call::Send))?;
@@ -224,7 +228,6 @@ impl<'l> Waiter<'l> {
     /// Waits until the child has ended, then exits.
     fn watch(&mut self) -> Result<(), Failure> {
         loop {
-            self.check_child()?;
             let caller = caller(self.launch).filter(|_| self.killed.is_none());
             let ready = self.poll(caller)?;
             if ready.caller {
@@ -236,8 +239,9 @@ impl<'l> Waiter<'l> {
             if ready.stopped {
                 self.follow_stop()?;
             }
-            while let Some(signal) =
-                sys::read_signal(self.signals).map_err(failed(STAGE, Call::Read))?
+            if ready.signaled
+                && let Some(signal) =
+                    sys::read_signal(self.signals).map_err(failed(STAGE, Call::Read))?
             {
                 self.forward(signal)?;
             }
@@ -268,12 +272,16 @@ impl<'l> Waiter<'l> {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(failed(STAGE, Call::Poll)(error)),
         }
-        let [_, ended, message] = watched;
+        let [signaled, ended, message] = watched;
         let stopped = self.channel.is_some_and(|channel| {
             message.revents().contains(PollFlags::IN)
                 && matches!(channel.receive(), Ok(Some(Message::Stopped)))
         });
-        Ok(Ready { caller: caller.is_some() && !ended.revents().is_empty(), stopped })
+        Ok(Ready {
+            signaled: !signaled.revents().is_empty(),
+            caller: caller.is_some() && !ended.revents().is_empty(),
+            stopped,
+        })
     }
 
     /// Exits if the child has ended; notices if it has stopped.
@@ -324,8 +332,9 @@ impl<'l> Waiter<'l> {
     /// Passes a signal on to the command.
     fn forward(&mut self, signal: Signal) -> Result<(), Failure> {
         match signal.number {
-            // Our own children's, and what the terminal says of our reading.
-            uapi::SIGCHLD | uapi::SIGTTIN | uapi::SIGTTOU => Ok(()),
+            uapi::SIGCHLD => self.check_child(),
+            // What the terminal says of our own reading.
+            uapi::SIGTTIN | uapi::SIGTTOU => Ok(()),
             uapi::SIGCONT => self.resume(),
             // A session of its own has nobody who could continue it, so the
             // kernel ignores a stop from the terminal there.
@@ -393,6 +402,7 @@ impl<'l> Waiter<'l> {
 
 /// What a turn of the loop has to look after.
 struct Ready {
+    signaled: bool,
     caller: bool,
     stopped: bool,
 }

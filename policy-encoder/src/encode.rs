@@ -93,7 +93,7 @@ fn frame(
     match wire::encode(policy, architecture, &mut buffer) {
         Ok(frame) => Some(frame.to_vec()),
         Err(error) => {
-            diagnostics.error_anywhere(*error.message());
+            diagnostics.error_anywhere(error.message());
             None
         }
     }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use launcher_policy::Stage;
-use policy_encoder::document::{Document, EntryTable};
+use policy_encoder::document::EntryTable;
 
 fn text(path: &str) -> String {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");

@@ -4,163 +4,207 @@
 //! fits into a message between processes. Its words are found when it is
 //! reported, by whoever has the policy and room for text.
 
-use crate::Stage;
+use core::num::NonZeroU64;
+
+use crate::words::words;
+use crate::{Refusal, Stage};
 
 /// What ended a launch. No later stage ran.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// The stage in which it happened.
-    pub stage: Stage,
-    /// The system call, or the part of the launcher, that refused.
-    pub call: Call,
-    /// The kernel's error number, errno(3); 0 where the launcher refused.
-    pub errno: u16,
-    /// What it is about.
-    pub subject: Subject,
-    /// The launcher's own reason, where it is not the kernel's.
-    pub refused: Option<&'static &'static str>,
-}
+// One word that is never zero, so that a result is told by one comparison.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Failure(NonZeroU64);
+
+/// Bits of each part of a failure, from the lowest on.
+const STAGE: u32 = 0;
+const CALL: u32 = 8;
+const ERRNO: u32 = 16;
+const REFUSED: u32 = 32;
+const SUBJECT: u32 = 40;
+const PLACE: u32 = 48;
 
 impl Failure {
     /// A system call's error.
-    pub const fn errno(stage: Stage, call: Call, errno: i32) -> Self {
-        Self { stage, call, errno: errno as u16, subject: Subject::None, refused: None }
+    pub fn errno(stage: Stage, call: Call, errno: i32) -> Self {
+        // Counted from 1, so that there is a bit that is set.
+        Self(NonZeroU64::MIN.saturating_add(stage as u64))
+            .with(CALL, call as u64)
+            .with(ERRNO, errno as u16 as u64)
     }
 
     /// The launcher's own refusal.
-    pub const fn refused(stage: Stage, call: Call, why: &'static &'static str) -> Self {
-        Self { stage, call, errno: 0, subject: Subject::None, refused: Some(why) }
+    pub fn refused(stage: Stage, call: Call, why: Refusal) -> Self {
+        Self::errno(stage, call, 0).because(why)
+    }
+
+    /// The same failure, with the launcher's own reason.
+    #[must_use]
+    pub fn because(self, why: Refusal) -> Self {
+        self.with(REFUSED, why as u64 + 1)
     }
 
     /// The same failure, with what it is about.
     #[must_use]
-    pub const fn about(mut self, subject: Subject) -> Self {
-        self.subject = subject;
-        self
+    pub fn about(self, subject: Subject) -> Self {
+        self.with(SUBJECT, subject as u64)
+    }
+
+    /// The same failure, with the number of what it is about, in the policy or
+    /// among the arguments, counted from 0.
+    #[must_use]
+    pub fn at(self, place: u16) -> Self {
+        self.with(PLACE, place as u64)
+    }
+
+    /// Sets a part that is not set.
+    fn with(self, part: u32, value: u64) -> Self {
+        Self(self.0 | value << part)
+    }
+
+    /// The part of this many bits that begins at a bit.
+    const fn part(self, part: u32) -> u8 {
+        (self.0.get() >> part) as u8
+    }
+
+    /// The stage in which it happened.
+    pub fn stage(self) -> Stage {
+        let number = usize::from(self.part(STAGE)).wrapping_sub(1);
+        Stage::ALL.get(number).copied().unwrap_or(Stage::Input)
+    }
+
+    /// The system call, or the part of the launcher, that refused.
+    pub fn call(self) -> Call {
+        Call::numbered(self.part(CALL)).unwrap_or(Call::Panic)
+    }
+
+    /// The kernel's error number, errno(3); 0 where the launcher refused.
+    pub const fn error(self) -> u16 {
+        (self.0.get() >> ERRNO) as u16
+    }
+
+    /// The launcher's own reason, where it is not the kernel's.
+    pub fn reason(self) -> Option<Refusal> {
+        self.part(REFUSED).checked_sub(1).and_then(Refusal::numbered)
+    }
+
+    /// What it is about.
+    pub fn subject(self) -> Subject {
+        Subject::numbered(self.part(SUBJECT)).unwrap_or(Subject::None)
+    }
+
+    /// Which of them.
+    pub const fn place(self) -> u16 {
+        (self.0.get() >> PLACE) as u16
     }
 }
 
-/// What a failure is about. Numbers count the policy's lists from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subject {
-    /// Nothing in particular.
-    None,
-    /// The target of a mount.
-    Target(u16),
-    /// The source of a mount.
-    Source(u16),
-    /// A node of the skeleton.
-    Node(u16),
-    /// The directory that becomes the root.
-    Root,
-    /// The working directory.
-    Cwd,
-    /// The command.
-    Command,
-    /// An argument of the launcher.
-    Argument(u16),
-    /// The guarantee that is lost without namespaces.
-    Guarantee,
-    /// A path that the launcher itself knows.
-    Path(&'static &'static str),
+words! {
+    /// What a failure is about.
+    pub enum Subject {
+        None "nothing in particular"
+        Target "the target of a mount"
+        Source "the source of a mount"
+        Node "a node of the skeleton"
+        Root "the directory that becomes the root"
+        Cwd "the working directory"
+        Command "the command"
+        Argument "an argument of the launcher"
+        Guarantee "the guarantee that is lost without namespaces"
+        DevNull "/dev/null"
+        DevTty "/dev/tty"
+        Proc "/proc"
+        Setgroups "/proc/self/setgroups"
+        GidMap "/proc/self/gid_map"
+        UidMap "/proc/self/uid_map"
+        OomScoreAdj "/proc/self/oom_score_adj"
+        ProcSys "/proc/sys"
+        ProcSysrqTrigger "/proc/sysrq-trigger"
+        ProcIrq "/proc/irq"
+        ProcBus "/proc/bus"
+        ProcFs "/proc/fs"
+        ProcAcpi "/proc/acpi"
+        ProcPressure "/proc/pressure"
+    }
 }
 
-/// Defines [`Call`] and its names.
-macro_rules! calls {
-    ($($variant:ident $name:literal)*) => {
-        /// What refused: a system call by its manual page, or a part of the
-        /// launcher by the word of the policy or the argument it serves.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[repr(u8)]
-        pub enum Call {
-            $(#[doc = concat!("`", $name, "`")] $variant,)*
-        }
-
-        impl Call {
-            /// Its name in messages.
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $name,)*
-                }
-            }
-        }
-    };
-}
-
-calls! {
-    Arguments "arguments"
-    Capset "capset"
-    Chdir "chdir"
-    Clone3 "clone3"
-    CloseRange "close_range"
-    CgroupFd "--cgroup-fd"
-    Decode "decode"
-    DieWithParent "die_with_parent"
-    Dup3 "dup3"
-    Enforce "enforce"
-    Env "env"
-    Execve "execve"
-    Fchdir "fchdir"
-    Fcntl "fcntl"
-    Fd "--fd"
-    Fsconfig "fsconfig"
-    Fsmount "fsmount"
-    Fsopen "fsopen"
-    Fstat "fstat"
-    Fstatfs "fstatfs"
-    Ioctl "ioctl"
-    KeepFds "keep_fds"
-    Kill "kill"
-    LandlockAddRule "landlock_add_rule"
-    LandlockCreateRuleset "landlock_create_ruleset"
-    LandlockRestrictSelf "landlock_restrict_self"
-    Lseek "lseek"
-    Memory "memory"
-    Mkdirat "mkdirat"
-    Mount "mount"
-    MountSetattr "mount_setattr"
-    MoveMount "move_mount"
-    Open "open"
-    Openat "openat"
-    Openat2 "openat2"
-    OpenTree "open_tree"
-    Panic "panic"
-    ParentFd "--parent-fd"
-    PidfdOpen "pidfd_open"
-    PidfdSendSignal "pidfd_send_signal"
-    PivotRoot "pivot_root"
-    Poll "poll"
-    Prctl "prctl"
-    Pread "pread"
-    Prlimit "prlimit"
-    Proc "proc"
-    Processes "processes"
-    CpuTime "cpu_time"
-    Read "read"
-    Readlink "readlink"
-    Recv "recv"
-    RtSigaction "rt_sigaction"
-    RtSigprocmask "rt_sigprocmask"
-    SchedSetaffinity "sched_setaffinity"
-    Seccomp "seccomp"
-    Send "send"
-    Setgroups "setgroups"
-    Sethostname "sethostname"
-    Setpgid "setpgid"
-    Setpriority "setpriority"
-    Setresgid "setresgid"
-    Setresuid "setresuid"
-    Setsid "setsid"
-    Signalfd "signalfd4"
-    Socketpair "socketpair"
-    StatusFd "--status-fd"
-    Stdio "stdio"
-    Symlinkat "symlinkat"
-    Tcsetpgrp "tcsetpgrp"
-    UidMap "uid_map"
-    Umount2 "umount2"
-    Unshare "unshare"
-    Wait4 "wait4"
-    WallTime "wall_time"
-    Write "write"
+words! {
+    /// What refused: a system call by its manual page, or a part of the
+    /// launcher by the word of the policy or the argument it serves.
+    pub enum Call {
+        Arguments "arguments"
+        Capset "capset"
+        Chdir "chdir"
+        Clone3 "clone3"
+        CloseRange "close_range"
+        CgroupFd "--cgroup-fd"
+        Decode "decode"
+        DieWithParent "die_with_parent"
+        Dup3 "dup3"
+        Enforce "enforce"
+        Env "env"
+        Execve "execve"
+        Fchdir "fchdir"
+        Fcntl "fcntl"
+        Fd "--fd"
+        Fsconfig "fsconfig"
+        Fsmount "fsmount"
+        Fsopen "fsopen"
+        Fstat "fstat"
+        Fstatfs "fstatfs"
+        Ioctl "ioctl"
+        KeepFds "keep_fds"
+        Kill "kill"
+        LandlockAddRule "landlock_add_rule"
+        LandlockCreateRuleset "landlock_create_ruleset"
+        LandlockRestrictSelf "landlock_restrict_self"
+        Lseek "lseek"
+        Memory "memory"
+        Mkdirat "mkdirat"
+        Mknodat "mknodat"
+        Mount "mount"
+        MountSetattr "mount_setattr"
+        MoveMount "move_mount"
+        Open "open"
+        Openat "openat"
+        Openat2 "openat2"
+        OpenTree "open_tree"
+        Panic "panic"
+        ParentFd "--parent-fd"
+        PidfdOpen "pidfd_open"
+        PidfdSendSignal "pidfd_send_signal"
+        PivotRoot "pivot_root"
+        Poll "poll"
+        Prctl "prctl"
+        Pread "pread"
+        Prlimit "prlimit"
+        Proc "proc"
+        Processes "processes"
+        CpuTime "cpu_time"
+        Read "read"
+        Readlink "readlink"
+        Recv "recv"
+        RtSigaction "rt_sigaction"
+        RtSigprocmask "rt_sigprocmask"
+        SchedSetaffinity "sched_setaffinity"
+        Seccomp "seccomp"
+        Send "send"
+        Setgroups "setgroups"
+        Sethostname "sethostname"
+        Setpgid "setpgid"
+        Setpriority "setpriority"
+        Setresgid "setresgid"
+        Setresuid "setresuid"
+        Setsid "setsid"
+        Signalfd "signalfd4"
+        Socketpair "socketpair"
+        StatusFd "--status-fd"
+        Stdio "stdio"
+        Symlinkat "symlinkat"
+        Tcsetpgrp "tcsetpgrp"
+        UidMap "uid_map"
+        Umount2 "umount2"
+        Unshare "unshare"
+        Wait4 "wait4"
+        WallTime "wall_time"
+        Write "write"
+    }
 }

@@ -22,15 +22,18 @@ mod list;
 pub mod mounts;
 pub mod namespaces;
 mod path;
+mod refusal;
 pub mod seccomp;
 pub mod session;
 mod stage;
 mod validate;
 pub mod wire;
+mod words;
 
 pub use failure::{Call, Failure, Subject};
 pub use list::{Iter, List};
 pub use path::{MAX_PATH, Path, Text};
+pub use refusal::Refusal;
 pub use stage::Stage;
 
 /// Everything that a launch does, resolved.

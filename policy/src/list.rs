@@ -57,17 +57,14 @@ impl<'a, T: Deserialize<'a>> List<'a, T> {
         &self,
         mut each: impl FnMut(T) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut rest = self.bytes;
-        while !rest.is_empty() {
-            let (item, after) = postcard::take_from_bytes(rest)?;
+        let mut items = self.iter();
+        for item in items.by_ref() {
             each(item)?;
-            // An item of no bytes would be met for ever.
-            if after.len() == rest.len() {
-                return Err(postcard::Error::DeserializeBadEncoding.into());
-            }
-            rest = after;
         }
-        Ok(())
+        if items.rest.is_empty() {
+            return Ok(());
+        }
+        Err(postcard::Error::DeserializeBadEncoding.into())
     }
 }
 
@@ -126,8 +123,14 @@ impl<'a, T: Deserialize<'a>> Iterator for Iter<'a, T> {
         if self.rest.is_empty() {
             return None;
         }
-        let (item, after) = postcard::take_from_bytes(self.rest).ok()?;
-        self.rest = after;
+        let mut bytes = postcard::Deserializer::from_bytes(self.rest);
+        let item = T::deserialize(&mut bytes).ok()?;
+        let rest = bytes.finalize().ok()?;
+        // An item of no bytes would be met for ever.
+        if rest.len() == self.rest.len() {
+            return None;
+        }
+        self.rest = rest;
         Some(item)
     }
 }

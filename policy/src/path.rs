@@ -47,9 +47,10 @@ impl Serialize for Text<'_> {
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let bytes = <&'a [u8]>::deserialize(deserializer)?;
-        CStr::from_bytes_with_nul(bytes)
-            .map(Self)
-            .map_err(|_| de::Error::custom("a string that does not end in its only NUL"))
+        match CStr::from_bytes_until_nul(bytes) {
+            Ok(text) if text.to_bytes_with_nul().len() == bytes.len() => Ok(Self(text)),
+            _ => Err(de::Error::custom("a string that does not end in its only NUL")),
+        }
     }
 }
 
@@ -81,7 +82,7 @@ impl<'a> Path<'a> {
     /// The same path relative to the root directory; `.` for the root itself.
     pub fn relative(self) -> &'a CStr {
         let bytes = self.as_c_str().to_bytes_with_nul();
-        match CStr::from_bytes_with_nul(bytes.get(1..).unwrap_or_default()) {
+        match CStr::from_bytes_until_nul(bytes.get(1..).unwrap_or_default()) {
             Ok(relative) if !relative.is_empty() => relative,
             _ => c".",
         }

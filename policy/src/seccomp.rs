@@ -3,6 +3,8 @@
 use linux_raw_sys::ptrace as uapi;
 use serde::{Deserialize, Serialize};
 
+use crate::Refusal;
+
 /// The most instructions of a filter: `BPF_MAXINSNS` of linux/bpf_common.h.
 pub const MAX_INSTRUCTIONS: usize = 4096;
 
@@ -121,14 +123,14 @@ pub enum FilterError {
 
 impl FilterError {
     /// What is wrong, in a few words.
-    pub const fn message(self) -> &'static &'static str {
+    pub const fn refusal(self) -> Refusal {
         match self {
-            Self::Size => &"the filter is empty, cut or too long",
-            Self::Operation(_) => &"the filter has an unknown operation",
-            Self::Jump(_) => &"the filter jumps out of range",
-            Self::Load(_) => &"the filter loads out of range",
-            Self::Operand(_) => &"the filter has an impossible operand",
-            Self::NoReturn => &"the filter does not end in a return",
+            Self::Size => Refusal::FilterSize,
+            Self::Operation(_) => Refusal::FilterOperation,
+            Self::Jump(_) => Refusal::FilterJump,
+            Self::Load(_) => Refusal::FilterLoad,
+            Self::Operand(_) => Refusal::FilterOperand,
+            Self::NoReturn => Refusal::FilterNoReturn,
         }
     }
 }

@@ -7,7 +7,9 @@ use crate::exec::Cwd;
 use crate::mounts::{MOUNT_ATTRIBUTES, Mount, Node, Root, Source};
 use crate::namespaces::{IdMap, MAX_HOST_NAME, MAX_ID_RANGES, NAMESPACE_FLAGS};
 use crate::wire::DecodeError;
-use crate::{Path, Policy, exec, fds, landlock, limits, mounts, namespaces, seccomp, session};
+use crate::{
+    Path, Policy, Refusal, exec, fds, landlock, limits, mounts, namespaces, seccomp, session,
+};
 
 type Checked = Result<(), DecodeError>;
 
@@ -24,19 +26,16 @@ pub(crate) fn validate(policy: &Policy<'_>) -> Checked {
 }
 
 /// `Err` with these words unless the fact holds.
-fn require(fact: bool, otherwise: &'static &'static str) -> Checked {
+fn require(fact: bool, otherwise: Refusal) -> Checked {
     if fact { Ok(()) } else { Err(DecodeError::Invalid(otherwise)) }
 }
 
 fn path(path: Path<'_>) -> Checked {
-    require(path.is_normal(), &"a path of the policy is not absolute and normal")
+    require(path.is_normal(), Refusal::Path)
 }
 
 fn fd(number: u32) -> Checked {
-    require(
-        (3..=fds::MAX_FD).contains(&number),
-        &"a descriptor number of the policy is out of range",
-    )
+    require((3..=fds::MAX_FD).contains(&number), Refusal::Descriptor)
 }
 
 fn fds(fds: &fds::Fds<'_>) -> Checked {
@@ -44,11 +43,11 @@ fn fds(fds: &fds::Fds<'_>) -> Checked {
 }
 
 fn namespaces(namespaces: &namespaces::Namespaces<'_>) -> Checked {
-    require(namespaces.flags & !NAMESPACE_FLAGS == 0, &"the policy has an unknown namespace")?;
+    require(namespaces.flags & !NAMESPACE_FLAGS == 0, Refusal::NamespaceFlags)?;
     id_map(&namespaces.uid_map)?;
     id_map(&namespaces.gid_map)?;
     let length = namespaces.host_name.map_or(1, |name| name.to_bytes().len());
-    require((1..=MAX_HOST_NAME).contains(&length), &"the policy's host name has a wrong length")
+    require((1..=MAX_HOST_NAME).contains(&length), Refusal::HostName)
 }
 
 fn id_map(map: &IdMap<'_>) -> Checked {
@@ -59,12 +58,9 @@ fn id_map(map: &IdMap<'_>) -> Checked {
     ranges.check::<DecodeError>(|range| {
         count += 1;
         let last = |first: u32| first.checked_add(range.count).is_some();
-        require(
-            range.count > 0 && last(range.inside) && last(range.outside),
-            &"the policy has an impossible id range",
-        )
+        require(range.count > 0 && last(range.inside) && last(range.outside), Refusal::IdRange)
     })?;
-    require((1..=MAX_ID_RANGES).contains(&count), &"the policy has too many or no id ranges")
+    require((1..=MAX_ID_RANGES).contains(&count), Refusal::IdRanges)
 }
 
 fn mounts(mounts: &mounts::Mounts<'_>) -> Checked {
@@ -76,46 +72,43 @@ fn mounts(mounts: &mounts::Mounts<'_>) -> Checked {
             rights(access)?;
         }
     }
-    require(mounts.skeleton_size > 0, &"the policy gives the skeleton no size")?;
+    require(mounts.skeleton_size > 0, Refusal::SkeletonSize)?;
     mounts.skeleton.check(node)?;
     let mut count = 0;
     mounts.mounts.check(|each| {
         count += 1;
         mount(each)
     })?;
-    require(count <= mounts::MAX_MOUNTS, &"the policy has more than 4096 mounts")
+    require(count <= mounts::MAX_MOUNTS, Refusal::MountCount)
 }
 
 fn node(node: Node<'_>) -> Checked {
     let mode = match node.kind {
         mounts::NodeKind::Directory { mode } | mounts::NodeKind::File { mode, .. } => mode,
         mounts::NodeKind::Symlink { content } => {
-            require(!content.to_bytes().is_empty(), &"the policy has an empty symlink")?;
+            require(!content.to_bytes().is_empty(), Refusal::EmptySymlink)?;
             0
         }
     };
     permissions(mode)?;
     path(node.path)?;
-    require(node.path != Path::ROOT, &"the policy makes the root directory")
+    require(node.path != Path::ROOT, Refusal::MakesRoot)
 }
 
 fn permissions(mode: u16) -> Checked {
-    require(mode & !0o1777 == 0, &"the policy has impossible permission bits")
+    require(mode & !0o1777 == 0, Refusal::Permissions)
 }
 
 fn mount(mount: Mount<'_>) -> Checked {
     path(mount.target)?;
-    require(mount.target != Path::ROOT, &"the policy mounts on the root directory")?;
-    require(
-        mount.attributes & !MOUNT_ATTRIBUTES == 0,
-        &"the policy has an unknown mount attribute",
-    )?;
+    require(mount.target != Path::ROOT, Refusal::MountsOnRoot)?;
+    require(mount.attributes & !MOUNT_ATTRIBUTES == 0, Refusal::MountAttributes)?;
     rights(mount.access)?;
     match mount.source {
         Source::Host { path: source, .. } => path(source),
         Source::Fd { fd: number } => fd(number),
         Source::Tmpfs { size, mode } => {
-            require(size > 0, &"the policy gives a tmpfs no size")?;
+            require(size > 0, Refusal::TmpfsSize)?;
             permissions(mode)
         }
         Source::Overlay { lower, upper, work } => {
@@ -128,37 +121,28 @@ fn mount(mount: Mount<'_>) -> Checked {
 }
 
 fn rights(access: u32) -> Checked {
-    require(access & !landlock::ACCESS_FS == 0, &"the policy has an unknown Landlock right")
+    require(access & !landlock::ACCESS_FS == 0, Refusal::LandlockRights)
 }
 
 fn limits(limits: &limits::Limits<'_>) -> Checked {
     limits.rlimits.check(|rlimit| {
-        require(rlimit.resource < limits::RLIMITS, &"the policy has an unknown resource limit")?;
-        require(rlimit.soft <= rlimit.hard, &"the policy has a soft limit above the hard one")
+        require(rlimit.resource < limits::RLIMITS, Refusal::Resource)?;
+        require(rlimit.soft <= rlimit.hard, Refusal::SoftAboveHard)
     })?;
-    require(limits.memory != Some(0), &"the policy has a limit of zero")?;
-    require(limits.processes != Some(0), &"the policy has a limit of zero")?;
-    require(limits.cpu_time != Some(0), &"the policy has a limit of zero")?;
-    require(limits.wall_time != Some(0), &"the policy has a limit of zero")?;
-    require(
-        limits.cpu_affinity.len() <= limits::MAX_CPUS / 8,
-        &"the policy names a CPU that is out of range",
-    )?;
-    require(
-        limits.nice.is_none_or(|nice| (-20..=19).contains(&nice)),
-        &"the policy has an impossible nice value",
-    )?;
+    require(limits.memory != Some(0), Refusal::LimitOfZero)?;
+    require(limits.processes != Some(0), Refusal::LimitOfZero)?;
+    require(limits.cpu_time != Some(0), Refusal::LimitOfZero)?;
+    require(limits.wall_time != Some(0), Refusal::LimitOfZero)?;
+    require(limits.cpu_affinity.len() <= limits::MAX_CPUS / 8, Refusal::CpuAffinity)?;
+    require(limits.nice.is_none_or(|nice| (-20..=19).contains(&nice)), Refusal::Nice)?;
     require(
         limits.oom_score_adj.is_none_or(|score| (-1000..=1000).contains(&score)),
-        &"the policy has an impossible OOM score",
+        Refusal::OomScore,
     )
 }
 
 fn session(session: &session::Session) -> Checked {
-    require(
-        session.umask.is_none_or(|umask| umask & !0o777 == 0),
-        &"the policy has impossible permission bits",
-    )
+    require(session.umask.is_none_or(|umask| umask & !0o777 == 0), Refusal::Permissions)
 }
 
 fn landlock(landlock: &landlock::Landlock<'_>) -> Checked {
@@ -168,24 +152,21 @@ fn landlock(landlock: &landlock::Landlock<'_>) -> Checked {
         rights(handled.fs)?;
         require(
             handled.net & !landlock::ACCESS_NET == 0 && handled.scoped & !landlock::SCOPES == 0,
-            &"the policy has an unknown Landlock right",
+            Refusal::LandlockRights,
         )
     })?;
-    require(count == usize::from(landlock::NEWEST_ABI), &"the policy lacks a Landlock ABI")?;
+    require(count == usize::from(landlock::NEWEST_ABI), Refusal::LandlockAbis)?;
     landlock.ports.check::<DecodeError>(|port| {
         require(
             port.access & !landlock::ACCESS_NET == 0 && port.access != 0,
-            &"the policy has an unknown Landlock right",
+            Refusal::LandlockRights,
         )
     })?;
-    require(landlock.log & !landlock::LOG_FLAGS == 0, &"the policy has an unknown Landlock flag")
+    require(landlock.log & !landlock::LOG_FLAGS == 0, Refusal::LandlockFlags)
 }
 
 fn seccomp(seccomp: &seccomp::Seccomp<'_>) -> Checked {
-    require(
-        seccomp.flags & !seccomp::FILTER_FLAGS == 0,
-        &"the policy has an unknown seccomp flag",
-    )?;
+    require(seccomp.flags & !seccomp::FILTER_FLAGS == 0, Refusal::SeccompFlags)?;
     seccomp::validate(seccomp.filter).map_err(DecodeError::Filter)
 }
 
@@ -195,9 +176,9 @@ fn exec(exec: &exec::Exec<'_>) -> Checked {
     exec.set.check::<DecodeError>(|variable| {
         count += 1;
         let name = variable.to_bytes().iter().position(|&byte| byte == b'=');
-        require(name.is_some_and(|length| length > 0), &"the policy sets a variable without a name")
+        require(name.is_some_and(|length| length > 0), Refusal::VariableName)
     })?;
-    require(count <= exec::MAX_ENVIRONMENT, &"the policy sets too many variables")?;
+    require(count <= exec::MAX_ENVIRONMENT, Refusal::VariableCount)?;
     match exec.cwd {
         Cwd::Launch => Ok(()),
         Cwd::Path(directory) => path(directory),

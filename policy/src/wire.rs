@@ -10,8 +10,10 @@
 //! | 12..16 | CRC-32 (ISO-HDLC) of bytes 0..12 and of the payload |
 //! | 16.. | the [`Policy`], in postcard |
 
-use crate::Policy;
+use serde::Deserialize;
+
 use crate::validate::validate;
+use crate::{Policy, Refusal};
 
 /// The first bytes of every frame.
 pub const MAGIC: [u8; 4] = *b"SBXP";
@@ -77,28 +79,33 @@ pub enum DecodeError {
     /// The payload is not a value of the policy's type.
     Malformed,
     /// A value that decodes but that this version gives no meaning.
-    Invalid(&'static &'static str),
+    Invalid(Refusal),
     /// The seccomp filter would be refused by the kernel.
     Filter(crate::seccomp::FilterError),
 }
 
 impl DecodeError {
-    /// What is wrong, in one sentence without a full stop.
-    pub const fn message(self) -> &'static &'static str {
+    /// What is wrong, as a launch that ends by it says.
+    pub const fn refusal(self) -> Refusal {
         match self {
-            Self::Empty => &"the policy is empty; the encoder probably failed",
-            Self::Truncated => &"the policy is cut short",
-            Self::Magic => &"these bytes are not an encoded policy",
-            Self::Version => &"the policy has a format version that this launcher does not read",
-            Self::Architecture => &"the policy was encoded for another architecture",
-            Self::TooLong => &"the policy is longer than 256 KiB",
-            Self::TooManyBytes => &"there are bytes after the policy",
-            Self::Checksum => &"the policy was damaged after it was encoded",
-            Self::TrailingBytes => &"there are bytes inside the policy after its value",
-            Self::Malformed => &"the policy does not decode",
-            Self::Invalid(what) => what,
-            Self::Filter(error) => error.message(),
+            Self::Empty => Refusal::Empty,
+            Self::Truncated => Refusal::Truncated,
+            Self::Magic => Refusal::Magic,
+            Self::Version => Refusal::Version,
+            Self::Architecture => Refusal::Architecture,
+            Self::TooLong => Refusal::TooLong,
+            Self::TooManyBytes => Refusal::TooManyBytes,
+            Self::Checksum => Refusal::Checksum,
+            Self::TrailingBytes => Refusal::TrailingBytes,
+            Self::Malformed => Refusal::Malformed,
+            Self::Invalid(refusal) => refusal,
+            Self::Filter(error) => error.refusal(),
         }
+    }
+
+    /// What is wrong, in one sentence without a full stop.
+    pub fn message(self) -> &'static str {
+        self.refusal().name()
     }
 }
 
@@ -154,11 +161,20 @@ pub fn decode(frame: &[u8]) -> Result<Policy<'_>, DecodeError> {
     if checksum(header, payload) != u32::from_le_bytes([c0, c1, c2, c3]) {
         return Err(DecodeError::Checksum);
     }
-    let (policy, rest) = postcard::take_from_bytes::<Policy<'_>>(payload)?;
-    if !rest.is_empty() {
+    let policy = value(payload)?;
+    validate(&policy)?;
+    Ok(policy)
+}
+
+/// The value that takes up all of the payload.
+// On its own, so that the policy is made in its place and not moved about.
+#[inline(never)]
+fn value(payload: &[u8]) -> Result<Policy<'_>, DecodeError> {
+    let mut bytes = postcard::Deserializer::from_bytes(payload);
+    let policy = Policy::deserialize(&mut bytes)?;
+    if !bytes.finalize()?.is_empty() {
         return Err(DecodeError::TrailingBytes);
     }
-    validate(&policy)?;
     Ok(policy)
 }
 

@@ -15,7 +15,7 @@ use launcher_policy::session::Session;
 use launcher_policy::wire::{
     Architecture, DecodeError, HEADER, MAGIC, MAX_FRAME, VERSION, decode, encode, frame_length,
 };
-use launcher_policy::{List, Path, Policy, Text};
+use launcher_policy::{List, Path, Policy, Refusal, Text};
 
 mod policies;
 
@@ -49,7 +49,7 @@ fn every_kind_of_refusal_has_bytes_that_cause_it() {
         (framed(&[0xff; 4]), DecodeError::Malformed),
         (
             framed(&payload(&Policy { limits: memory(0), ..nothing() })),
-            DecodeError::Invalid(&"the policy has a limit of zero"),
+            DecodeError::Invalid(Refusal::LimitOfZero),
         ),
         (
             framed(&payload(&Policy { seccomp: Some(bad_filter), ..nothing() })),
@@ -78,7 +78,7 @@ fn every_kind() -> Vec<DecodeError> {
         E::TooManyBytes => Some(E::Checksum),
         E::Checksum => Some(E::TrailingBytes),
         E::TrailingBytes => Some(E::Malformed),
-        E::Malformed => Some(E::Invalid(&"")),
+        E::Malformed => Some(E::Invalid(Refusal::Bug)),
         E::Invalid(_) => Some(E::Filter(FilterError::Size)),
         E::Filter(_) => None,
     } {

@@ -87,7 +87,8 @@ fn a_set_user_id_program_gives_nothing() {
         harness::skip!("set_user_id", "only root makes such a program");
     }
     let program = dir.join("suid");
-    let probe = Sandbox::outside().binaries().probe();
+    let sandbox = Sandbox::outside();
+    let probe = sandbox.binaries().probe();
     let made = std::process::Command::new("install")
         .args(["-m", "4755"])
         .args([&probe, &program])
@@ -178,7 +179,7 @@ fn files_that_only_root_may_change_stay_closed_to_root() {
     // CAP_DAC_OVERRIDE is gone, too: a file of mode 0 is closed to its owner.
     let dir = TempDir::with_file("secret", "x");
     let path = dir.join("secret");
-    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0);
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o000);
     std::fs::set_permissions(&path, permissions).expect("the mode is set");
     let read = format!("open-for-read {dir}/secret");
     assert!(Sandbox::outside().probe(&read).is_ok());

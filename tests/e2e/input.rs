@@ -62,7 +62,7 @@ fn a_policy_that_comes_in_small_pieces_is_read_to_its_end() {
         for piece in bare().chunks(HEADER / 4) {
             writer.write_all(piece).expect("a piece is written");
         }
-        Attempt::new(caller).option("--fd=5").pass(reader, 5).is_accepted();
+        Attempt::new(caller).option("--fd=5").pass(reader, 5).accepted();
     }
 }
 
@@ -150,19 +150,19 @@ fn sealed_means_sealed() {
             let seals = all.into_iter().filter(|seal| *seal != missing).collect();
             let attempt = Attempt::new(caller).option("--sealed").option("--fd=5");
             let policy = memory(&attempt.policy, seals);
-            attempt.pass(policy, 5).is_refused("the policy is not sealed");
+            attempt.pass(policy, 5).refused("the policy is not sealed");
         }
         let attempt = Attempt::new(caller).option("--sealed").option("--fd=5");
         let policy = pipe_of(&attempt.policy);
-        attempt.pass(policy, 5).is_refused("the policy is not a sealed memfd");
+        attempt.pass(policy, 5).refused("the policy is not a sealed memfd");
 
         let attempt = Attempt::new(caller).option("--sealed").option("--fd=5");
         let longer = [attempt.policy.as_slice(), b"x"].concat();
-        attempt.pass(memory(&longer, SEALS), 5).is_refused("there are bytes after the policy");
+        attempt.pass(memory(&longer, SEALS), 5).refused("there are bytes after the policy");
 
         let attempt = Attempt::new(caller).option("--sealed").option("--fd=5");
         let policy = memory(&attempt.policy, SEALS);
-        attempt.pass(policy, 5).is_accepted();
+        attempt.pass(policy, 5).accepted();
     }
 }
 
@@ -171,21 +171,21 @@ fn sealed_never_falls_back_to_standard_input() {
     for caller in Caller::both() {
         let attempt = Attempt::new(caller).option("--sealed").option("--fd=3").close(3);
         let policy = attempt.policy.clone();
-        attempt.stdin(&policy).is_refused("EBADF");
+        attempt.stdin(&policy).refused("EBADF");
 
         let control = Attempt::new(caller).option("--fd=3").close(3);
-        control.stdin(&policy).is_accepted();
+        control.stdin(&policy).accepted();
     }
 }
 
 #[test]
 fn a_closed_descriptor_is_refused_where_standard_input_is_no_pipe() {
     for caller in Caller::both() {
-        Attempt::new(caller).option("--fd=3").close(3).is_refused("EBADF");
+        Attempt::new(caller).option("--fd=3").close(3).refused("EBADF");
         let attempt = Attempt::new(caller).option("--fd=3").close(3);
         let file = memory(&attempt.policy, SealFlags::empty());
-        attempt.stdin_from(file).is_refused("EBADF");
-        Attempt::new(caller).option("--fd=0").close(0).is_refused("EBADF");
+        attempt.stdin_from(file).refused("EBADF");
+        Attempt::new(caller).option("--fd=0").close(0).refused("EBADF");
     }
 }
 
@@ -197,10 +197,10 @@ fn a_policy_cut_at_any_byte_is_refused() {
             let (cut, _) = whole.split_at(length);
             let said = if length == 0 { "the policy is empty" } else { "the policy is cut short" };
             for policy in [memory(cut, SealFlags::empty()), pipe_of(cut)] {
-                Attempt::new(caller).option("--fd=5").pass(policy, 5).is_refused(said);
+                Attempt::new(caller).option("--fd=5").pass(policy, 5).refused(said);
             }
         }
-        Attempt::with(caller, &whole).is_accepted();
+        Attempt::with(caller, &whole).accepted();
     }
 }
 
@@ -211,7 +211,7 @@ fn a_policy_with_any_bit_flipped_is_refused() {
         for bit in 0..whole.len() * 8 {
             let mut damaged = whole.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            Attempt::with(caller, &damaged).is_refused("");
+            Attempt::with(caller, &damaged).refused("");
         }
     }
 }
@@ -220,20 +220,20 @@ fn a_policy_with_any_bit_flipped_is_refused() {
 fn bytes_behind_the_policy_are_refused_in_a_file_and_in_the_frame() {
     for caller in Caller::both() {
         let longer = [bare(), b"x".to_vec()].concat();
-        Attempt::with(caller, &longer).is_refused("there are bytes after the policy");
+        Attempt::with(caller, &longer).refused("there are bytes after the policy");
 
         let mut payload = bare()[HEADER..].to_vec();
         payload.push(0);
-        Attempt::with(caller, &frame(&payload)).is_refused("inside the policy after its value");
+        Attempt::with(caller, &frame(&payload)).refused("inside the policy after its value");
     }
 }
 
 #[test]
 fn an_empty_policy_blames_the_encoder() {
     for caller in Caller::both() {
-        Attempt::with(caller, b"").is_refused("the policy is empty; the encoder probably failed");
+        Attempt::with(caller, b"").refused("the policy is empty; the encoder probably failed");
         let attempt = Attempt::new(caller).option("--fd=3").close(3);
-        attempt.stdin(b"").is_refused("the encoder probably failed");
+        attempt.stdin(b"").refused("the encoder probably failed");
     }
 }
 
@@ -245,15 +245,15 @@ fn a_policy_of_another_kind_says_which() {
         seal(frame)
     };
     for caller in Caller::both() {
-        Attempt::with(caller, &changed(0, b'X')).is_refused("not an encoded policy");
-        Attempt::with(caller, b"#!/bin/sh\nexit 0\n\n\n").is_refused("not an encoded policy");
-        Attempt::with(caller, &changed(4, 99)).is_refused("format version");
-        Attempt::with(caller, &changed(5, 1)).is_refused("format version");
+        Attempt::with(caller, &changed(0, b'X')).refused("not an encoded policy");
+        Attempt::with(caller, b"#!/bin/sh\nexit 0\n\n\n").refused("not an encoded policy");
+        Attempt::with(caller, &changed(4, 99)).refused("format version");
+        Attempt::with(caller, &changed(5, 1)).refused("format version");
         let other = if cfg!(target_arch = "x86_64") { 2 } else { 1 };
-        Attempt::with(caller, &changed(6, other)).is_refused("another architecture");
-        Attempt::with(caller, &changed(6, 99)).is_refused("another architecture");
-        Attempt::with(caller, &changed(7, 1)).is_refused("");
-        Attempt::with(caller, &seal(bare())).is_accepted();
+        Attempt::with(caller, &changed(6, other)).refused("another architecture");
+        Attempt::with(caller, &changed(6, 99)).refused("another architecture");
+        Attempt::with(caller, &changed(7, 1)).refused("");
+        Attempt::with(caller, &seal(bare())).accepted();
     }
 }
 
@@ -263,13 +263,13 @@ fn an_oversized_policy_is_refused() {
         let mut announced = bare();
         announced[8..12].copy_from_slice(&((MAX_FRAME - HEADER + 1) as u32).to_le_bytes());
         let announced = seal(announced);
-        Attempt::with(caller, &announced).is_refused("longer than 256 KiB");
+        Attempt::with(caller, &announced).refused("longer than 256 KiB");
         for policy in [pipe_of(&announced), memory(&announced, SEALS)] {
-            Attempt::new(caller).option("--fd=5").pass(policy, 5).is_refused("256 KiB");
+            Attempt::new(caller).option("--fd=5").pass(policy, 5).refused("256 KiB");
         }
         let large = memory(&vec![b'S'; MAX_FRAME + 1], SEALS);
         let attempt = Attempt::new(caller).option("--sealed").option("--fd=5");
-        attempt.pass(large, 5).is_refused("longer than 256 KiB");
+        attempt.pass(large, 5).refused("longer than 256 KiB");
     }
 }
 
@@ -281,7 +281,7 @@ fn a_pipe_that_never_closes_is_given_up_at_the_deadline() {
             let mut writer = File::from(writer);
             writer.write_all(&bare()[..sent]).expect("a part is written");
             let attempt = Attempt::new(caller).option("--fd=5").option("--deadline=1");
-            attempt.pass(reader, 5).is_refused("no whole policy came before the deadline");
+            attempt.pass(reader, 5).refused("no whole policy came before the deadline");
             drop(writer);
         }
     }
@@ -292,13 +292,13 @@ fn what_is_no_pipe_socket_or_file_is_refused() {
     for caller in Caller::both() {
         for (path, said) in [("/", "the policy is a directory"), ("/dev/null", "a device")] {
             let file = File::open(path).expect("it opens");
-            Attempt::new(caller).option("--fd=5").pass(file, 5).is_refused(said);
+            Attempt::new(caller).option("--fd=5").pass(file, 5).refused(said);
             let attempt = Attempt::new(caller).option("--policy").option(path);
-            attempt.is_refused(said);
+            attempt.refused(said);
         }
         let attempt = Attempt::new(caller);
         let path = attempt.directory.join("nothing");
-        attempt.option("--policy").option(&path.to_string_lossy()).is_refused("ENOENT");
+        attempt.option("--policy").option(&path.to_string_lossy()).refused("ENOENT");
     }
 }
 
@@ -310,21 +310,21 @@ fn arguments_that_make_no_sense_are_refused() {
             let policy = memory(&attempt.policy, SealFlags::empty());
             options.iter().fold(attempt.pass(policy, 5), |attempt, option| attempt.option(option))
         };
-        given(&["--fd=5", "--fd=5"]).is_refused("more than one policy");
-        given(&["--fd=5", "--policy=x"]).is_refused("more than one policy");
-        given(&[]).is_refused("there is no policy");
-        given(&["--fd=5", "--colour"]).is_refused("unknown option");
-        given(&["--fd=5", "-v"]).is_refused("unknown option");
-        given(&["--fd=5", "--sealed=yes"]).is_refused("unknown option");
-        given(&["--fd=5", "true"]).is_refused("the command stands behind --");
+        given(&["--fd=5", "--fd=5"]).refused("more than one policy");
+        given(&["--fd=5", "--policy=x"]).refused("more than one policy");
+        given(&[]).refused("there is no policy");
+        given(&["--fd=5", "--colour"]).refused("unknown option");
+        given(&["--fd=5", "-v"]).refused("unknown option");
+        given(&["--fd=5", "--sealed=yes"]).refused("unknown option");
+        given(&["--fd=5", "true"]).refused("unknown option");
         for number in ["", "x", "-1", "3x", " 5", "9999999"] {
-            given(&[&format!("--fd={number}")]).is_refused("a number is wrong");
+            given(&[&format!("--fd={number}")]).refused("number is wrong");
         }
-        given(&["--fd=5", "--status-fd=2"]).is_refused("a number is wrong");
-        given(&["--fd=5", "--status-fd=150"]).is_refused("the descriptor is not open");
-        given(&["--fd=5", "--parent-fd=150"]).is_refused("the descriptor is not open");
-        given(&["--fd=5", "--cgroup-fd=150"]).is_refused("the descriptor is not open");
-        given(&["--fd=5"]).is_accepted();
+        given(&["--fd=5", "--status-fd=2"]).refused("number is wrong");
+        given(&["--fd=5", "--status-fd=150"]).refused("the descriptor is not open");
+        given(&["--fd=5", "--parent-fd=150"]).refused("the descriptor is not open");
+        given(&["--fd=5", "--cgroup-fd=150"]).refused("the descriptor is not open");
+        given(&["--fd=5"]).accepted();
     }
 }
 
@@ -395,12 +395,12 @@ fn a_path_with_a_dot_dot_or_a_nul_is_refused() {
                 continue;
             }
             let changed = replaced(&original, b"/aa/zz\0", bad);
-            Attempt::with(caller, &changed).is_refused("");
+            Attempt::with(caller, &changed).refused("");
         }
         let host = [dir.path().as_os_str().as_encoded_bytes(), b"\0"].concat();
         let mut up = host.clone();
         up[1..4].copy_from_slice(b"../");
-        Attempt::with(caller, &replaced(&original, &host, &up)).is_refused("");
+        Attempt::with(caller, &replaced(&original, &host, &up)).refused("");
     }
 }
 
@@ -417,7 +417,7 @@ fn a_policy_may_have_no_mount_and_4096_but_not_more() {
         let flags = Outcome::Ok("ro,nosuid,nodev,noexec".into());
         assert_eq!(outcomes, [Outcome::Ok("2".into()), flags], "{caller}");
 
-        Attempt::with(caller, &many(4097)).is_refused("more than 4096 mounts");
+        Attempt::with(caller, &many(4097)).refused("more than 4096 mounts");
     }
 }
 
@@ -448,9 +448,9 @@ fn a_filter_that_the_kernel_would_refuse_is_refused_first() {
             ("too many instructions", vec![allow; 4097]),
         ] {
             eprintln!("{name}");
-            Attempt::with(caller, &filter(&program)).is_refused("filter");
+            Attempt::with(caller, &filter(&program)).refused("filter");
         }
-        Attempt::with(caller, &filter(&[allow])).is_accepted();
+        Attempt::with(caller, &filter(&[allow])).accepted();
     }
 }
 
@@ -460,11 +460,11 @@ fn an_unknown_variant_or_bit_is_refused() {
         let mut payload = bare()[HEADER..].to_vec();
         // The first byte is the first `Mode`.
         payload[0] = 3;
-        Attempt::with(caller, &frame(&payload)).is_refused("the policy does not decode");
+        Attempt::with(caller, &frame(&payload)).refused("the policy does not decode");
         let mut policy = bare_policy();
         policy.fds.keep = List::from_bytes(&[1, 0]);
         let payload = postcard::to_stdvec(&policy).expect("a policy is encoded");
-        Attempt::with(caller, &frame(&payload)).is_refused("descriptor number");
+        Attempt::with(caller, &frame(&payload)).refused("descriptor number");
     }
 }
 
@@ -515,7 +515,7 @@ impl Attempt {
 
     /// The launch is refused at once: 125, one line, one event, no command.
     #[track_caller]
-    fn is_refused(self, said: &str) {
+    fn refused(self, said: &str) {
         let output = self.run();
         let caller = self.caller;
         assert_eq!(output.code(), 125, "{caller}: {output:?}");
@@ -530,7 +530,7 @@ impl Attempt {
 
     /// The control: the command runs.
     #[track_caller]
-    fn is_accepted(self) {
+    fn accepted(self) {
         let output = self.run();
         let caller = self.caller;
         assert_eq!(output.code(), 0, "{caller}: {output:?}");

@@ -64,13 +64,13 @@ fn core_dumps_are_off_by_default_for_a_core_helper_too() {
 fn a_hard_limit_is_not_raised_inside() {
     for caller in Caller::both() {
         let sandbox = Sandbox::new("limits.rlimit.nofile = [32, 64]").caller(caller);
-        let outcomes =
-            sandbox.probes(&["set-rlimit nofile 64 64", "set-rlimit nofile 64 65", "rlimit nofile"]);
-        let expected = [
-            Outcome::Ok("0".into()),
-            Outcome::Errno(Errno::PERM),
-            Outcome::Ok("64 64".into()),
-        ];
+        let outcomes = sandbox.probes(&[
+            "set-rlimit nofile 64 64",
+            "set-rlimit nofile 64 65",
+            "rlimit nofile",
+        ]);
+        let expected =
+            [Outcome::Ok("0".into()), Outcome::Errno(Errno::PERM), Outcome::Ok("64 64".into())];
         assert_eq!(outcomes, expected, "{caller}");
     }
 }
@@ -83,7 +83,8 @@ fn limits_bind() {
             "filesystem.write = [{dir:?}]\nlimits.rlimit = {{ fsize = 4096, as = \"64M\", nofile = 5 }}"
         );
         let sandbox = Sandbox::new(&policy).caller(caller);
-        let outcomes = sandbox.probes(&["allocate 100000000", "syscall fcntl 0 0 5", "syscall fcntl 0 0 0"]);
+        let outcomes =
+            sandbox.probes(&["allocate 100000000", "syscall fcntl 0 0 5", "syscall fcntl 0 0 0"]);
         // F_DUPFD beyond the limit is EINVAL.
         let expected = [Outcome::Errno(Errno::NOMEM), Outcome::Errno(Errno::INVAL)];
         assert_eq!(outcomes[..2], expected, "{caller}");
@@ -226,7 +227,9 @@ fn memory_and_cpu_time_bind_each_process_where_nothing_binds_all() {
 #[test]
 fn the_wall_time_ends_everything() {
     for caller in Caller::both() {
-        for more in ["", "namespaces.pid = false\nfilesystem.proc = false", "namespaces.init = \"none\""] {
+        for more in
+            ["", "namespaces.pid = false\nfilesystem.proc = false", "namespaces.init = \"none\""]
+        {
             let policy = format!("limits.wall_time = \"300ms\"\n{more}");
             let sandbox = Sandbox::new(&policy).caller(caller);
             let output = sandbox.run([sandbox.probe_path(), "pause".into()]);

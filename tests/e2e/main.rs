@@ -2,16 +2,21 @@
 //! what goes through all of them.
 
 mod credentials;
+mod enforce;
+mod exec;
 mod faults;
 mod fds;
 mod image;
 mod input;
+mod landlock;
 mod limits;
 mod mounts;
 mod namespaces;
 mod order;
 mod programs;
 mod reaping;
+mod seccomp;
 mod session;
+mod status;
 mod systems;
 mod terminal;

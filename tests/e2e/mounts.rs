@@ -885,7 +885,8 @@ fn own_mounts(sandbox: Sandbox, script: &str, caller: Caller) -> Sandbox {
 
 /// Puts the probe and a note into a directory, for every user to run.
 fn install_probe(dir: &TempDir) {
-    let probe = Sandbox::outside().binaries().probe();
+    let sandbox = Sandbox::outside();
+    let probe = sandbox.binaries().probe();
     let status =
         Command::new("install").args(["-m", "755", "-t"]).args([dir.path(), &probe]).status();
     assert!(status.is_ok_and(|status| status.success()));

@@ -1,7 +1,7 @@
 //! Session: process group, signals, umask, and the end that comes with the
 //! caller's.
 
-use std::io::{Read, Write};
+use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::OwnedFd;
 
 use harness::{Caller, Errno, Outcome, Sandbox, TIMEOUT, is_ready};
@@ -41,16 +41,25 @@ fn a_signal_to_its_own_group_stays_inside() {
 }
 
 #[test]
-fn ignored_and_blocked_signals_are_reset() {
+fn signals_are_unblocked_and_sigchld_is_not_ignored() {
     for caller in Caller::both() {
-        let wrapper = ["env", "--ignore-signal=CHLD", "--block-signal=TERM,USR1"];
-        let signals = |sandbox: Sandbox| sandbox.caller(caller).wrap(wrapper).probe("signals");
+        let wrapper = ["env", "--ignore-signal=CHLD,HUP", "--block-signal=TERM,USR1"];
+        let signals = |sandbox: Sandbox| {
+            let signals = sandbox.caller(caller).wrap(wrapper).probe("signals").value();
+            let (blocked, ignored) = signals.split_once(" ignored=").expect("two lists");
+            let ignored: Vec<String> = ignored.split(',').map(str::to_owned).collect();
+            (blocked.replace("blocked=", ""), ignored)
+        };
         for policy in ["", IN_PLACE, "limits.wall_time = \"15s\""] {
-            let outcome = signals(Sandbox::new(policy));
-            assert_eq!(outcome, Outcome::Ok("blocked= ignored=".into()), "{caller}, {policy}");
+            let (blocked, ignored) = signals(Sandbox::new(policy));
+            assert_eq!(blocked, "", "{caller}, {policy}");
+            assert!(!ignored.contains(&"17".into()), "{caller}, {policy}: {ignored:?}");
+            // As under nohup(1).
+            assert!(ignored.contains(&"1".into()), "{caller}, {policy}: {ignored:?}");
         }
-        let control = signals(Sandbox::outside());
-        assert_eq!(control, Outcome::Ok("blocked=10,15 ignored=17".into()), "{caller}");
+        let (blocked, ignored) = signals(Sandbox::outside());
+        assert_eq!(blocked, "10,15", "{caller}");
+        assert!(ignored.contains(&"17".into()), "{caller}: {ignored:?}");
     }
 }
 
@@ -63,7 +72,8 @@ fn sigpipe_ends_the_command() {
         let (reader, writer) = std::io::pipe().expect("a pipe is made");
         drop(reader);
         let wrapper = ["env", "--ignore-signal=PIPE"];
-        let output = Sandbox::new(policy).caller(caller).wrap(wrapper).stdout_to(writer).run(["yes"]);
+        let output =
+            Sandbox::new(policy).caller(caller).wrap(wrapper).stdout_to(writer).run(["yes"]);
         assert_eq!(output.code(), 128 + 13, "{caller}: {output:?}");
     }
 }
@@ -107,7 +117,11 @@ fn a_command_that_does_not_handle_term_dies_of_it() {
         let output = running.wait();
         assert_eq!(output.code(), 143, "{caller}");
         let exit = output.event("exit").expect("an exit event");
-        assert_eq!((&exit["ended_by"], &exit["signal"]), (&"signal".into(), &15.into()), "{caller}");
+        assert_eq!(
+            (&exit["ended_by"], &exit["signal"]),
+            (&"signal".into(), &15.into()),
+            "{caller}"
+        );
     }
 }
 
@@ -116,13 +130,13 @@ fn everything_ends_with_the_callers_process() {
     for caller in Caller::both() {
         for policy in ["", "process.die_with_parent = \"process\"", "namespaces.init = \"none\""] {
             let policy = format!("filesystem.root = \"minimal\"\n{policy}");
-            assert!(ends_with_its_caller(&policy, caller, &[]), "{caller}, {policy}");
+            assert!(Orphan::new(&policy, caller).ends(), "{caller}, {policy}");
         }
         let in_place = format!("{IN_PLACE}\nprocess.die_with_parent = \"thread\"")
             .replace("filesystem = {", "filesystem = { root = \"minimal\",");
-        assert!(ends_with_its_caller(&in_place, caller, &[]), "{caller}");
+        assert!(Orphan::new(&in_place, caller).ends(), "{caller}");
         let watched = in_place.replace("thread", "process");
-        assert!(ends_with_its_caller(&watched, caller, &[]), "{caller}");
+        assert!(Orphan::new(&watched, caller).ends(), "{caller}");
     }
 }
 
@@ -130,9 +144,9 @@ fn everything_ends_with_the_callers_process() {
 fn a_command_that_may_outlive_its_caller_does() {
     for caller in Caller::both() {
         let policy = "filesystem.root = \"minimal\"\nprocess.die_with_parent = false";
-        assert!(!ends_with_its_caller(policy, caller, &[]), "{caller}");
+        assert!(Orphan::new(policy, caller).answers(), "{caller}");
         let in_place = IN_PLACE.replace("filesystem = {", "filesystem = { root = \"minimal\",");
-        assert!(!ends_with_its_caller(&in_place, caller, &[]), "{caller}");
+        assert!(Orphan::new(&in_place, caller).answers(), "{caller}");
     }
 }
 
@@ -185,48 +199,60 @@ fn another_process_can_be_named_as_the_caller() {
 #[test]
 fn the_death_signal_is_not_cleared_by_the_command() {
     // PR_SET_PDEATHSIG = 1.
+    let lines = ["syscall prctl 1 0", "syscall prctl 1 15", "death-signal"];
+    let refused = || Outcome::Errno(Errno::PERM);
     for caller in Caller::both() {
-        let outcomes = Sandbox::new("")
-            .caller(caller)
-            .probes(&["death-signal", "syscall prctl 1 0", "syscall prctl 1 15", "death-signal"]);
-        let refused = || Outcome::Errno(Errno::PERM);
-        let kill = || Outcome::Ok("9".into());
-        assert_eq!(outcomes, [kill(), refused(), refused(), kill()], "{caller}");
+        let outcomes = Sandbox::new("").caller(caller).probes(&lines);
+        assert_eq!(outcomes[..2], [refused(), refused()], "{caller}");
+        let thread = format!("{IN_PLACE}\nprocess.die_with_parent = \"thread\"");
+        let outcomes = Sandbox::new(&thread).caller(caller).probes(&lines);
+        let kill = Outcome::Ok("9".into());
+        assert_eq!(outcomes, [refused(), refused(), kill], "{caller}");
+        let never = "process.die_with_parent = false";
+        let outcomes = Sandbox::new(never).caller(caller).probes(&lines);
+        assert!(outcomes.iter().all(Outcome::is_ok), "{caller}: {outcomes:?}");
     }
 }
 
-/// Whether the command ends when the process between it and this one is
-/// killed. That it does not is said by the command itself.
-fn ends_with_its_caller(policy: &str, caller: Caller, options: &[&str]) -> bool {
-    let (mut alive, held) = std::io::pipe().expect("a pipe is made");
-    let policy = match policy.contains("\nprocess.die_with_parent") || !policy.contains("[process]") {
-        true => format!("{policy}\nprocess.keep_fds = [7]"),
-        false => unreachable!("no policy here has such a table"),
-    };
-    let (input, mut order) = std::io::pipe().expect("a pipe is made");
-    // The shell stays the launcher's parent, and does not handle its death.
-    let sandbox = Sandbox::new(&policy)
-        .caller(caller)
-        .wrap(["sh", "-c", "\"$@\"; exit", "sh"])
-        .stdin_from(input)
-        .pass(held, 7);
-    let sandbox = options.iter().fold(sandbox, |sandbox, option| sandbox.option(*option));
-    let script = "echo ready; read line; echo still here >&7; read line";
-    let mut running = sandbox.start(["sh", "-c", script]);
-    drop(sandbox);
-    assert_eq!(running.line(), "ready", "{caller}: {}", running.stderr_text());
-    running.signal(Signal::KILL);
-    drop(running);
-    // One that ends takes no notice of the line; one that does not answers.
-    let _ = order.write_all(b"still there?\n");
-    assert!(is_ready(&alive, TIMEOUT), "{caller}: neither an end nor an answer");
-    let mut answer = [0; 64];
-    let count = alive.read(&mut answer).expect("a pipe is read");
-    drop(order);
-    count == 0
+/// A command whose caller has been killed.
+struct Orphan {
+    /// Ends when the command, and all that it started, has.
+    alive: PipeReader,
+    /// Its standard input.
+    order: PipeWriter,
+}
+
+impl Orphan {
+    fn new(policy: &str, caller: Caller) -> Self {
+        let (alive, held) = std::io::pipe().expect("a pipe is made");
+        let (input, order) = std::io::pipe().expect("a pipe is made");
+        // The shell stays the launcher's parent.
+        let mut running = Sandbox::new(&format!("{policy}\nprocess.keep_fds = [7]"))
+            .caller(caller)
+            .wrap(["sh", "-c", "\"$@\"; exit", "sh"])
+            .stdin_from(input)
+            .pass(held, 7)
+            .start(["sh", "-c", "echo ready; read line; echo still here >&7; read line"]);
+        assert_eq!(running.line(), "ready", "{caller}: {}", running.stderr_text());
+        running.signal(Signal::KILL);
+        drop(running);
+        Self { alive, order }
+    }
+
+    /// It ends, and all that it started.
+    fn ends(mut self) -> bool {
+        ends(&mut self.alive)
+    }
+
+    /// It answers, and ends then.
+    fn answers(mut self) -> bool {
+        self.order.write_all(b"still there?\nyou can go\n").expect("it is told");
+        let mut answer = [0; 10];
+        is_ready(&self.alive, TIMEOUT) && self.alive.read(&mut answer).expect("it is read") > 0
+    }
 }
 
 /// Whether every process that holds the other end of a pipe ends.
-fn ends(alive: &mut std::io::PipeReader) -> bool {
+fn ends(alive: &mut PipeReader) -> bool {
     is_ready(alive, TIMEOUT) && alive.read(&mut [0]).expect("a pipe is read") == 0
 }

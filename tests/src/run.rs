@@ -308,12 +308,12 @@ impl Sandbox {
         stdout: Stdio,
         stream: Stream,
     ) -> Running {
-        let given = self.hand_over();
+        let errors = memory(b"", NO_SEALS);
+        let given = self.hand_over(&errors);
         let arguments = self.arguments(&given).into_iter();
         let words: Vec<OsString> =
             arguments.chain(command.into_iter().map(|word| word.as_ref().to_owned())).collect();
         let (program, arguments) = words.split_first().expect("there is a command");
-        let errors = memory(b"", NO_SEALS);
         let status = memory(b"", NO_SEALS);
         let mut command = Command::new(program);
         command
@@ -390,7 +390,7 @@ impl Sandbox {
 
     /// Prepares the policy's way to the launcher.
     #[track_caller]
-    fn hand_over(&self) -> Given {
+    fn hand_over(&self, errors: &OwnedFd) -> Given {
         let number = POLICY_FD.to_string();
         match self.handover {
             _ if matches!(self.policy, Policy::Outside) => Given::default(),
@@ -419,13 +419,13 @@ impl Sandbox {
                 let path = file.join("policy.toml").to_string_lossy().into_owned();
                 Given { file: Some(file), ..Given::say([path.as_str()]) }
             }
-            Handover::Encoder => self.pipeline(),
+            Handover::Encoder => self.pipeline(errors),
         }
     }
 
     /// The real encoder, with its output in a pipe.
     #[track_caller]
-    fn pipeline(&self) -> Given {
+    fn pipeline(&self, errors: &OwnedFd) -> Given {
         let mut command = Command::new(self.binaries.encoder());
         command
             .arg("-")
@@ -433,7 +433,8 @@ impl Sandbox {
             .env("PATH", PATH)
             .current_dir(&self.directory)
             .stdin(pipe_of(self.text().as_bytes()))
-            .stdout(Stdio::piped());
+            .stdout(Stdio::piped())
+            .stderr(errors.try_clone().expect("dup"));
         self.caller.apply(&mut command);
         let mut encoder = command.spawn().expect("the encoder is started");
         let output = encoder.stdout.take().expect("a pipe");

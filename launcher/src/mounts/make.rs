@@ -8,7 +8,7 @@ use launcher_policy::mounts::{Mounts, Node, NodeKind};
 use launcher_policy::{Call, Failure, Path, Subject};
 use linux_raw_sys::general as uapi;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, mkdirat, openat, symlinkat};
+use rustix::fs::{FileType, Mode, OFlags, mkdirat, mknodat, openat, symlinkat};
 use rustix::io::{Errno, write};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
@@ -58,7 +58,7 @@ pub(super) fn skeleton(mounts: &Mounts<'static>) -> Result<OwnedFd, Failure> {
     // The modes are the policy's, whatever mask the caller has set.
     let mask = umask(Mode::empty());
     let made = (0..).zip(mounts.skeleton.iter()).try_for_each(|(place, node)| {
-        make_node(&skeleton, &node).map_err(|failure| failure.about(Subject::Node(place)))
+        make_node(&skeleton, &node).map_err(|failure| failure.about(Subject::Node).at(place))
     });
     umask(mask);
     made.map(|()| skeleton)
@@ -69,6 +69,11 @@ fn make_node(skeleton: &OwnedFd, node: &Node<'static>) -> Result<(), Failure> {
     match node.kind {
         NodeKind::Directory { mode } => mkdirat(skeleton, path, Mode::from_raw_mode(mode.into()))
             .map_err(failed(STAGE, Call::Mkdirat)),
+        // An empty file takes no opening.
+        NodeKind::File { mode, data: [] } => {
+            mknodat(skeleton, path, FileType::RegularFile, Mode::from_raw_mode(mode.into()), 0)
+                .map_err(failed(STAGE, Call::Mknodat))
+        }
         NodeKind::File { mode, data } => {
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
             let file = openat(skeleton, path, flags, Mode::from_raw_mode(mode.into()))

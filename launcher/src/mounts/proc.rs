@@ -4,7 +4,7 @@ use core::ffi::CStr;
 
 use launcher_policy::enforce::Mode as Enforce;
 use launcher_policy::mounts::Mount;
-use launcher_policy::{Call, Failure, Subject};
+use launcher_policy::{Call, Failure, Refusal, Subject};
 use linux_raw_sys::general as uapi;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, openat2};
@@ -18,14 +18,14 @@ use crate::{Facility, Launch};
 
 /// What of /proc reaches beyond the command's own processes, and is covered
 /// read-only. Not all of it exists on every kernel.
-static COVERED: [(&CStr, &str); 7] = [
-    (c"sys", "/proc/sys"),
-    (c"sysrq-trigger", "/proc/sysrq-trigger"),
-    (c"irq", "/proc/irq"),
-    (c"bus", "/proc/bus"),
-    (c"fs", "/proc/fs"),
-    (c"acpi", "/proc/acpi"),
-    (c"pressure", "/proc/pressure"),
+static COVERED: [(&CStr, Subject); 7] = [
+    (c"sys", Subject::ProcSys),
+    (c"sysrq-trigger", Subject::ProcSysrqTrigger),
+    (c"irq", Subject::ProcIrq),
+    (c"bus", Subject::ProcBus),
+    (c"fs", Subject::ProcFs),
+    (c"acpi", Subject::ProcAcpi),
+    (c"pressure", Subject::ProcPressure),
 ];
 
 /// A file that must not open for writing: it names a program that the kernel
@@ -39,7 +39,7 @@ const READ_ONLY: u64 = uapi::MOUNT_ATTR_RDONLY as u64;
 /// fresh one, what stands there stays covered.
 pub(super) fn attach(
     launch: &Launch<'static>,
-    place: &Attach<'_>,
+    place: &Attach,
     mount: &Mount<'static>,
     ruleset: Option<Ruleset>,
 ) -> Result<(), Failure> {
@@ -68,13 +68,13 @@ pub(super) fn attach(
 /// The kernel gives a fresh /proc only where the caller can see a whole one,
 /// and never without a PID namespace.
 fn is_refusal(failure: &Failure) -> bool {
-    i32::from(failure.errno) == Errno::PERM.raw_os_error()
+    i32::from(failure.error()) == Errno::PERM.raw_os_error()
 }
 
 /// A missing facility: an empty directory covers what is there.
 fn cover(
     launch: &Launch<'static>,
-    place: &Attach<'_>,
+    place: &Attach,
     mount: &Mount<'static>,
     failure: &Failure,
 ) -> Result<(), Failure> {
@@ -89,7 +89,7 @@ fn cover(
 /// Binds each entry onto itself, read-only.
 fn cover_entries(proc: &OwnedFd) -> Result<(), Failure> {
     for (name, path) in &COVERED {
-        let at = |failure: Failure| failure.about(Subject::Path(path));
+        let at = |failure: Failure| failure.about(*path);
         let entry = match make::clone_tree(proc, name, READ_ONLY) {
             Ok(entry) => entry,
             Err(Errno::NOENT) => continue,
@@ -108,7 +108,7 @@ fn verify(proc: &OwnedFd) -> Result<(), Failure> {
     let resolve = rustix::fs::ResolveFlags::empty();
     match openat2(proc, CORE_PATTERN, flags, Mode::empty(), resolve) {
         Err(Errno::ROFS | Errno::ACCESS | Errno::PERM | Errno::NOENT) => Ok(()),
-        Ok(_) => Err(Failure::refused(STAGE, Call::Proc, &"core_pattern of /proc is writable")),
+        Ok(_) => Err(Failure::refused(STAGE, Call::Proc, Refusal::CorePattern)),
         Err(error) => Err(failed(STAGE, Call::Openat2)(error)),
     }
 }

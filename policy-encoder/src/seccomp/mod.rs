@@ -102,7 +102,7 @@ pub fn resolve(
     match validate(&filter) {
         Ok(()) => Some(Compiled { filter, terminal_is_safe }),
         Err(error) => {
-            diagnostics.error_anywhere(*error.message());
+            diagnostics.error_anywhere(error.refusal().name());
             None
         }
     }

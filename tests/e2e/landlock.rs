@@ -1,0 +1,310 @@
+//! Landlock: by itself, where there are no namespaces, and beside them.
+
+use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+
+use harness::{Caller, Errno, Outcome, Sandbox, TempDir};
+
+/// Landlock and seccomp alone, with these entries.
+fn in_place(entries: &str, network: &str) -> String {
+    format!(
+        "filesystem = {{ tmp = \"none\", proc = false, dev = \"none\", {entries} }}\n\
+         network = {{ unix = \"host\", {network} }}\n\
+         enforce = {{ namespaces = \"off\", landlock = \"require\" }}"
+    )
+}
+
+#[test]
+fn without_namespaces_the_same_words_hold() {
+    for caller in Caller::both() {
+        let [read, write, none] = [(); 3].map(|()| TempDir::with_file("note", "x"));
+        let policy = in_place(&format!("read = [{read:?}], write = [{write:?}]"), "");
+        let lines = [
+            format!("read {read}/note"),
+            format!("list {read}"),
+            format!("open-for-write {read}/note"),
+            format!("create {read}/new"),
+            format!("truncate {read}/note"),
+            format!("unlink {read}/note"),
+            format!("mkdir {read}/directory"),
+            format!("write {write}/note text"),
+            format!("create {write}/new"),
+            format!("rename {write}/new {write}/other"),
+            format!("unlink {write}/other"),
+            format!("open-for-read {none}/note"),
+            format!("list {none}"),
+            "open-for-read /etc/passwd".into(),
+            "list /".into(),
+        ];
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let outcomes = Sandbox::new(&policy).caller(caller).probes(&lines);
+        let ok = |text: &str| Outcome::Ok(text.into());
+        let denied = || Outcome::Errno(Errno::ACCESS);
+        let expected = [
+            ok("x"),
+            ok("note"),
+            denied(),
+            denied(),
+            denied(),
+            denied(),
+            denied(),
+            ok(""),
+            ok(""),
+            ok(""),
+            ok(""),
+            denied(),
+            denied(),
+            denied(),
+            denied(),
+        ];
+        assert_eq!(outcomes, expected, "{caller}");
+        assert_eq!((read.read("note"), write.read("note")), ("x".into(), "text".into()));
+        let control = Sandbox::outside().caller(caller).probes(&lines);
+        assert!(control.iter().all(Outcome::is_ok), "{caller}: {control:?}");
+    }
+}
+
+#[test]
+fn the_command_is_the_launcher_itself_in_place() {
+    for caller in Caller::both() {
+        let mut running = Sandbox::new(&in_place("root = \"minimal\"", ""))
+            .caller(caller)
+            .start(["sh", "-c", "echo $$"]);
+        let pid = running.line();
+        assert_eq!(pid, running.pid().to_string(), "{caller}: {}", running.stderr_text());
+        assert_eq!(running.wait().code(), 0, "{caller}");
+    }
+}
+
+#[test]
+fn a_file_that_is_only_read_is_not_run() {
+    for caller in Caller::both() {
+        let sandbox = Sandbox::outside();
+        let probe = sandbox.binaries().probe();
+        let dir = TempDir::new();
+        let copied = std::process::Command::new("cp").args([&probe, &dir.join("copy")]).status();
+        assert!(copied.is_ok_and(|status| status.success()));
+        let exec = format!("exec {dir}/copy pid");
+        let said = |verb: &str| {
+            let policy = in_place(&format!("{verb} = [{dir:?}]"), "");
+            Sandbox::new(&policy).caller(caller).probe(&exec)
+        };
+        assert_eq!(said("read"), Outcome::Errno(Errno::ACCESS), "{caller}");
+        assert_eq!(said("write"), Outcome::Errno(Errno::ACCESS), "{caller}");
+        assert!(Sandbox::outside().caller(caller).probe(&exec).is_ok(), "{caller}");
+    }
+}
+
+#[test]
+fn a_rule_on_a_file_is_for_that_file() {
+    for caller in Caller::both() {
+        let dir = TempDir::with_file("one", "1").file("two", "2");
+        let policy = in_place(&format!("write = [{:?}]", dir.join("one")), "");
+        let outcomes = Sandbox::new(&policy).caller(caller).probes(&[
+            &format!("write {dir}/one text"),
+            &format!("open-for-read {dir}/two"),
+            &format!("unlink {dir}/one"),
+        ]);
+        let denied = || Outcome::Errno(Errno::ACCESS);
+        assert_eq!(outcomes, [Outcome::Ok(String::new()), denied(), denied()], "{caller}");
+    }
+}
+
+#[test]
+fn files_move_only_between_directories_that_both_allow_it() {
+    for caller in Caller::both() {
+        let [write, read] = [TempDir::with_file("sub/note", "x"), TempDir::new()];
+        let policy = in_place(&format!("read = [{read:?}], write = [{write:?}]"), "");
+        let outcomes = Sandbox::new(&policy).caller(caller).probes(&[
+            &format!("rename {write}/sub/note {write}/note"),
+            &format!("link {write}/note {write}/sub/linked"),
+            &format!("rename {write}/note {read}/note"),
+        ]);
+        let ok = || Outcome::Ok(String::new());
+        assert_eq!(outcomes[..2], [ok(), ok()], "{caller}");
+        let refused = &outcomes[2];
+        assert!(
+            matches!(refused, Outcome::Errno(Errno::ACCESS | Errno::XDEV)),
+            "{caller}: {refused:?}"
+        );
+    }
+}
+
+#[test]
+fn tcp_ports_are_those_of_the_lists() {
+    let [open, closed] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("it is bound"));
+    let port = |listener: &TcpListener| listener.local_addr().expect("an address").port();
+    let (open_port, closed_port) = (port(&open), port(&closed));
+    // Free again once it is dropped; nobody else is likely to take it.
+    let bindable = port(&TcpListener::bind("127.0.0.1:0").expect("it is bound"));
+    for caller in Caller::both() {
+        let connect = [open_port, closed_port].map(|port| format!("connect-tcp 127.0.0.1 {port}"));
+        let bind = [bindable, 0].map(|port| format!("bind-tcp 127.0.0.1 {port}"));
+        let fast = format!("fastopen 127.0.0.1 {closed_port}");
+        let lines = [
+            &connect[0],
+            &connect[1],
+            &bind[0],
+            &bind[1],
+            &fast,
+            "socket inet stream mptcp",
+            "socket inet dgram",
+            "socket inet6 dgram",
+            "socket inet raw icmp",
+            "socket packet raw",
+            "socketpair",
+        ];
+        let policy = format!(
+            "network = {{ access = \"host\", connect_tcp = [{open_port}], bind_tcp = [{bindable}] }}"
+        );
+        let outcomes = Sandbox::new(&policy).caller(caller).probes(&lines);
+        let ok = |text: &str| Outcome::Ok(text.into());
+        let errno = Outcome::Errno;
+        let expected = [
+            ok(""),
+            errno(Errno::ACCESS),
+            ok(&bindable.to_string()),
+            errno(Errno::ACCESS),
+            errno(Errno::OPNOTSUPP),
+            errno(Errno::PROTONOSUPPORT),
+            errno(Errno::PROTONOSUPPORT),
+            errno(Errno::PROTONOSUPPORT),
+            errno(Errno::PERM),
+            errno(Errno::AFNOSUPPORT),
+            ok("hello"),
+        ];
+        assert_eq!(outcomes, expected, "{caller}");
+
+        let none = "network = { access = \"host\", connect_tcp = [], bind_tcp = [] }";
+        let outcomes = Sandbox::new(none).caller(caller).probes(&lines[..3]);
+        assert!(
+            outcomes.iter().all(|each| *each == errno(Errno::ACCESS)),
+            "{caller}: {outcomes:?}"
+        );
+
+        let udp = policy.replace(" }", ", udp = true }");
+        let outcomes =
+            Sandbox::new(&udp).caller(caller).probes(&["socket inet dgram", &connect[1]]);
+        assert_eq!(outcomes, [ok(""), errno(Errno::ACCESS)], "{caller}");
+
+        let control = Sandbox::outside().caller(caller).probes(&lines[..4]);
+        assert!(control.iter().all(Outcome::is_ok), "{caller}: {control:?}");
+        // Absent lists are no limit.
+        let free = Sandbox::new("network.access = \"host\"").caller(caller).probes(&lines[..4]);
+        assert!(free.iter().all(Outcome::is_ok), "{caller}: {free:?}");
+    }
+}
+
+#[test]
+fn ports_are_kept_without_namespaces_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("it is bound");
+    let port = listener.local_addr().expect("an address").port();
+    for caller in Caller::both() {
+        let connect = format!("connect-tcp 127.0.0.1 {port}");
+        let reached = |ports: &str| {
+            let policy = in_place("", &format!("access = \"host\", connect_tcp = [{ports}]"));
+            Sandbox::new(&policy).caller(caller).probe(&connect)
+        };
+        assert_eq!(reached(""), Outcome::Errno(Errno::ACCESS), "{caller}");
+        assert_eq!(reached(&port.to_string()), Outcome::Ok(String::new()), "{caller}");
+    }
+}
+
+#[test]
+fn without_namespaces_there_is_no_network_either() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("it is bound");
+    let port = listener.local_addr().expect("an address").port();
+    for caller in Caller::both() {
+        let outcomes = Sandbox::new(&in_place("", "access = \"none\"")).caller(caller).probes(&[
+            &format!("connect-tcp 127.0.0.1 {port}"),
+            "socket inet dgram",
+            "socket netlink raw",
+            "socket vsock stream",
+            "socketpair",
+        ]);
+        let closed = || Outcome::Errno(Errno::AFNOSUPPORT);
+        let pair = Outcome::Ok("hello".into());
+        assert_eq!(outcomes, [closed(), closed(), closed(), closed(), pair], "{caller}");
+    }
+}
+
+#[test]
+fn signals_and_abstract_sockets_stay_inside_without_namespaces() {
+    let name = format!("launcher-e2e-landlock-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).expect("a name");
+    let _listener = UnixListener::bind_addr(&address).expect("it is bound");
+    for caller in Caller::both() {
+        let other = Sandbox::outside().caller(caller).start(["sleep", "60"]);
+        let kill = format!("kill {} 0", other.pid());
+        let connect = format!("unix-abstract-connect {name}");
+        let outcomes = Sandbox::new(&in_place("", "")).caller(caller).probes(&[&kill, &connect]);
+        let refused = Outcome::Errno(Errno::PERM);
+        assert_eq!(outcomes, [refused.clone(), refused], "{caller}");
+        let control = Sandbox::outside().caller(caller).probes(&[&kill, &connect]);
+        assert!(control.iter().all(Outcome::is_ok), "{caller}: {control:?}");
+    }
+}
+
+#[test]
+fn processes_outside_are_not_traced_without_namespaces() {
+    for caller in Caller::both() {
+        let other = Sandbox::outside().caller(caller).start(["sleep", "60"]);
+        let lines = [format!("ptrace {}", other.pid()), format!("read-mem {}", other.pid())];
+        let lines = lines.each_ref().map(String::as_str);
+        // A process of the same user outside of the domain; the filter is
+        // left open, so that Landlock answers.
+        let policy = format!("{}\nseccomp.profile = \"unconfined\"", in_place("", ""));
+        for outcome in Sandbox::new(&policy).caller(caller).probes(&lines) {
+            assert_eq!(outcome, Outcome::Errno(Errno::PERM), "{caller}");
+        }
+        let control = Sandbox::outside().caller(caller).probe(lines[0]);
+        assert!(control.is_ok(), "{caller}: {control:?}");
+    }
+}
+
+#[test]
+fn devices_take_no_requests_but_where_they_are_listed() {
+    for caller in Caller::both() {
+        // /dev/null knows no request at all: ENOTTY once Landlock lets it by.
+        let ioctl = |entries: &str| {
+            Sandbox::new(&in_place(entries, "")).caller(caller).probe("ioctl-dev /dev/null")
+        };
+        assert_eq!(ioctl("write = [\"/dev/null\"]"), Outcome::Errno(Errno::NOTTY), "{caller}");
+        assert_eq!(ioctl(""), Outcome::Errno(Errno::ACCESS), "{caller}");
+    }
+}
+
+#[test]
+fn both_layers_hold_at_once() {
+    for caller in Caller::both() {
+        let dir = TempDir::with_file("note", "x");
+        let policy = format!("filesystem.read = [{dir:?}]\nenforce.landlock = \"require\"");
+        let sandbox = Sandbox::new(&policy).caller(caller);
+        let output = sandbox.run([sandbox.probe_path(), format!("read {dir}/note")]);
+        let launch = output.event("launch").expect("a launch event");
+        assert_eq!(launch["layers"]["landlock"], "enforced", "{caller}");
+        assert_eq!(launch["layers"]["namespaces"], "enforced", "{caller}");
+        assert!(launch["landlock_abi"].as_u64().is_some_and(|abi| abi >= 1), "{caller}");
+        // Under Landlock the kernel refuses a mount, whoever asks.
+        let policy = format!("{policy}\nseccomp.profile = \"unconfined\"");
+        let mount = Sandbox::new(&policy).caller(caller).probe(&format!("mount {dir}"));
+        assert_eq!(mount, Outcome::Errno(Errno::PERM), "{caller}");
+    }
+}
+
+#[test]
+fn mounts_alone_keep_the_view_where_landlock_is_off() {
+    for caller in Caller::both() {
+        let dir = TempDir::with_file("note", "x");
+        let policy = format!("filesystem.read = [{dir:?}]\nenforce.landlock = \"off\"");
+        let outcomes = Sandbox::new(&policy).caller(caller).probes(&[
+            &format!("read {dir}/note"),
+            &format!("open-for-write {dir}/note"),
+            "open-for-read /etc/passwd",
+        ]);
+        let expected =
+            [Outcome::Ok("x".into()), Outcome::Errno(Errno::ROFS), Outcome::Errno(Errno::NOENT)];
+        assert_eq!(outcomes, expected, "{caller}");
+    }
+}

@@ -1,0 +1,234 @@
+//! Seccomp: a sample of the filter through the kernel. Every rule of it is
+//! tested by simulation in the encoder.
+
+use std::fs::File;
+
+use harness::{Caller, Errno, Outcome, Sandbox};
+
+#[test]
+fn the_default_profile_closes_what_a_command_has_no_business_with() {
+    // With arguments that do nothing where the call is allowed.
+    let calls = [
+        "ptrace 99",
+        "process_vm_readv",
+        "keyctl 99",
+        "add_key",
+        "bpf 99",
+        "perf_event_open",
+        "userfaultfd 0x80000000",
+        "kexec_load",
+        "init_module",
+        "finit_module -1",
+        "open_by_handle_at -1",
+        "mount",
+        "umount2",
+        "pivot_root",
+        "chroot",
+        "open_tree -1",
+        "fsopen",
+        "move_mount",
+        "mount_setattr",
+        "setns -1",
+        "unshare 0x10000000",
+        "sethostname",
+        "syslog 99",
+        "reboot",
+        "swapon",
+        "quotactl",
+        "acct",
+        "settimeofday",
+        "pidfd_getfd -1",
+        "kcmp",
+        "io_uring_setup",
+        "io_uring_enter -1",
+        "personality 0x0040000",
+    ];
+    let lines = calls.map(|call| format!("syscall {call}"));
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    for caller in Caller::both() {
+        let outcomes = Sandbox::new("seccomp.errno = \"EDOM\"").caller(caller).probes(&lines);
+        for (line, outcome) in lines.iter().zip(outcomes) {
+            assert_eq!(outcome, Outcome::Errno(Errno::DOM), "{caller}, {line}");
+        }
+        // Whatever the kernel says of them, it is not the filter's word.
+        let open = "seccomp.profile = \"unconfined\"\nseccomp.errno = \"EDOM\"";
+        let outcomes = Sandbox::new(open).caller(caller).probes(&lines);
+        for (line, outcome) in lines.iter().zip(outcomes) {
+            let is_ring = line.contains("io_uring");
+            assert_eq!(outcome == Outcome::Errno(Errno::DOM), is_ring, "{caller}, {line}");
+        }
+    }
+}
+
+#[test]
+fn clone3_is_not_there_so_that_libc_falls_back() {
+    for caller in Caller::both() {
+        for errno in ["EPERM", "EDOM"] {
+            let policy = format!("seccomp.errno = {errno:?}");
+            let outcomes = Sandbox::new(&policy).caller(caller).probes(&[
+                "syscall clone3 0 0",
+                "fork",
+                "threads 3",
+            ]);
+            let expected =
+                [Outcome::Errno(Errno::NOSYS), Outcome::Ok("1".into()), Outcome::Ok("3".into())];
+            assert_eq!(outcomes, expected, "{caller}");
+        }
+        let control = Sandbox::outside().caller(caller).probe("syscall clone3 0 0");
+        assert_eq!(control, Outcome::Errno(Errno::INVAL), "{caller}");
+    }
+}
+
+#[test]
+fn clone_makes_no_namespace() {
+    // CLONE_NEWUSER without CLONE_VM; where it is allowed, an invalid
+    // combination with CLONE_FS ends it.
+    let clone = "syscall clone 0x10000200";
+    for caller in Caller::both() {
+        let outcome = Sandbox::new("seccomp.errno = \"EDOM\"").caller(caller).probe(clone);
+        assert_eq!(outcome, Outcome::Errno(Errno::DOM), "{caller}");
+        let control = Sandbox::outside().caller(caller).probe(clone);
+        assert_eq!(control, Outcome::Errno(Errno::INVAL), "{caller}");
+    }
+}
+
+#[test]
+fn a_policy_denies_and_allows_calls_by_name() {
+    for caller in Caller::both() {
+        let deny = "seccomp = { deny = [\"getcwd\", \"getpid\"], errno = \"EDOM\" }";
+        let outcomes = Sandbox::new(deny).caller(caller).probes(&[
+            "syscall getcwd",
+            "syscall getpid",
+            "syscall getppid",
+        ]);
+        let closed = || Outcome::Errno(Errno::DOM);
+        assert_eq!(outcomes, [closed(), closed(), Outcome::Ok("1".into())], "{caller}");
+
+        let allow = "seccomp = { allow = [\"keyctl\"], errno = \"EDOM\" }";
+        let outcomes =
+            Sandbox::new(allow).caller(caller).probes(&["syscall keyctl 99", "syscall add_key"]);
+        assert_ne!(outcomes[0], Outcome::Errno(Errno::DOM), "{caller}");
+        assert_eq!(outcomes[1], Outcome::Errno(Errno::DOM), "{caller}");
+    }
+}
+
+#[test]
+fn without_a_filter_none_is_installed() {
+    for caller in Caller::both() {
+        let caps = |policy: &str| {
+            let caps = Sandbox::new(policy).caller(caller).probe("caps").value();
+            caps.rsplit(' ').next().map(str::to_owned)
+        };
+        assert_eq!(caps(""), Some("2".into()), "{caller}");
+        assert_eq!(caps("enforce.seccomp = \"off\""), Some("0".into()), "{caller}");
+    }
+}
+
+#[test]
+fn text_is_not_put_into_a_terminal() {
+    // Of the request the kernel looks at 32 bits; so must the filter.
+    for caller in Caller::both() {
+        for request in ["0x5412", "0x541c", "0x100005412", "0xffffffff0000541c"] {
+            let line = format!("tiocsti {request}");
+            for policy in ["", "seccomp.profile = \"unconfined\""] {
+                let outcome = Sandbox::new(policy).caller(caller).probe(&line);
+                assert_eq!(outcome, Outcome::Errno(Errno::PERM), "{caller}, {policy}, {request}");
+            }
+            // A pipe takes no such request.
+            let control = Sandbox::outside().caller(caller).wrap(["setsid", "-w"]).probe(&line);
+            assert_eq!(control, Outcome::Errno(Errno::NOTTY), "{caller}, {request}");
+        }
+        // A neighbour of theirs: TIOCGWINSZ on a pipe.
+        let other = Sandbox::new("").caller(caller).probe("tiocsti 0x5413");
+        assert_eq!(other, Outcome::Errno(Errno::NOTTY), "{caller}");
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn other_ways_into_the_kernel_are_filtered_too() {
+    // The number of getpid: 39 with the x32 bit, 20 in the 32-bit table.
+    let x32 = format!("syscall {}", 0x4000_0000 + 39);
+    for caller in Caller::both() {
+        let sandbox = Sandbox::new("").caller(caller);
+        let output = sandbox.run([sandbox.probe_path(), x32.clone()]);
+        let refused = ["errno 1\n", "errno 38\n"].contains(&output.stdout_text().as_str());
+        assert!(refused || output.code() == 128 + 31, "{caller}: {output:?}");
+        let output = sandbox.run([sandbox.probe_path(), "int80 20".into()]);
+        let refused = ["errno 1\n", "errno 38\n"].contains(&output.stdout_text().as_str());
+        assert!(refused || output.code() == 128 + 31, "{caller}: {output:?}");
+        // Where the kernel has that table at all.
+        let control = Sandbox::outside().caller(caller);
+        let output = control.run([control.probe_path(), "int80 20".into()]);
+        if !output.stdout_text().starts_with("ok") {
+            harness::skipped("ia32", "this kernel has no 32-bit system calls");
+        }
+    }
+}
+
+#[test]
+fn sockets_of_other_families_are_closed_in_the_hosts_network() {
+    for caller in Caller::both() {
+        let policy = "network.access = \"host\"";
+        let outcomes = Sandbox::new(policy).caller(caller).probes(&[
+            "socket inet stream",
+            "socket inet6 dgram",
+            "socket unix stream",
+            "socket inet raw icmp",
+            "socket packet raw",
+            "socket vsock stream",
+            "socket alg seqpacket",
+            "socket netlink raw 0",
+            "socket netlink raw 9",
+        ]);
+        let (ok, errno) = (|| Outcome::Ok(String::new()), Outcome::Errno);
+        let expected = [
+            ok(),
+            ok(),
+            ok(),
+            errno(Errno::PERM),
+            errno(Errno::AFNOSUPPORT),
+            errno(Errno::AFNOSUPPORT),
+            errno(Errno::AFNOSUPPORT),
+            ok(),
+            errno(Errno::AFNOSUPPORT),
+        ];
+        assert_eq!(outcomes, expected, "{caller}");
+    }
+}
+
+#[test]
+fn a_filter_holds_for_everything_that_the_command_starts() {
+    for caller in Caller::both() {
+        let sandbox =
+            Sandbox::new("seccomp = { deny = [\"getcwd\"], errno = \"EDOM\" }").caller(caller);
+        let line = ["exec", &sandbox.probe_path(), "syscall getcwd"].join("\u{1f}");
+        assert_eq!(sandbox.probe(&line), Outcome::Errno(Errno::DOM), "{caller}");
+    }
+}
+
+#[test]
+fn a_launcher_works_inside_a_sandbox() {
+    for caller in Caller::both() {
+        // The inner one has no namespaces to make, and says so.
+        let outer = Sandbox::new("").caller(caller);
+        let launcher = outer.binaries().launcher();
+        let directory = launcher.parent().expect("a directory").to_owned();
+        let inner = harness::encode(&format!(
+            "filesystem = {{ execute = [{directory:?}], tmp = \"none\", proc = false, dev = \"none\" }}\n\
+             network.unix = \"host\"\nenforce.namespaces = \"off\""
+        ));
+        let policy = format!("filesystem.execute = [{directory:?}]\nprocess.keep_fds = [7]");
+        let file = File::from(harness::memory(&inner, harness::SEALS));
+        let sandbox = Sandbox::new(&policy).caller(caller).pass(file, 7);
+        let output = sandbox.run([
+            launcher.to_string_lossy().as_ref(),
+            "--sealed",
+            "--fd=7",
+            "--",
+            &sandbox.probe_path(),
+            "say hello",
+        ]);
+        assert_eq!(output.stdout_text(), "ok hello\n", "{caller}: {output:?}");
+    }
+}

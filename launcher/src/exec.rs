@@ -13,7 +13,7 @@ use rustix::fs::{StatVfsMountFlags, statvfs};
 use rustix::io::Errno;
 
 use crate::Launch;
-use crate::report::{self, failed};
+use crate::report::failed;
 use crate::sys::{self, CStrings, StringArray};
 
 const STAGE: Stage = Stage::Exec;
@@ -87,7 +87,6 @@ fn name_of(variable: &CStr) -> &[u8] {
 ///
 /// execve(2)
 pub fn apply(launch: &Launch<'static>) -> Result<Infallible, Failure> {
-    report::launched(launch);
     let name = launch.command;
     let error =
         if name.to_bytes().contains(&b'/') { run(launch, name) } else { search(launch, name) };

@@ -8,7 +8,7 @@
 
 use core::convert::Infallible;
 use core::ffi::CStr;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use launcher_policy::{Failure, Policy};
 use rustix::fd::RawFd;
@@ -94,6 +94,8 @@ pub struct Shared {
     failed: AtomicBool,
     /// How the command ended, as PID 1 saw it: see `reaper`.
     ended: AtomicI32,
+    /// When the wall time is over, in milliseconds; 0 is never.
+    deadline: AtomicU64,
     /// The Landlock ruleset.
     ruleset: AtomicI32,
     /// A pidfd of the waiter.
@@ -218,6 +220,7 @@ fn become_command(launch: &Launch<'static>) -> Result<Infallible, Failure> {
     session::apply(launch)?; // before the filter, which may close setsid
     credentials::apply(launch)?; // no_new_privs, without which the next two are not allowed
     landlock::apply(launch)?; // after the mounts, which it forbids
+    report::launched(launch); // under the filter it might not be allowed to write
     seccomp::apply(launch)?; // last, so that it need not allow any of the above
     exec::apply(launch)
 }

@@ -77,19 +77,34 @@ impl Carried {
     /// open_tree(2) refuses a descriptor of another mount namespace, so its
     /// path is noted while it still means something.
     fn gather_fd(&mut self, fd: u32) -> Result<(), Failure> {
-        let mut link: Vec<u8, 40> = Vec::new();
-        let number = namespaces::Decimal::new(&[fd.into()]);
-        let fits = link.extend_from_slice(b"/proc/self/fd/").is_ok()
-            && link.extend_from_slice(number.as_bytes()).is_ok()
-            && link.push(0).is_ok();
-        let link = CStr::from_bytes_until_nul(&link).unwrap_or_default();
+        let link = FdPath::of(fd as RawFd);
         let mut buffer = [0_u8; MAX_PATH];
-        let path = sys::readlink(link, &mut buffer).map_err(failed(STAGE, Call::Readlink))?;
-        let fits = fits
-            && path.starts_with(b"/")
+        let path =
+            sys::readlink(link.as_c_str(), &mut buffer).map_err(failed(STAGE, Call::Readlink))?;
+        let fits = path.starts_with(b"/")
             && self.fds.extend_from_slice(path).is_ok()
             && self.fds.push(0).is_ok();
         if fits { Ok(()) } else { Err(Failure::refused(STAGE, Call::Readlink, Refusal::FdPath)) }
+    }
+}
+
+/// The path by which /proc shows a descriptor of the calling process.
+struct FdPath {
+    text: Vec<u8, 40>,
+}
+
+impl FdPath {
+    fn of(fd: RawFd) -> Self {
+        let mut text = Vec::new();
+        // Any number fits.
+        let _ = text.extend_from_slice(b"/proc/self/fd/");
+        let _ = text.extend_from_slice(namespaces::Decimal::signed(fd.into()).as_bytes());
+        let _ = text.push(0);
+        Self { text }
+    }
+
+    fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.text).unwrap_or_default()
     }
 }
 

@@ -20,7 +20,7 @@ use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
 use core::sync::atomic::Ordering;
 
 use crate::report::failed;
-use crate::{Facility, Launch, sys};
+use crate::{Facility, Launch, limits, sys};
 
 const STAGE: Stage = Stage::Namespaces;
 
@@ -113,7 +113,8 @@ pub fn go_without(launch: &Launch<'static>, call: Call, error: Errno) -> Result<
     check_without(launch).map_err(|lost| refused.about(lost.subject()))?;
     launch.shared.without_namespaces.store(true, Ordering::Relaxed);
     launch.shared.miss(Facility::Namespaces);
-    Ok(())
+    // Some limits rest on namespaces.
+    limits::check(launch)
 }
 
 /// Whether namespaces were asked for by id maps, which nothing replaces.

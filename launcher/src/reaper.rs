@@ -133,6 +133,7 @@ impl Channel {
 pub fn ending(launch: &Launch<'_>) -> Option<Ending> {
     match launch.shared.ended.load(Ordering::Acquire) {
         0 => None,
+        WALL_TIME => Some(Ending::WallTime),
         ended if ended > SIGNALED => Some(Ending::Signaled(ended - SIGNALED)),
         ended => Some(Ending::Exited(ended - EXITED)),
     }
@@ -141,6 +142,7 @@ pub fn ending(launch: &Launch<'_>) -> Option<Ending> {
 /// How an ending is written into one word that is not zero.
 const EXITED: i32 = 1;
 const SIGNALED: i32 = 1000;
+const WALL_TIME: i32 = 2000;
 
 /// PID 1, from its first instruction on.
 pub extern "C" fn main(launch: &'static Launch<'static>) -> ! {
@@ -208,7 +210,14 @@ fn attend(
             PollFd::from_borrowed_fd(sys::inherited(channel.fd()), PollFlags::IN),
             PollFd::from_borrowed_fd(caller, PollFlags::IN),
         ];
-        match poll(&mut watched, None) {
+        // The waiter watches the time, too, but a command that stops itself in
+        // the foreground of a terminal stops the waiter as well.
+        let timeout = wait::deadline(launch).map(wait::time_until);
+        match poll(&mut watched, timeout.as_ref()) {
+            Ok(0) => {
+                launch.shared.ended.store(WALL_TIME, Ordering::Release);
+                sys::exit_group(report::TIMED_OUT);
+            }
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(failed(STAGE, Call::Poll)(error)),
         }

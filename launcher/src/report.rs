@@ -8,7 +8,8 @@ use launcher_policy::exec::Cwd;
 use launcher_policy::mounts::{Mount, Root, Source};
 use launcher_policy::{Call, Failure, MAX_PATH, Policy, Refusal, Stage, Subject};
 use linux_raw_sys::errno::ENOENT;
-use rustix::fd::RawFd;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{BorrowedFd, RawFd};
 use rustix::io::{Errno, write};
 
 use crate::sys::CStrings;
@@ -324,15 +325,32 @@ impl Line {
     /// Writes the line in one call, so that lines of several processes do not
     /// mix.
     fn write(&self, fd: RawFd) {
+        let fd = sys::inherited(fd);
         let mut rest = self.bytes.as_slice();
-        while !rest.is_empty() {
-            match write(sys::inherited(fd), rest) {
+        while !rest.is_empty() && is_writable(fd) {
+            match write(fd, rest) {
                 Ok(count) => rest = rest.get(count..).unwrap_or_default(),
                 Err(Errno::INTR) => {}
-                // A reader that is gone stops no waiter, which has SIGPIPE
-                // blocked; before the command runs, that signal ends the launch.
                 Err(_) => break,
             }
         }
     }
 }
+
+/// Whether somebody reads what is written. One who is gone does not stop a
+/// launch, which SIGPIPE would, and one who is asleep does not hold it up.
+fn is_writable(fd: BorrowedFd<'_>) -> bool {
+    let mut asked = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
+    let timeout = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
+    match poll(&mut asked, Some(&timeout)) {
+        Ok(_) => {
+            let [asked] = asked;
+            asked.revents().contains(PollFlags::OUT) && !asked.revents().contains(PollFlags::ERR)
+        }
+        // Where a filter forbids to ask, it can only be tried.
+        Err(_) => true,
+    }
+}
+
+/// Seconds to wait for a reader before a line is dropped.
+const PATIENCE: i64 = 1;

@@ -17,6 +17,10 @@ const STAGE: Stage = Stage::Seccomp;
 /// seccomp(2)
 pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
     let Some(seccomp) = &launch.policy.seccomp else { return Ok(()) };
-    sys::seccomp_set_mode_filter(seccomp.filter, seccomp.flags)
-        .map_err(failed(STAGE, Call::Seccomp))
+    let filter = match seccomp.without_namespaces {
+        [] => seccomp.filter,
+        other if launch.shared.is_without_namespaces() => other,
+        _ => seccomp.filter,
+    };
+    sys::seccomp_set_mode_filter(filter, seccomp.flags).map_err(failed(STAGE, Call::Seccomp))
 }

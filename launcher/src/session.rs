@@ -5,13 +5,13 @@
 //! would leave the sandbox.
 
 use launcher_policy::session::{DieWithParent, Terminal};
-use launcher_policy::{Call, Failure, Refusal, Stage, Subject};
+use launcher_policy::{Call, Failure, Refusal, Stage};
 use linux_raw_sys::general as uapi;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
-use rustix::process::{getpgrp, getpid, getppid, setpgid, setsid, umask};
+use rustix::process::{getpgrp, getpid, getppid, getsid, setpgid, setsid, umask};
 use rustix::termios::{tcgetpgrp, tcsetpgrp};
 
 use crate::report::failed;
@@ -23,8 +23,10 @@ const STAGE: Stage = Stage::Session;
 /// What the command gets of the caller's terminal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Held {
-    /// A session of its own, and no terminal.
+    /// A session of its own; there is no terminal.
     None,
+    /// A session of its own, away from this terminal.
+    Left(RawFd),
     /// The caller's session, in a process group of its own in the background.
     Session,
     /// The caller's session and the foreground of this terminal.
@@ -34,20 +36,30 @@ pub enum Held {
 impl Held {
     /// Decides by what the policy wants and by where the launcher runs.
     pub fn of(wanted: Terminal, safe: bool) -> Self {
-        if wanted == Terminal::None || (wanted == Terminal::Auto && !safe) {
-            return Self::None;
-        }
         let Ok(terminal) = open(c"/dev/tty", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) else {
             // Without a controlling terminal there is nothing to keep.
             return Self::None;
         };
-        match tcgetpgrp(&terminal) {
-            Ok(foreground) if foreground == getpgrp() => {
-                Self::Foreground(sys::until_exec(terminal).as_raw_fd())
+        let terminal = sys::until_exec(terminal);
+        let kept = wanted == Terminal::Keep || (wanted == Terminal::Auto && safe);
+        match tcgetpgrp(terminal) {
+            Ok(foreground) if kept && foreground == getpgrp() => {
+                Self::Foreground(terminal.as_raw_fd())
             }
             _ if wanted == Terminal::Keep => Self::Session,
-            _ => Self::None,
+            _ => Self::Left(terminal.as_raw_fd()),
         }
+    }
+
+    /// Whether the command stays in the caller's session.
+    pub fn is_kept(self) -> bool {
+        matches!(self, Self::Session | Self::Foreground(_))
+    }
+
+    /// Whether this process cannot leave its terminal without hanging up on
+    /// everybody else in its foreground: only a child can.
+    pub fn needs_child(self) -> bool {
+        matches!(self, Self::Left(_)) && getsid(None).is_ok_and(|leader| leader == getpid())
     }
 
     /// The terminal whose foreground the command takes.
@@ -79,11 +91,11 @@ pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
 
 fn leave_process_group(launch: &Launch<'_>) -> Result<(), Failure> {
     match launch.terminal {
-        Held::None => match setsid() {
+        Held::None | Held::Left(_) => match setsid() {
             Ok(_) => Ok(()),
             // A group leader cannot start a session, and only a launcher that
             // works in place is one.
-            Err(Errno::PERM) => disown_terminal(),
+            Err(Errno::PERM) if getpgrp() == getpid() => disown_terminal(launch),
             Err(error) => Err(failed(STAGE, Call::Setsid)(error)),
         },
         Held::Session => setpgid(None, None).map_err(failed(STAGE, Call::Setpgid)),
@@ -95,14 +107,12 @@ fn leave_process_group(launch: &Launch<'_>) -> Result<(), Failure> {
     }
 }
 
-/// Gives up the controlling terminal, if there is one.
-fn disown_terminal() -> Result<(), Failure> {
-    match open(c"/dev/tty", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
-        Ok(terminal) => sys::tiocnotty(terminal).map_err(failed(STAGE, Call::Ioctl)),
-        Err(Errno::NXIO | Errno::NOENT) => Ok(()),
-        Err(error) => {
-            Err(failed(STAGE, Call::Open)(error)).map_err(|failure| failure.about(Subject::DevTty))
-        }
+/// Gives up the controlling terminal, if there is one. It was opened before
+/// the mounts, which may not show it.
+fn disown_terminal(launch: &Launch<'_>) -> Result<(), Failure> {
+    match launch.terminal {
+        Held::Left(fd) => sys::tiocnotty(sys::inherited(fd)).map_err(failed(STAGE, Call::Ioctl)),
+        _ => Ok(()),
     }
 }
 

@@ -279,7 +279,10 @@ pub fn clone<T: Sync>(
     // `stack` for ever, which `taken` keeps from anybody else, and enters `run` with an argument
     // that lives for ever; `run` does not return.
     let mut result = unsafe { trampoline(clone3, &start) };
-    if result == -(ENOSYS as isize) && how.cgroup.is_none() {
+    // The low byte of clone(2)'s flags is the signal, where clone3(2) has a
+    // namespace.
+    let fits = how.cgroup.is_none() && flags & 0xff == 0;
+    if result == -(ENOSYS as isize) && fits {
         let clone = [
             Sysno::clone as usize,
             (flags | u64::from(uapi::SIGCHLD)) as usize,

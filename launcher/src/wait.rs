@@ -19,7 +19,7 @@ use rustix::termios::{tcgetpgrp, tcsetpgrp};
 
 use crate::reaper::{self, Channel, Message};
 use crate::report::{self, Ending, failed};
-use crate::session::{self, Held};
+use crate::session;
 use crate::sys::{self, Child, Clone, Signal, SignalSet, Waited};
 use crate::{Facility, Launch, credentials, fds, namespaces};
 
@@ -31,7 +31,9 @@ const SI_KERNEL: i32 = 0x80;
 /// Whether a process has to stay outside while the command runs.
 pub fn is_needed(launch: &Launch<'_>) -> bool {
     namespaces::has(launch, uapi::CLONE_NEWPID)
-        || launch.terminal != Held::None
+        || launch.terminal.is_kept()
+        || launch.terminal.needs_child()
+        || launch.options.caller.is_some()
         || launch.policy.limits.wall_time.is_some()
         || launch.policy.session.die_with_parent == DieWithParent::Process
         || launch.options.cgroup.is_some()
@@ -82,6 +84,10 @@ pub fn run(launch: &'static Launch<'static>) -> Result<(), Failure> {
             pidfd_open(getpid(), PidfdFlags::empty()).map_err(failed(STAGE, Call::PidfdOpen))?;
         launch.shared.waiter.store(sys::until_exec(own).as_raw_fd(), Ordering::Relaxed);
     }
+    if let Some(limit) = launch.policy.limits.wall_time {
+        let deadline = sys::monotonic_milliseconds().saturating_add(limit);
+        launch.shared.deadline.store(deadline, Ordering::Relaxed);
+    }
     // An ignored SIGCHLD would take the child's status away.
     sys::set_default_action(uapi::SIGCHLD).map_err(failed(STAGE, Call::RtSigaction))?;
     sys::set_signal_mask(SignalSet::ALL).map_err(failed(STAGE, Call::RtSigprocmask))?;
@@ -107,6 +113,7 @@ pub fn run(launch: &'static Launch<'static>) -> Result<(), Failure> {
 fn watch_caller(launch: &Launch<'_>) -> Result<(), Failure> {
     match launch.policy.session.die_with_parent {
         DieWithParent::Auto | DieWithParent::Process => {}
+        _ if launch.options.caller.is_some() => {}
         DieWithParent::Never => return Ok(()),
         // The waiter ends with the thread, and everything with the waiter.
         DieWithParent::Thread => return credentials::end_with_parent(launch),
@@ -129,6 +136,20 @@ fn watch_caller(launch: &Launch<'_>) -> Result<(), Failure> {
     };
     launch.shared.caller.store(caller, Ordering::Relaxed);
     Ok(())
+}
+
+/// When the wall time is over, on the monotonic clock in milliseconds.
+pub fn deadline(launch: &Launch<'_>) -> Option<u64> {
+    match launch.shared.deadline.load(Ordering::Relaxed) {
+        0 => None,
+        deadline => Some(deadline),
+    }
+}
+
+/// The time until a deadline, as poll(2) takes it.
+pub fn time_until(deadline: u64) -> Timespec {
+    let left = deadline.saturating_sub(sys::monotonic_milliseconds());
+    Timespec { tv_sec: (left / 1000) as i64, tv_nsec: (left % 1000 * 1_000_000) as i64 }
 }
 
 /// Starts PID 1, where there is a channel to it, or the command itself.
@@ -193,13 +214,12 @@ impl<'l> Waiter<'l> {
         channel: Option<Channel>,
         signals: &'l OwnedFd,
     ) -> Self {
-        let wall_time = launch.policy.limits.wall_time;
         Self {
             launch,
             child,
             channel,
             signals,
-            deadline: wall_time.map(|limit| sys::monotonic_milliseconds().saturating_add(limit)),
+            deadline: deadline(launch),
             gave_terminal: launch.terminal.terminal().is_some(),
             killed: None,
         }
@@ -264,10 +284,7 @@ impl<'l> Waiter<'l> {
                 PollFlags::IN,
             ),
         ];
-        let timeout = self.deadline.filter(|_| self.killed.is_none()).map(|deadline| {
-            let left = deadline.saturating_sub(sys::monotonic_milliseconds());
-            Timespec { tv_sec: (left / 1000) as i64, tv_nsec: (left % 1000 * 1_000_000) as i64 }
-        });
+        let timeout = self.deadline.filter(|_| self.killed.is_none()).map(time_until);
         match poll(&mut watched, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(failed(STAGE, Call::Poll)(error)),
@@ -338,7 +355,7 @@ impl<'l> Waiter<'l> {
             uapi::SIGCONT => self.resume(),
             // A session of its own has nobody who could continue it, so the
             // kernel ignores a stop from the terminal there.
-            uapi::SIGTSTP if self.launch.terminal == Held::None => {
+            uapi::SIGTSTP if !self.launch.terminal.is_kept() => {
                 self.send(uapi::SIGSTOP, true, false)?;
                 self.stop()
             }
@@ -362,7 +379,9 @@ impl<'l> Waiter<'l> {
     /// The command has stopped: so does the launcher, where a shell has put
     /// both into the foreground of its terminal.
     fn follow_stop(&mut self) -> Result<(), Failure> {
-        if self.launch.terminal == Held::None {
+        // Nobody but the waiter watches the wall time where there is no PID 1.
+        let deaf = self.deadline.is_some() && self.channel.is_none();
+        if deaf || !self.launch.terminal.is_kept() {
             return Ok(());
         }
         self.stop()

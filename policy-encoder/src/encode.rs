@@ -55,6 +55,7 @@ pub fn encode(
         seccomp: seccomp.as_ref().map(|compiled| launcher_policy::seccomp::Seccomp {
             filter: &compiled.filter,
             flags: 0,
+            without_namespaces: &[],
             terminal_is_safe: compiled.terminal_is_safe,
         }),
         exec: exec.wire(),

@@ -23,6 +23,9 @@ pub struct Seccomp<'a> {
     /// Instructions of [`INSTRUCTION_SIZE`] bytes in the byte order of the
     /// frame's architecture.
     pub filter: &'a [u8],
+    /// The filter where the namespaces could not be made, which closes what
+    /// they would have kept; empty where it is the same.
+    pub without_namespaces: &'a [u8],
     /// Flags of `SECCOMP_SET_MODE_FILTER`, within [`FILTER_FLAGS`].
     pub flags: u32,
     /// Whether `TIOCSTI` and `TIOCLINUX` are closed, so that the command may

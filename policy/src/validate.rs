@@ -167,6 +167,9 @@ fn landlock(landlock: &landlock::Landlock<'_>) -> Checked {
 
 fn seccomp(seccomp: &seccomp::Seccomp<'_>) -> Checked {
     require(seccomp.flags & !seccomp::FILTER_FLAGS == 0, Refusal::SeccompFlags)?;
+    if !seccomp.without_namespaces.is_empty() {
+        seccomp::validate(seccomp.without_namespaces).map_err(DecodeError::Filter)?;
+    }
     seccomp::validate(seccomp.filter).map_err(DecodeError::Filter)
 }
 

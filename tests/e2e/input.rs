@@ -429,6 +429,7 @@ fn a_filter_that_the_kernel_would_refuse_is_refused_first() {
         policy.seccomp = Some(launcher_policy::seccomp::Seccomp {
             filter: &filter,
             flags: 0,
+            without_namespaces: &[],
             terminal_is_safe: false,
         });
         frame(&postcard::to_stdvec(&policy).expect("a policy is encoded"))

@@ -1,5 +1,7 @@
 //! Limits: rlimits, nice value, OOM score, affinity, and time on the wall.
 
+use std::path::PathBuf;
+
 use harness::{Caller, Errno, Handover, Outcome, Sandbox, TempDir};
 
 #[test]
@@ -240,6 +242,70 @@ fn the_wall_time_ends_everything() {
         let sandbox = Sandbox::new("limits.wall_time = \"15s\"").caller(caller);
         let output = sandbox.run([sandbox.probe_path(), "exit 3".into()]);
         assert_eq!(output.code(), 3, "{caller}");
+    }
+}
+
+#[test]
+fn the_command_is_born_in_the_cgroup_that_is_given() {
+    let Some(cgroup) = Cgroup::new() else {
+        harness::skip!("cgroup", "no cgroup of version 2 can be made here");
+    };
+    for caller in Caller::both() {
+        if !caller.is_root() {
+            continue; // The directory is root's, who would have to delegate it.
+        }
+        let directory = std::fs::File::open(&cgroup.directory).expect("it opens");
+        let policy = "filesystem.root = \"minimal\"\nlimits.processes = 20";
+        let sandbox = Sandbox::new(policy).caller(caller);
+        let mut running = sandbox.pass(directory, 150).option("--cgroup-fd=150").start([
+            "sh",
+            "-c",
+            "echo ready; read line",
+        ]);
+        assert_eq!(running.line(), "ready", "{caller}: {}", running.stderr_text());
+        // PID 1 and the command, not the waiter.
+        let members = cgroup.read("cgroup.procs");
+        assert_eq!(members.lines().count(), 2, "{caller}: {members}");
+        assert!(!members.lines().any(|pid| pid == running.pid().to_string()), "{caller}");
+        let output = running.wait();
+        assert_eq!(output.code(), 1, "{caller}: {output:?}");
+        let bound = cgroup.has("pids.max");
+        if bound {
+            assert_eq!(cgroup.read("pids.max").trim(), "21", "{caller}");
+        }
+        let is_missing = missing(&output).contains(&"limits.processes".into());
+        assert_eq!(is_missing, !bound, "{caller}: {output:?}");
+    }
+}
+
+/// A cgroup of the test's own. It is removed when this goes out of scope.
+struct Cgroup {
+    directory: PathBuf,
+}
+
+impl Cgroup {
+    /// One below where version 2 is mounted, if that is anywhere.
+    fn new() -> Option<Self> {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
+        let mount = mounts.lines().find(|mount| mount.split(' ').nth(2) == Some("cgroup2"))?;
+        let name = format!("launcher-e2e-{}", std::process::id());
+        let directory = PathBuf::from(mount.split(' ').nth(1)?).join(name);
+        std::fs::create_dir(&directory).ok()?;
+        Some(Self { directory })
+    }
+
+    fn has(&self, file: &str) -> bool {
+        self.directory.join(file).exists()
+    }
+
+    fn read(&self, file: &str) -> String {
+        std::fs::read_to_string(self.directory.join(file)).expect("it is read")
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.directory);
     }
 }
 

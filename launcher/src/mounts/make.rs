@@ -4,20 +4,19 @@ use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use heapless::Vec;
-use launcher_policy::mounts::{Mounts, Node, NodeKind};
+use launcher_policy::mounts::{Mounts, Node, NodeKind, Symlinks};
 use launcher_policy::{Call, Failure, Path, Subject};
 use linux_raw_sys::general as uapi;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, mkdirat, mknodat, openat, symlinkat};
 use rustix::io::{Errno, write};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
     fsconfig_set_string, fsmount, fsopen, open_tree,
 };
-
 use rustix::process::umask;
 
-use super::STAGE;
+use super::{FdPath, STAGE, open_source};
 use crate::namespaces::Decimal;
 use crate::report::failed;
 use crate::sys;
@@ -129,6 +128,11 @@ pub(super) fn overlay(
     let context =
         fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed(STAGE, Call::Fsopen))?;
     for (key, path) in [(c"lowerdir", lower), (c"upperdir", upper), (c"workdir", work)] {
+        // By descriptor: the option is a list in which some characters have a
+        // meaning, and is resolved with symlinks.
+        let layer = open_source(path, OFlags::DIRECTORY, Symlinks::Refuse)
+            .map_err(failed(STAGE, Call::Openat2))?;
+        let path = FdPath::of(sys::until_exec(layer).as_raw_fd());
         fsconfig_set_string(context.as_fd(), key, path.as_c_str())
             .map_err(failed(STAGE, Call::Fsconfig))?;
     }

@@ -227,6 +227,7 @@ fn seccomp() -> Seccomp<'static> {
             (op::RETURN, 0, 0, 0x7fff_0000),
         ]),
         flags: FILTER_FLAGS,
+        without_namespaces: &[],
         terminal_is_safe: true,
     }
 }

@@ -74,7 +74,7 @@ fuzz: setup-fuzz ## run each fuzz target for FUZZ_SECONDS=60
 		mkdir -p fuzz/target/corpus/$$target; \
 		cargo +nightly fuzz run -s none $$target fuzz/target/corpus/$$target fuzz/corpus/$$target \
 			policy/testdata/v1 examples policy-encoder/presets -- \
-			-max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=10 -print_final_stats=1; \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=10 -verbosity=0 -print_final_stats=1; \
 	done
 
 .PHONY: size

@@ -77,6 +77,35 @@ pub(crate) enum Source {
     File(&'static CStr),
 }
 
+/// The launcher's own arguments.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Name {
+    End,
+    Help,
+    Version,
+    Sealed,
+    // What follows takes a value.
+    Fd,
+    Policy,
+    Deadline,
+    StatusFd,
+    ParentFd,
+    CgroupFd,
+}
+
+const NAMES: [(&[u8], Name); 10] = [
+    (b"--", Name::End),
+    (b"--help", Name::Help),
+    (b"--version", Name::Version),
+    (b"--sealed", Name::Sealed),
+    (b"--fd", Name::Fd),
+    (b"--policy", Name::Policy),
+    (b"--deadline", Name::Deadline),
+    (b"--status-fd", Name::StatusFd),
+    (b"--parent-fd", Name::ParentFd),
+    (b"--cgroup-fd", Name::CgroupFd),
+];
+
 /// Reads the arguments.
 ///
 /// # Errors
@@ -97,37 +126,37 @@ pub(crate) fn parse(argv: CStrings<'static>) -> Result<Request, Failure> {
         };
         rest = rest.skip(1);
         let (name, attached) = split(argument);
-        match name {
-            b"--" if attached.is_none() => break,
-            b"--help" => return Ok(Request::Print(HELP)),
-            b"--version" => return Ok(Request::Print(VERSION_LINE)),
-            b"--sealed" if attached.is_none() => {
+        let (_, name) =
+            NAMES.iter().find(|(text, _)| *text == name).ok_or_else(|| unknown(place))?;
+        let value = match (name, attached) {
+            (Name::End, None) => break,
+            (Name::Help, None) => return Ok(Request::Print(HELP)),
+            (Name::Version, None) => return Ok(Request::Print(VERSION_LINE)),
+            (Name::Sealed, None) => {
                 sealed = true;
                 continue;
             }
-            _ => {}
-        }
-        let value = match attached {
-            Some(value) => value,
-            None => {
+            (Name::End | Name::Help | Name::Version | Name::Sealed, Some(_)) => None,
+            (_, Some(value)) => Some(value),
+            (_, None) => {
+                place += 1;
                 let value = rest.first();
                 rest = rest.skip(1);
-                place += 1;
-                value.filter(|_| takes_value(name)).ok_or_else(|| unknown(place))?
+                value
             }
         };
+        let value = value.ok_or_else(|| unknown(place))?;
         match name {
-            b"--fd" => set(&mut source, Source::Fd(number(place, value, 0)?))?,
-            b"--policy" if value == c"-" => set(&mut source, Source::Input)?,
-            b"--policy" => {
+            Name::Policy if value == c"-" => set(&mut source, Source::Input)?,
+            Name::Policy => {
                 file = place;
                 set(&mut source, Source::File(value))?;
             }
-            b"--deadline" => deadline = number(place, value, 0)? as u32,
-            b"--status-fd" => options.status = Some(number(place, value, 3)?),
-            b"--parent-fd" => options.caller = Some(number(place, value, 3)?),
-            b"--cgroup-fd" => options.cgroup = Some(number(place, value, 3)?),
-            _ => return Err(unknown(place)),
+            Name::Fd => set(&mut source, Source::Fd(number(place, value, 0)?))?,
+            Name::Deadline => deadline = number(place, value, 0)? as u32,
+            Name::StatusFd => options.status = Some(number(place, value, 3)?),
+            Name::ParentFd => options.caller = Some(number(place, value, 3)?),
+            _ => options.cgroup = Some(number(place, value, 3)?),
         }
     }
     let source = source.ok_or_else(|| refused(Refusal::NoPolicy))?;
@@ -154,13 +183,6 @@ fn split(argument: &'static CStr) -> (&'static [u8], Option<&'static CStr>) {
         }
         _ => (argument.to_bytes(), None),
     }
-}
-
-fn takes_value(name: &[u8]) -> bool {
-    matches!(
-        name,
-        b"--fd" | b"--policy" | b"--deadline" | b"--status-fd" | b"--parent-fd" | b"--cgroup-fd"
-    )
 }
 
 fn set(source: &mut Option<Source>, new: Source) -> Result<(), Failure> {

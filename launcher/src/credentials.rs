@@ -130,7 +130,5 @@ pub fn end_with_parent(launch: &Launch<'_>) -> Result<(), Failure> {
 /// capset(2), prctl(2)
 pub fn give_up(launch: &Launch<'_>) -> Result<(), Failure> {
     let other = launch.policy.credentials.uid.is_some();
-    sys::capset(if other { 1 << uapi::CAP_KILL } else { 0 })
-        .map_err(failed(STAGE, Call::Capset))?;
-    sys::prctl(prctl::PR_SET_NO_NEW_PRIVS, 1).map_err(failed(STAGE, Call::Prctl))
+    sys::capset(if other { 1 << uapi::CAP_KILL } else { 0 }).map_err(failed(STAGE, Call::Capset))
 }

@@ -1,5 +1,6 @@
 //! Error numbers in words: those that the calls of a launch can answer.
 
+use launcher_policy::words::line;
 use linux_raw_sys::errno as uapi;
 
 /// Defines the numbers, and beside them a line each. A table of pointers to
@@ -65,10 +66,10 @@ errors! {
 /// directory)`, if it is among those known here.
 pub(crate) fn words(error: u16) -> Option<&'static str> {
     let place = NUMBERS.iter().position(|&number| u16::from(number) == error)?;
-    LINES.split('\n').nth(place)
+    Some(line(LINES, place as u8))
 }
 
 /// Its name alone.
 pub(crate) fn name(error: u16) -> Option<&'static str> {
-    words(error)?.split(' ').next()
+    words(error)?.split_once(' ').map(|(name, _)| name)
 }

@@ -6,15 +6,15 @@
 use core::convert::Infallible;
 use core::ffi::CStr;
 
-use heapless::Vec;
 use launcher_policy::exec::{Exec, Keep, MAX_ENVIRONMENT};
 use launcher_policy::{Call, Failure, MAX_PATH, Refusal, Stage, Subject};
 use rustix::fs::{StatVfsMountFlags, statvfs};
 use rustix::io::Errno;
 
 use crate::Launch;
-use crate::report::failed;
+use crate::report::{self, failed};
 use crate::sys::{self, CStrings, StringArray};
+use crate::text::Text;
 
 const STAGE: Stage = Stage::Exec;
 
@@ -87,6 +87,7 @@ fn name_of(variable: &CStr) -> &[u8] {
 ///
 /// execve(2)
 pub fn apply(launch: &Launch<'static>) -> Result<Infallible, Failure> {
+    report::launched(launch);
     let name = launch.command;
     let error =
         if name.to_bytes().contains(&b'/') { run(launch, name) } else { search(launch, name) };
@@ -102,15 +103,11 @@ fn search(launch: &Launch<'static>, name: &CStr) -> Errno {
         .unwrap_or_default();
     let mut worst = Errno::NOENT;
     for directory in path.split(|&byte| byte == b':') {
-        let mut candidate: Vec<u8, { 2 * MAX_PATH }> = Vec::new();
+        let mut candidate = Text::<{ 2 * MAX_PATH }>::new();
         // An empty part of PATH is the working directory.
         let directory = if directory.is_empty() { b"." } else { directory };
-        let fits = candidate.extend_from_slice(directory).is_ok()
-            && candidate.push(b'/').is_ok()
-            && candidate.extend_from_slice(name.to_bytes_with_nul()).is_ok();
-        let Some(candidate) = CStr::from_bytes_until_nul(&candidate).ok().filter(|_| fits) else {
-            continue;
-        };
+        candidate.bytes(directory).text("/").bytes(name.to_bytes());
+        let Some(candidate) = candidate.c_str() else { continue };
         match run(launch, candidate) {
             Errno::NOENT | Errno::NOTDIR => {}
             // Another directory may have one that can be executed.

@@ -28,6 +28,7 @@ pub mod report;
 pub mod seccomp;
 pub mod session;
 pub mod sys;
+pub mod text;
 pub mod wait;
 
 use sys::{CStrings, Stack};
@@ -98,6 +99,8 @@ pub struct Shared {
     deadline: AtomicU64,
     /// The Landlock ruleset.
     ruleset: AtomicI32,
+    /// A signalfd for every signal.
+    signals: AtomicI32,
     /// A pidfd of the waiter.
     waiter: AtomicI32,
     /// A pidfd of the process whose death ends the command.
@@ -220,7 +223,6 @@ fn become_command(launch: &Launch<'static>) -> Result<Infallible, Failure> {
     session::apply(launch)?; // before the filter, which may close setsid
     credentials::apply(launch)?; // no_new_privs, without which the next two are not allowed
     landlock::apply(launch)?; // after the mounts, which it forbids
-    report::launched(launch); // under the filter it might not be allowed to write
     seccomp::apply(launch)?; // last, so that it need not allow any of the above
     exec::apply(launch)
 }

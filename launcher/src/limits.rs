@@ -12,6 +12,7 @@ use rustix::io::write;
 use rustix::process::setpriority_process;
 
 use crate::report::failed;
+use crate::text::Text;
 use crate::{Facility, Launch, namespaces, sys, wait};
 
 const STAGE: Stage = Stage::Limits;
@@ -59,7 +60,7 @@ fn bind(cgroup: BorrowedFd<'_>, file: &core::ffi::CStr, value: u64) -> bool {
     let Ok(file) = openat(cgroup, file, OFlags::WRONLY | OFlags::CLOEXEC, FileMode::empty()) else {
         return false;
     };
-    write(file, namespaces::Decimal::new(&[value]).as_bytes()).is_ok()
+    write(file, Text::<24>::new().number(value).as_bytes()).is_ok()
 }
 
 /// Whether `RLIMIT_NPROC` counts this launch alone: per user namespace since
@@ -126,7 +127,8 @@ fn adjust_oom_score(launch: &Launch<'_>, score: i16) -> Result<(), Failure> {
     let file = openat(proc, PATH, OFlags::WRONLY | OFlags::CLOEXEC, FileMode::empty())
         .map_err(failed(STAGE, Call::Openat))
         .map_err(|failure| failure.about(Subject::OomScoreAdj))?;
-    let text = namespaces::Decimal::signed(score.into());
+    let mut text = Text::<24>::new();
+    text.signed(score.into());
     write(file, text.as_bytes())
         .map(drop)
         .map_err(failed(STAGE, Call::Write))

@@ -8,7 +8,9 @@ use core::ffi::CStr;
 
 use heapless::Vec;
 use launcher_policy::exec::Cwd;
-use launcher_policy::mounts::{MAX_MOUNTS, Missing, Mount, Mounts, Root, Source, Symlinks};
+use launcher_policy::mounts::{
+    MAX_MOUNTS, Missing, Mount, Mounts, Parents, Root, Source, Symlinks,
+};
 use launcher_policy::{Call, Failure, MAX_PATH, Path, Refusal, Stage, Subject};
 use linux_raw_sys::general as uapi;
 use linux_raw_sys::landlock::LANDLOCK_ACCESS_FS_READ_DIR;
@@ -22,6 +24,7 @@ use rustix::process::{chdir, fchdir, pivot_root};
 
 use crate::landlock::{self, Ruleset};
 use crate::report::failed;
+use crate::text::Text;
 use crate::{Facility, Launch, namespaces, sys};
 
 mod make;
@@ -35,16 +38,16 @@ const FD_PATHS: usize = 4 * MAX_PATH;
 /// What has to be asked before the mount namespace changes.
 pub struct Carried {
     /// The working directory's path, NUL included; empty if it has none.
-    cwd: Vec<u8, MAX_PATH>,
+    cwd: Text<MAX_PATH>,
     /// The paths of descriptors that are sources, in the order of the mounts.
-    fds: Vec<u8, FD_PATHS>,
+    fds: Text<FD_PATHS>,
     /// The host's /proc, where the OOM score is set later.
     pub proc: Option<RawFd>,
 }
 
 impl Carried {
     /// Before anything was asked; all zeroes.
-    pub const NOTHING: Self = Self { cwd: Vec::new(), fds: Vec::new(), proc: None };
+    pub const NOTHING: Self = Self { cwd: Text::new(), fds: Text::new(), proc: None };
 
     /// Asks.
     ///
@@ -58,7 +61,7 @@ impl Carried {
             && let Ok(path) = sys::getcwd(&mut buffer)
         {
             // The path came out of a buffer of the same size.
-            let _ = self.cwd.extend_from_slice(path.to_bytes_with_nul());
+            self.cwd.bytes(path.to_bytes_with_nul());
         }
         for mount in launch.mounts.iter().flat_map(|mounts| mounts.mounts.iter()) {
             if let Source::Fd { fd } = mount.source {
@@ -77,35 +80,26 @@ impl Carried {
     /// open_tree(2) refuses a descriptor of another mount namespace, so its
     /// path is noted while it still means something.
     fn gather_fd(&mut self, fd: u32) -> Result<(), Failure> {
-        let link = FdPath::of(fd as RawFd);
+        let mut link = fd_path(fd as RawFd);
         let mut buffer = [0_u8; MAX_PATH];
-        let path =
-            sys::readlink(link.as_c_str(), &mut buffer).map_err(failed(STAGE, Call::Readlink))?;
-        let fits = path.starts_with(b"/")
-            && self.fds.extend_from_slice(path).is_ok()
-            && self.fds.push(0).is_ok();
-        if fits { Ok(()) } else { Err(Failure::refused(STAGE, Call::Readlink, Refusal::FdPath)) }
+        let path = sys::readlink(link.c_str().unwrap_or_default(), &mut buffer)
+            .map_err(failed(STAGE, Call::Readlink))?;
+        self.fds.bytes(path).bytes(&[0]);
+        if path.starts_with(b"/") && !self.fds.is_full() {
+            return Ok(());
+        }
+        Err(Failure::refused(STAGE, Call::Readlink, Refusal::FdPath))
     }
 }
+
+/// Room for the path of a descriptor, whatever its number.
+const FD_PATH: usize = 32;
 
 /// The path by which /proc shows a descriptor of the calling process.
-struct FdPath {
-    text: Vec<u8, 40>,
-}
-
-impl FdPath {
-    fn of(fd: RawFd) -> Self {
-        let mut text = Vec::new();
-        // Any number fits.
-        let _ = text.extend_from_slice(b"/proc/self/fd/");
-        let _ = text.extend_from_slice(namespaces::Decimal::signed(fd.into()).as_bytes());
-        let _ = text.push(0);
-        Self { text }
-    }
-
-    fn as_c_str(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.text).unwrap_or_default()
-    }
+fn fd_path(fd: RawFd) -> Text<FD_PATH> {
+    let mut path = Text::new();
+    path.text("/proc/self/fd/").signed(fd.into());
+    path
 }
 
 /// Builds the view, and the ruleset with it.
@@ -137,7 +131,7 @@ fn build(
         .map_err(failed(STAGE, Call::Mount))?;
     let spent = Spent::of(mounts);
     let mut sources: Vec<Option<OwnedFd>, MAX_MOUNTS> = Vec::new();
-    let mut fd_paths = launch.carried.fds.as_slice();
+    let mut fd_paths = launch.carried.fds.as_bytes();
     for (place, mount) in (0..).zip(mounts.mounts.iter()) {
         let source = clone_source(&mount, &mut fd_paths, ruleset, spent)
             .map_err(|failure| failure.about(Subject::Source).at(place))?;
@@ -401,15 +395,16 @@ impl Attach {
 
     /// Attaches a mount at its target, which no symlink leads out of the root.
     fn move_to(&self, mount: &Mount<'static>, source: impl AsFd) -> Result<(), Failure> {
-        let target = self.open(mount.target.relative()).map_err(failed(STAGE, Call::Openat2))?;
-        move_mount(
-            source,
-            c"",
-            &target,
-            c"",
-            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
-        )
-        .map_err(failed(STAGE, Call::MoveMount))?;
+        let target = mount.target.relative();
+        let from_fd = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        if mount.parents == Parents::Skeleton {
+            return move_mount(source, c"", self.root, target, from_fd)
+                .map_err(failed(STAGE, Call::MoveMount));
+        }
+        let target = self.open(target).map_err(failed(STAGE, Call::Openat2))?;
+        let to_fd = MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        move_mount(source, c"", &target, c"", from_fd | to_fd)
+            .map_err(failed(STAGE, Call::MoveMount))?;
         self.spent.let_go(target);
         Ok(())
     }
@@ -464,7 +459,7 @@ fn change_directory(launch: &Launch<'static>) -> Result<(), Failure> {
             .map_err(|failure| failure.about(Subject::Cwd)),
         Cwd::Launch if !namespaces::has(launch, uapi::CLONE_NEWNS) => Ok(()),
         Cwd::Launch => {
-            let cwd = CStr::from_bytes_until_nul(&launch.carried.cwd).unwrap_or_default();
+            let cwd = CStr::from_bytes_until_nul(launch.carried.cwd.as_bytes()).unwrap_or_default();
             // A path that does not begin with a slash lies outside the root.
             if cwd.to_bytes().starts_with(b"/") && chdir(cwd).is_ok() {
                 return Ok(());
@@ -481,7 +476,7 @@ fn only_rules(
     ruleset: Option<Ruleset>,
 ) -> Result<(), Failure> {
     let Some(ruleset) = ruleset else { return Ok(()) };
-    let mut fd_paths = launch.carried.fds.as_slice();
+    let mut fd_paths = launch.carried.fds.as_bytes();
     for (place, mount) in (0..).zip(mounts.mounts.iter()) {
         let at = |failure: Failure| failure.about(Subject::Source).at(place);
         if let Some(source) = open_host(&mount.source, &mut fd_paths).map_err(at)? {

@@ -5,8 +5,8 @@
 
 use core::ffi::CStr;
 
-use heapless::Vec;
 use launcher_policy::enforce::{Mode, WithoutNamespaces};
+use launcher_policy::mounts::{Mounts, Root};
 use launcher_policy::namespaces::{IdMap, Init, Loopback, Namespaces};
 use launcher_policy::{Call, Failure, Refusal, Stage, Subject};
 use linux_raw_sys::general as uapi;
@@ -20,9 +20,13 @@ use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
 use core::sync::atomic::Ordering;
 
 use crate::report::failed;
+use crate::text::Text;
 use crate::{Facility, Launch, limits, sys};
 
 const STAGE: Stage = Stage::Namespaces;
+
+/// The kernel takes no map that is as long as a page, user_namespaces(7).
+const MAX_MAP: usize = 4096;
 
 /// `CLONE_NEW*` of this launch; none once it goes on without namespaces.
 pub fn flags(launch: &Launch<'_>) -> u32 {
@@ -135,9 +139,11 @@ pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
     if namespaces.flags & uapi::CLONE_NEWUSER != 0 && !needs_writer(launch) {
         // Denied first: without that the kernel refuses the group map of an
         // unprivileged process, user_namespaces(7).
-        write_file(Subject::Setgroups, c"/proc/self/setgroups", b"deny")?;
-        write_own(Subject::GidMap, c"/proc/self/gid_map", namespaces.gid_map, launch.caller.gid)?;
-        write_own(Subject::UidMap, c"/proc/self/uid_map", namespaces.uid_map, launch.caller.uid)?;
+        write_file(launch, Subject::Setgroups, c"/proc/self/setgroups", b"deny")?;
+        let gid_map = content(namespaces.gid_map, launch.caller.gid)?;
+        write_file(launch, Subject::GidMap, c"/proc/self/gid_map", gid_map.as_bytes())?;
+        let uid_map = content(namespaces.uid_map, launch.caller.uid)?;
+        write_file(launch, Subject::UidMap, c"/proc/self/uid_map", uid_map.as_bytes())?;
     }
     if namespaces.flags & uapi::CLONE_NEWUTS != 0
         && let Some(name) = namespaces.host_name
@@ -183,26 +189,15 @@ pub fn check_writer(launch: &Launch<'_>) -> Result<(), Failure> {
 /// What writing the maps says.
 pub fn write_maps_of(launch: &Launch<'_>, child: i32) -> Result<(), Failure> {
     let Some(namespaces) = wanted(launch) else { return Ok(()) };
-    for (name, map, own) in [
-        ("gid_map", namespaces.gid_map, launch.caller.gid),
-        ("uid_map", namespaces.uid_map, launch.caller.uid),
+    for (name, subject, map, own) in [
+        ("/gid_map", Subject::GidMap, namespaces.gid_map, launch.caller.gid),
+        ("/uid_map", Subject::UidMap, namespaces.uid_map, launch.caller.uid),
     ] {
-        let mut path: Vec<u8, 32> = Vec::new();
-        let fits = path.extend_from_slice(b"/proc/").is_ok()
-            && path.extend_from_slice(Decimal::signed(child.into()).as_bytes()).is_ok()
-            && path.push(b'/').is_ok()
-            && path.extend_from_slice(name.as_bytes()).is_ok()
-            && path.push(0).is_ok();
-        let path = CStr::from_bytes_until_nul(&path).ok().filter(|_| fits);
-        let path = path.ok_or_else(|| Failure::refused(STAGE, Call::UidMap, Refusal::NoProcess))?;
-        let content = match map {
-            IdMap::Ranges(ranges) => Map::ranges(ranges)?,
-            IdMap::Caller => Map::single(own, own),
-            IdMap::Single(inside) => Map::single(inside, own),
-        };
-        let file = open(path, OFlags::WRONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())
-            .map_err(failed(STAGE, Call::Open))?;
-        write(file, content.as_bytes()).map(drop).map_err(failed(STAGE, Call::Write))?;
+        let mut path = Text::<32>::new();
+        path.text("/proc/").signed(child.into()).text(name);
+        // Twelve digits and a name fit.
+        let path = path.c_str().unwrap_or_default();
+        write_file(launch, subject, path, content(map, own)?.as_bytes())?;
     }
     Ok(())
 }
@@ -233,22 +228,23 @@ pub fn take_mapped_ids(launch: &Launch<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes the map of the calling process: one id, its own.
-fn write_own(subject: Subject, path: &CStr, map: IdMap<'_>, own: u32) -> Result<(), Failure> {
-    let inside = match map {
-        IdMap::Single(inside) => inside,
-        IdMap::Caller | IdMap::Ranges(_) => own,
-    };
-    write_file(subject, path, Map::single(inside, own).as_bytes())
-}
-
-fn write_file(subject: Subject, path: &CStr, content: &[u8]) -> Result<(), Failure> {
+fn write_file(
+    launch: &Launch<'_>,
+    subject: Subject,
+    path: &CStr,
+    content: &[u8],
+) -> Result<(), Failure> {
     let at = |failure: Failure| failure.about(subject);
     let file = open(path, OFlags::WRONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())
         .map_err(failed(STAGE, Call::Open))
         .map_err(at)?;
-    // Closed at once: a map left open keeps /proc from becoming read-only.
-    write(&file, content).map(drop).map_err(failed(STAGE, Call::Write)).map_err(at)
+    write(&file, content).map_err(failed(STAGE, Call::Write)).map_err(at)?;
+    // A map left open keeps the host's /proc from becoming read-only.
+    let host = |mounts: &Mounts<'_>| matches!(mounts.root, Root::Host { .. });
+    if !launch.policy.mounts.as_ref().is_some_and(host) {
+        sys::until_exec(file);
+    }
+    Ok(())
 }
 
 fn raise_loopback() -> Result<(), Errno> {
@@ -256,84 +252,22 @@ fn raise_loopback() -> Result<(), Errno> {
     sys::loopback_up(socket)
 }
 
-/// Numbers in decimal, separated by spaces, with a newline behind them.
-pub struct Decimal {
-    bytes: Vec<u8, 72>,
-}
-
-impl Decimal {
-    /// Writes unsigned numbers.
-    pub fn new(numbers: &[u64]) -> Self {
-        let mut decimal = Self { bytes: Vec::new() };
-        for (place, &number) in numbers.iter().enumerate() {
-            if place > 0 {
-                decimal.push(b' ');
-            }
-            decimal.digits(number);
+/// The content of a map.
+fn content(map: IdMap<'_>, own: u32) -> Result<Text<MAX_MAP>, Failure> {
+    let mut text = Text::new();
+    let mut line = |inside: u32, outside: u32, count: u32| {
+        text.number(inside.into()).text(" ").number(outside.into());
+        text.text(" ").number(count.into()).text("\n");
+    };
+    match map {
+        IdMap::Caller => line(own, own, 1),
+        IdMap::Single(inside) => line(inside, own, 1),
+        IdMap::Ranges(ranges) => {
+            ranges.iter().for_each(|range| line(range.inside, range.outside, range.count));
         }
-        decimal
     }
-
-    /// Writes one signed number.
-    pub fn signed(number: i64) -> Self {
-        let mut decimal = Self { bytes: Vec::new() };
-        if number < 0 {
-            decimal.push(b'-');
-        }
-        decimal.digits(number.unsigned_abs());
-        decimal
+    if text.is_full() {
+        return Err(Failure::refused(STAGE, Call::UidMap, Refusal::LongIdMap));
     }
-
-    /// The text.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    fn digits(&mut self, number: u64) {
-        if number >= 10 {
-            self.digits(number / 10);
-        }
-        self.push(b'0' + (number % 10) as u8);
-    }
-
-    fn push(&mut self, byte: u8) {
-        // Three numbers of twenty digits fit.
-        let _ = self.bytes.push(byte);
-    }
-}
-
-/// The content of an id map.
-struct Map {
-    bytes: Vec<u8, 4096>,
-}
-
-impl Map {
-    fn single(inside: u32, outside: u32) -> Self {
-        let mut map = Self { bytes: Vec::new() };
-        // One line always fits.
-        let _ = map.line(inside, outside, 1);
-        map
-    }
-
-    fn ranges(
-        ranges: launcher_policy::List<'_, launcher_policy::namespaces::IdRange>,
-    ) -> Result<Self, Failure> {
-        let mut map = Self { bytes: Vec::new() };
-        for range in ranges.iter() {
-            // The kernel takes no map that is longer than a page.
-            map.line(range.inside, range.outside, range.count)
-                .ok_or_else(|| Failure::refused(STAGE, Call::UidMap, Refusal::LongIdMap))?;
-        }
-        Ok(map)
-    }
-
-    fn line(&mut self, inside: u32, outside: u32, count: u32) -> Option<()> {
-        let line = Decimal::new(&[inside.into(), outside.into(), count.into()]);
-        self.bytes.extend_from_slice(line.as_bytes()).ok()?;
-        self.bytes.push(b'\n').ok()
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        &self.bytes
-    }
+    Ok(text)
 }

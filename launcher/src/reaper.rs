@@ -12,7 +12,7 @@ use core::sync::atomic::Ordering;
 use launcher_policy::{Call, Failure, Stage};
 use linux_raw_sys::general as uapi;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
@@ -21,7 +21,7 @@ use rustix::process::Pid;
 use rustix::termios::tcsetpgrp;
 
 use crate::report::{self, Ending, failed};
-use crate::sys::{self, Child, Clone, SignalSet, Waited};
+use crate::sys::{self, Child, Clone, Waited};
 use crate::{Launch, credentials, fds, namespaces, wait};
 
 const STAGE: Stage = Stage::Namespaces;
@@ -159,8 +159,8 @@ fn run(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
         wait_for_maps(channel)?;
     }
     crate::enter(launch)?;
-    let signals =
-        sys::signalfd(SignalSet::only(uapi::SIGCHLD)).map_err(failed(STAGE, Call::Signalfd))?;
+    // A signalfd gives whoever reads it its own signals.
+    let signals = sys::inherited(launch.shared.signals.load(Ordering::Relaxed));
     let how = Clone { flags: uapi::CLONE_VFORK.into(), cgroup: None };
     let child = sys::clone(&how, &launch.stacks.command, command_main, launch)
         .map_err(failed(STAGE, Call::Clone3))?;
@@ -174,7 +174,7 @@ fn run(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
         wait::caller(launch).map_or(-1, |fd| fd.as_raw_fd()),
         launch.terminal.terminal().map_or(-1, |fd| fd.as_raw_fd()),
     ])?;
-    attend(launch, channel, &signals, &child)
+    attend(launch, channel, signals, &child)
 }
 
 /// Waits until the waiter has written the id maps.
@@ -200,13 +200,13 @@ extern "C" fn command_main(launch: &'static Launch<'static>) -> ! {
 fn attend(
     launch: &Launch<'static>,
     channel: Channel,
-    signals: &OwnedFd,
+    signals: BorrowedFd<'static>,
     child: &Child,
 ) -> Result<Infallible, Failure> {
     loop {
-        let caller = wait::caller(launch).unwrap_or(signals.as_fd());
+        let caller = wait::caller(launch).unwrap_or(signals);
         let mut watched = [
-            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(signals, PollFlags::IN),
             PollFd::from_borrowed_fd(sys::inherited(channel.fd()), PollFlags::IN),
             PollFd::from_borrowed_fd(caller, PollFlags::IN),
         ];

@@ -2,7 +2,6 @@
 
 use core::ffi::CStr;
 
-use heapless::Vec;
 use launcher_policy::enforce::WithoutNamespaces;
 use launcher_policy::exec::Cwd;
 use launcher_policy::mounts::{Mount, Root, Source};
@@ -13,6 +12,7 @@ use rustix::fd::{BorrowedFd, RawFd};
 use rustix::io::{Errno, write};
 
 use crate::sys::CStrings;
+use crate::text::Text;
 use crate::{Facility, Launch, errno, remedy, sys};
 
 /// The launcher's version.
@@ -236,40 +236,25 @@ enum Quotes {
 
 /// One line under construction. What does not fit is left out.
 struct Line {
-    bytes: Vec<u8, { 6 * MAX_PATH + 2048 }>,
+    text: Text<{ 6 * MAX_PATH + 2048 }>,
 }
 
 impl Line {
     const fn new() -> Self {
-        Self { bytes: Vec::new() }
+        Self { text: Text::new() }
     }
 
     fn push(&mut self, byte: u8) {
-        // A full line loses its end, never its start.
-        let _ = self.bytes.push(byte);
+        self.text.bytes(&[byte]);
     }
 
     fn text(&mut self, text: &str) -> &mut Self {
-        text.bytes().for_each(|byte| self.push(byte));
+        self.text.text(text);
         self
     }
 
     fn number(&mut self, number: i64) -> &mut Self {
-        if number < 0 {
-            self.push(b'-');
-        }
-        let mut digits = [0_u8; 20];
-        let mut rest = number.unsigned_abs();
-        let mut from = digits.len();
-        for (place, digit) in digits.iter_mut().enumerate().rev() {
-            *digit = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            from = place;
-            if rest == 0 {
-                break;
-            }
-        }
-        digits.iter().skip(from).for_each(|&digit| self.push(digit));
+        self.text.signed(number);
         self
     }
 
@@ -326,7 +311,7 @@ impl Line {
     /// mix.
     fn write(&self, fd: RawFd) {
         let fd = sys::inherited(fd);
-        let mut rest = self.bytes.as_slice();
+        let mut rest = self.text.as_bytes();
         while !rest.is_empty() && is_writable(fd) {
             match write(fd, rest) {
                 Ok(count) => rest = rest.get(count..).unwrap_or_default(),

@@ -92,6 +92,7 @@ pub fn run(launch: &'static Launch<'static>) -> Result<(), Failure> {
     sys::set_default_action(uapi::SIGCHLD).map_err(failed(STAGE, Call::RtSigaction))?;
     sys::set_signal_mask(SignalSet::ALL).map_err(failed(STAGE, Call::RtSigprocmask))?;
     let signals = sys::signalfd(SignalSet::ALL).map_err(failed(STAGE, Call::Signalfd))?;
+    launch.shared.signals.store(signals.as_raw_fd(), Ordering::Relaxed);
     let channel = has_reaper(launch).then(|| Channel::open(launch)).transpose();
     let channel = channel.map_err(failed(STAGE, Call::Socketpair))?;
     let (child, channel) = match start(launch, channel) {
@@ -227,11 +228,11 @@ impl<'l> Waiter<'l> {
 
     /// What is done once, after the clone.
     fn prepare(&self) -> Result<(), Failure> {
-        if let Some(channel) = self.channel {
-            if namespaces::needs_writer(self.launch) {
-                namespaces::write_maps_of(self.launch, self.child.pid)?;
-                channel.send(Message::Go).map_err(failed(STAGE, Call::Send))?;
-            }
+        if let Some(channel) = self.channel
+            && namespaces::needs_writer(self.launch)
+        {
+            namespaces::write_maps_of(self.launch, self.child.pid)?;
+            channel.send(Message::Go).map_err(failed(STAGE, Call::Send))?;
         }
         fds::keep_only(&mut [
             self.signals.as_raw_fd(),
@@ -292,6 +293,7 @@ impl<'l> Waiter<'l> {
         let [signaled, ended, message] = watched;
         let stopped = self.channel.is_some_and(|channel| {
             message.revents().contains(PollFlags::IN)
+                && !message.revents().contains(PollFlags::HUP)
                 && matches!(channel.receive(), Ok(Some(Message::Stopped)))
         });
         Ok(Ready {

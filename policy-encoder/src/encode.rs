@@ -2,7 +2,6 @@
 
 use launcher_policy::Policy;
 use launcher_policy::wire::{self, Architecture, MAX_FRAME};
-use linux_raw_sys::general::CLONE_NEWNET;
 
 use crate::Place;
 use crate::diagnostic::Diagnostics;
@@ -32,14 +31,14 @@ pub fn encode(
     let session = session::resolve(document, diagnostics);
     let credentials = credentials::resolve(document);
     let landlock = landlock::resolve(document, &network);
-    let facts = facts(document, &network, namespaces.as_ref());
-    let seccomp = seccomp::resolve(document, architecture, &facts, diagnostics);
     let exec = exec::resolve(document, place, |path| view.shows(path), diagnostics);
     let files = enforce::Files {
         with_mounts: view.abi_with_namespaces,
         without_mounts: view.without_namespaces.clone(),
     };
     let enforce = enforce::resolve(document, &network, namespaces.as_ref(), &files, diagnostics);
+    let facts = facts(document, &network, namespaces.as_ref(), enforce.falls_back());
+    let seccomp = seccomp::resolve(document, architecture, &facts, diagnostics);
     if diagnostics.has_errors() {
         return None;
     }
@@ -55,7 +54,7 @@ pub fn encode(
         seccomp: seccomp.as_ref().map(|compiled| launcher_policy::seccomp::Seccomp {
             filter: &compiled.filter,
             flags: 0,
-            without_namespaces: &[],
+            without_namespaces: &compiled.without_namespaces,
             terminal_is_safe: compiled.terminal_is_safe,
         }),
         exec: exec.wire(),
@@ -68,7 +67,9 @@ fn facts(
     document: &Document,
     network: &Network,
     namespaces: Option<&Namespaces>,
+    falls_back: bool,
 ) -> seccomp::Facts {
+    let namespaces = namespaces.map_or(0, Namespaces::flags);
     let plain_tcp = network.has_ports() || !network.udp;
     let die_with_parent = document.process.die_with_parent.as_ref().map(|each| *each.get_ref());
     seccomp::Facts {
@@ -81,7 +82,9 @@ fn facts(
         },
         unix: network.unix != network::Sockets::Pairs,
         pdeathsig_relied_on: die_with_parent != Some(DieWithParent::Never),
-        namespaced: namespaces.is_some_and(|each| each.flags() & CLONE_NEWNET != 0),
+        namespaces,
+        falls_back: falls_back && namespaces != 0,
+        shares_ipc: document.namespaces.ipc.as_ref().is_some_and(|ipc| !*ipc.get_ref()),
     }
 }
 
@@ -163,5 +166,30 @@ mod tests {
             let bytes = bytes.unwrap_or_else(|| panic!("{diagnostics:?}"));
             assert_eq!(bytes.get(6), Some(&byte));
         }
+    }
+
+    /// Lengths of the two filters.
+    fn filters(text: &str) -> (usize, usize) {
+        let mut diagnostics = Diagnostics::default();
+        let bytes = encode(&document(text), &place(), Architecture::NATIVE, &mut diagnostics)
+            .unwrap_or_else(|| panic!("{diagnostics:?}"));
+        let policy = wire::decode(&bytes).expect("what was encoded decodes");
+        let seccomp = policy.seccomp.expect("a filter");
+        (seccomp.filter.len(), seccomp.without_namespaces.len())
+    }
+
+    #[test]
+    fn a_policy_that_may_lose_its_namespaces_has_a_filter_for_that() {
+        let falls_back = "filesystem = { root = 'minimal', tmp = 'none', proc = false }\n\
+                          network.unix = 'host'\n";
+        let (with, without) = filters(falls_back);
+        assert!(without > with);
+        let off = filters(&format!("{falls_back}enforce.namespaces = 'off'"));
+        assert_eq!(off, (without, 0));
+        let require = filters(&format!("{falls_back}enforce.namespaces = 'require'"));
+        assert_eq!(require, (with, 0));
+        // Sockets inside need a mount namespace, so nothing is gone without.
+        assert_eq!(filters("filesystem.root = 'minimal'").1, 0);
+        assert_eq!(filters(&format!("{falls_back}namespaces.ipc = false")).0, with);
     }
 }

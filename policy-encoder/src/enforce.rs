@@ -26,6 +26,11 @@ pub(crate) struct Enforce {
 }
 
 impl Enforce {
+    /// Whether the launch goes on where the namespaces cannot be made.
+    pub(crate) fn falls_back(&self) -> bool {
+        self.without_namespaces.is_ok()
+    }
+
     pub(crate) fn wire(&self) -> launcher_policy::enforce::Enforce<'_> {
         launcher_policy::enforce::Enforce {
             namespaces: self.namespaces,
@@ -122,6 +127,7 @@ impl Guarantees<'_> {
             ("signals to processes of the host", self.signals(flags)),
             ("ids", self.ids(flags)?),
         ];
+        self.filtered(flags)?;
         match needs.iter().find(|(_, abi)| *abi > 0) {
             Some((what, _)) if landlock::is_off(self.document) => Err(format!(
                 "what the policy says of {what} would be kept by Landlock, which \
@@ -181,6 +187,25 @@ impl Guarantees<'_> {
             true => Err("process.uid and process.gid need a user namespace".to_owned()),
             false => Ok(0),
         }
+    }
+
+    /// What Landlock does not know is the filter's to close.
+    fn filtered(&self, flags: u32) -> Result<(), String> {
+        let shares_ipc = self.document.namespaces.ipc.as_ref().is_some_and(|ipc| !*ipc.get_ref());
+        let lost = if self.has_filter() {
+            return Ok(());
+        } else if flags & uapi::CLONE_NEWPID == 0 {
+            "a PID namespace, limits and priorities of processes outside are"
+        } else if flags & uapi::CLONE_NEWNS == 0 {
+            "a mount namespace, modes, owners, times and attributes of the host's files are"
+        } else if flags & uapi::CLONE_NEWIPC == 0 && !shares_ipc {
+            "an IPC namespace, IPC with the host is"
+        } else {
+            return Ok(());
+        };
+        Err(format!(
+            "without {lost} closed by seccomp alone, which enforce.seccomp = \"off\" gives up"
+        ))
     }
 
     fn has_filter(&self) -> bool {
@@ -246,6 +271,21 @@ mod tests {
     #[test]
     fn required_namespaces_are_never_gone_without() {
         assert_eq!(resolved("network.unix = 'host'\nenforce.namespaces = 'require'").1, None);
+    }
+
+    #[test]
+    fn what_landlock_does_not_know_needs_the_filter() {
+        let off = "network.unix = 'host'\nenforce.seccomp = 'off'\n";
+        assert_eq!(resolved(off), (0, None, vec![]));
+        assert_eq!(resolved(&format!("{off}namespaces.ipc = false")), (0, None, vec![]));
+        for shared in ["namespaces.pid", "namespaces.mount"] {
+            let complaints = resolved(&format!("{off}{shared} = false")).2;
+            assert_eq!(complaints.len(), 1, "{shared}");
+            assert!(complaints[0].contains("closed by seccomp alone"), "{complaints:?}");
+        }
+        let neither = "network = { access = 'host', unix = 'host' }\n\
+                       enforce = { seccomp = 'off', namespaces = 'off' }";
+        assert_eq!(resolved(neither).2.len(), 1);
     }
 
     #[test]

@@ -234,11 +234,33 @@ fn check_ranges(
             diagnostics.error(span.clone(), format!("two ranges of {kind}_map overlap"));
         }
     }
-    if let Some(id) = id
-        && !ranges.iter().any(|range| {
-            id.get_ref().checked_sub(range.inside).is_some_and(|offset| offset < range.count)
-        })
-    {
+    match id {
+        None => {
+            if let Some(first) = ranges.first() {
+                let message = format!(
+                    "the command runs as {kind} {}, the first id of {kind}_map",
+                    first.inside
+                );
+                diagnostics
+                    .warning(span, message)
+                    .help(format!("say which one with process.{kind}"));
+            }
+        }
+        Some(id) => check_mapped(kind, ranges, id, diagnostics),
+    }
+}
+
+/// The kernel refuses an id that the map does not have.
+fn check_mapped(
+    kind: &str,
+    ranges: &[document::IdRange],
+    id: &Spanned<u32>,
+    diagnostics: &mut Diagnostics,
+) {
+    let has = |range: &document::IdRange| {
+        id.get_ref().checked_sub(range.inside).is_some_and(|offset| offset < range.count)
+    };
+    if !ranges.iter().any(has) {
         diagnostics.error(id.span(), format!("{kind} {} is not in {kind}_map", id.get_ref()));
     }
 }
@@ -352,10 +374,18 @@ mod tests {
                 "two ranges of uid_map overlap",
             ),
         ] {
-            assert_eq!(resolved(&format!("namespaces.uid_map = {ranges}")).1, [complaint]);
+            let text = format!("process.uid = 0\nnamespaces.uid_map = {ranges}");
+            assert!(resolved(&text).1.contains(&complaint.to_owned()), "{ranges}");
         }
         let text = "process.uid = 7\nnamespaces.uid_map = [{ inside = 0, outside = 0, count = 7 }]";
         assert_eq!(resolved(text).1, ["uid 7 is not in uid_map"]);
+    }
+
+    #[test]
+    fn ranges_without_an_id_say_who_the_command_is() {
+        let map = "namespaces.uid_map = [{ inside = 7, outside = 0, count = 9 }]\n";
+        assert_eq!(resolved(map).1, ["the command runs as uid 7, the first id of uid_map"]);
+        assert!(resolved(&format!("{map}process.uid = 8")).1.is_empty());
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub mod session;
 mod stage;
 mod validate;
 pub mod wire;
-mod words;
+pub mod words;
 
 pub use failure::{Call, Failure, Subject};
 pub use list::{Iter, List};

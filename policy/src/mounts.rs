@@ -93,12 +93,23 @@ pub struct Mount<'a> {
     /// Where it is attached.
     #[serde(borrow)]
     pub target: Path<'a>,
+    /// What leads there.
+    pub parents: Parents,
     /// What is attached.
     pub source: Source<'a>,
     /// `MOUNT_ATTR_*` that are set on it and on everything below it.
     pub attributes: u32,
     /// Landlock rights on it, for the newest ABI; 0 adds no rule.
     pub access: u32,
+}
+
+/// Whose directories lead to the target of a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Parents {
+    /// The skeleton's alone, in which nobody else makes a symlink.
+    Skeleton,
+    /// Others among them: the target is looked up without symlinks.
+    Foreign,
 }
 
 /// What is attached.

@@ -6,12 +6,11 @@
 use crate::exec::Cwd;
 use crate::mounts::{MOUNT_ATTRIBUTES, Mount, Node, Root, Source};
 use crate::namespaces::{IdMap, MAX_HOST_NAME, MAX_ID_RANGES, NAMESPACE_FLAGS};
-use crate::wire::DecodeError;
 use crate::{
     Path, Policy, Refusal, exec, fds, landlock, limits, mounts, namespaces, seccomp, session,
 };
 
-type Checked = Result<(), DecodeError>;
+type Checked = Result<(), Refusal>;
 
 /// Refuses a policy of which any value has no meaning.
 pub(crate) fn validate(policy: &Policy<'_>) -> Checked {
@@ -27,7 +26,7 @@ pub(crate) fn validate(policy: &Policy<'_>) -> Checked {
 
 /// `Err` with these words unless the fact holds.
 fn require(fact: bool, otherwise: Refusal) -> Checked {
-    if fact { Ok(()) } else { Err(DecodeError::Invalid(otherwise)) }
+    if fact { Ok(()) } else { Err(otherwise) }
 }
 
 fn path(path: Path<'_>) -> Checked {
@@ -55,7 +54,7 @@ fn id_map(map: &IdMap<'_>) -> Checked {
         return Ok(());
     };
     let mut count = 0;
-    ranges.check::<DecodeError>(|range| {
+    ranges.check::<Refusal>(|range| {
         count += 1;
         let last = |first: u32| first.checked_add(range.count).is_some();
         require(range.count > 0 && last(range.inside) && last(range.outside), Refusal::IdRange)
@@ -75,7 +74,7 @@ fn mounts(mounts: &mounts::Mounts<'_>) -> Checked {
     require(mounts.skeleton_size > 0, Refusal::SkeletonSize)?;
     mounts.skeleton.check(node)?;
     let mut count = 0;
-    mounts.mounts.check(|each| {
+    mounts.mounts.check::<Refusal>(|each| {
         count += 1;
         mount(each)
     })?;
@@ -125,7 +124,7 @@ fn rights(access: u32) -> Checked {
 }
 
 fn limits(limits: &limits::Limits<'_>) -> Checked {
-    limits.rlimits.check(|rlimit| {
+    limits.rlimits.check::<Refusal>(|rlimit| {
         require(rlimit.resource < limits::RLIMITS, Refusal::Resource)?;
         require(rlimit.soft <= rlimit.hard, Refusal::SoftAboveHard)
     })?;
@@ -147,7 +146,7 @@ fn session(session: &session::Session) -> Checked {
 
 fn landlock(landlock: &landlock::Landlock<'_>) -> Checked {
     let mut count = 0;
-    landlock.handled.check::<DecodeError>(|handled| {
+    landlock.handled.check::<Refusal>(|handled| {
         count += 1;
         rights(handled.fs)?;
         require(
@@ -156,7 +155,7 @@ fn landlock(landlock: &landlock::Landlock<'_>) -> Checked {
         )
     })?;
     require(count == usize::from(landlock::NEWEST_ABI), Refusal::LandlockAbis)?;
-    landlock.ports.check::<DecodeError>(|port| {
+    landlock.ports.check::<Refusal>(|port| {
         require(
             port.access & !landlock::ACCESS_NET == 0 && port.access != 0,
             Refusal::LandlockRights,
@@ -166,17 +165,13 @@ fn landlock(landlock: &landlock::Landlock<'_>) -> Checked {
 }
 
 fn seccomp(seccomp: &seccomp::Seccomp<'_>) -> Checked {
-    require(seccomp.flags & !seccomp::FILTER_FLAGS == 0, Refusal::SeccompFlags)?;
-    if !seccomp.without_namespaces.is_empty() {
-        seccomp::validate(seccomp.without_namespaces).map_err(DecodeError::Filter)?;
-    }
-    seccomp::validate(seccomp.filter).map_err(DecodeError::Filter)
+    require(seccomp.flags & !seccomp::FILTER_FLAGS == 0, Refusal::SeccompFlags)
 }
 
 fn exec(exec: &exec::Exec<'_>) -> Checked {
-    exec.keep.check(|_| Ok::<(), DecodeError>(()))?;
+    exec.keep.check(|_| Ok::<(), Refusal>(()))?;
     let mut count = 0;
-    exec.set.check::<DecodeError>(|variable| {
+    exec.set.check::<Refusal>(|variable| {
         count += 1;
         let name = variable.to_bytes().iter().position(|&byte| byte == b'=');
         require(name.is_some_and(|length| length > 0), Refusal::VariableName)

@@ -13,7 +13,7 @@
 use serde::Deserialize;
 
 use crate::validate::validate;
-use crate::{Policy, Refusal};
+use crate::{Policy, Refusal, seccomp};
 
 /// The first bytes of every frame.
 pub const MAGIC: [u8; 4] = *b"SBXP";
@@ -109,6 +109,12 @@ impl DecodeError {
     }
 }
 
+impl From<postcard::Error> for Refusal {
+    fn from(_: postcard::Error) -> Self {
+        Self::Malformed
+    }
+}
+
 impl From<postcard::Error> for DecodeError {
     fn from(_: postcard::Error) -> Self {
         Self::Malformed
@@ -162,7 +168,7 @@ pub fn decode(frame: &[u8]) -> Result<Policy<'_>, DecodeError> {
         return Err(DecodeError::Checksum);
     }
     let policy = value(payload)?;
-    validate(&policy)?;
+    check(&policy)?;
     Ok(policy)
 }
 
@@ -190,7 +196,7 @@ pub fn encode<'b>(
     architecture: Architecture,
     buffer: &'b mut [u8],
 ) -> Result<&'b [u8], DecodeError> {
-    validate(policy)?;
+    check(policy)?;
     let (header, space) = buffer.split_first_chunk_mut::<HEADER>().ok_or(DecodeError::TooLong)?;
     let payload = postcard::to_slice(policy, space).map_err(|_| DecodeError::TooLong)?;
     let length = payload.len();
@@ -204,6 +210,19 @@ pub fn encode<'b>(
     let [c0, c1, c2, c3] = checksum(header, payload).to_le_bytes();
     *header = [m0, m1, m2, m3, v0, v1, architecture as u8, 0, l0, l1, l2, l3, c0, c1, c2, c3];
     buffer.get(..HEADER + length).ok_or(DecodeError::TooLong)
+}
+
+/// Refuses a policy of which any value has no meaning.
+fn check(policy: &Policy<'_>) -> Result<(), DecodeError> {
+    validate(policy).map_err(|refusal| match refusal {
+        Refusal::Malformed => DecodeError::Malformed,
+        refusal => DecodeError::Invalid(refusal),
+    })?;
+    let Some(seccomp) = policy.seccomp else { return Ok(()) };
+    if !seccomp.without_namespaces.is_empty() {
+        seccomp::validate(seccomp.without_namespaces).map_err(DecodeError::Filter)?;
+    }
+    seccomp::validate(seccomp.filter).map_err(DecodeError::Filter)
 }
 
 /// The checksum of a frame.

@@ -30,8 +30,8 @@ macro_rules! words {
 
 pub(crate) use words;
 
-/// The line of this number, counted from 0.
+/// The line of this number, counted from 0; empty behind the last one.
 #[inline(never)]
-pub(crate) fn line(text: &'static str, number: u8) -> &'static str {
+pub fn line(text: &'static str, number: u8) -> &'static str {
     text.split('\n').nth(number.into()).unwrap_or_default()
 }

@@ -34,7 +34,8 @@ fn every_kind_of_refusal_has_bytes_that_cause_it() {
         Architecture::Aarch64 | Architecture::Riscv64 => Architecture::X86_64,
     };
     let too_long = u32::try_from(MAX_FRAME - HEADER + 1).expect("it fits").to_le_bytes();
-    let bad_filter = Seccomp { filter: &[], without_namespaces: &[], flags: 0, terminal_is_safe: false };
+    let bad_filter =
+        Seccomp { filter: &[], without_namespaces: &[], flags: 0, terminal_is_safe: false };
     let cases = [
         (vec![], DecodeError::Empty),
         (good.split_at(HEADER - 1).0.to_vec(), DecodeError::Truncated),
@@ -311,7 +312,8 @@ fn rulesets_without_a_meaning_are_refused() {
 #[test]
 fn filters_without_a_meaning_are_refused() {
     let seccomp = |filter, flags| {
-        let seccomp = Some(Seccomp { filter, without_namespaces: &[], flags, terminal_is_safe: false });
+        let seccomp =
+            Some(Seccomp { filter, without_namespaces: &[], flags, terminal_is_safe: false });
         Policy { seccomp, ..nothing() }
     };
     let allow = filter(&[(6, 0, 0, 0x7fff_0000)]);

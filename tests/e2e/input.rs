@@ -11,7 +11,7 @@ use harness::{
 };
 use launcher_policy::enforce::{Enforce, Mode, WithoutNamespaces};
 use launcher_policy::exec::{Cwd, Exec, Keep};
-use launcher_policy::mounts::{Mount, Node, NodeKind, Source};
+use launcher_policy::mounts::{Mount, Node, NodeKind, Parents, Source};
 use launcher_policy::seccomp::{Instruction, op};
 use launcher_policy::session::{DieWithParent, Session, Terminal};
 use launcher_policy::wire::{self, Architecture, HEADER, MAX_FRAME};
@@ -627,7 +627,13 @@ fn with_mounts(policy: &[u8], count: usize) -> Vec<u8> {
         let path = std::ffi::CString::new(format!("/m{number}")).expect("a path");
         let path = Path::new(&path).expect("a path");
         let node = Node { path, kind: NodeKind::Directory { mode: 0o755 } };
-        let mount = Mount { target: path, source: Source::Skeleton, attributes: 15, access: 0 };
+        let mount = Mount {
+            target: path,
+            parents: Parents::Skeleton,
+            source: Source::Skeleton,
+            attributes: 15,
+            access: 0,
+        };
         nodes.extend(postcard::to_stdvec(&node).expect("a node is encoded"));
         list.extend(postcard::to_stdvec(&mount).expect("a mount is encoded"));
     }

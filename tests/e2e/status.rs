@@ -103,7 +103,7 @@ fn a_launch_needs_no_status_descriptor() {
 }
 
 #[test]
-fn a_reader_that_is_gone_ends_the_launch_before_the_command() {
+fn a_reader_that_is_gone_does_not_stop_a_launch() {
     for caller in Caller::both() {
         let dir = TempDir::new();
         let marker = format!("create {dir}/marker");
@@ -113,9 +113,8 @@ fn a_reader_that_is_gone_ends_the_launch_before_the_command() {
         let sandbox = Sandbox::new(&policy).caller(caller).pass(writer, 20);
         let sandbox = sandbox.option("--status-fd=20");
         let output = sandbox.run([sandbox.probe_path(), marker]);
-        // SIGPIPE, as of any program that writes to nobody.
-        assert_eq!(output.code(), 128 + 13, "{caller}: {output:?}");
-        assert!(!dir.has("marker"), "{caller}");
+        assert_eq!(output.code(), 0, "{caller}: {output:?}");
+        assert!(dir.has("marker"), "{caller}");
     }
 }
 

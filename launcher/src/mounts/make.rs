@@ -3,7 +3,6 @@
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use heapless::Vec;
 use launcher_policy::mounts::{Mounts, Node, NodeKind, Symlinks};
 use launcher_policy::{Call, Failure, Path, Subject};
 use linux_raw_sys::general as uapi;
@@ -16,10 +15,10 @@ use rustix::mount::{
 };
 use rustix::process::umask;
 
-use super::{FdPath, STAGE, open_source};
-use crate::namespaces::Decimal;
+use super::{FD_PATH, STAGE, fd_path, open_source};
 use crate::report::failed;
 use crate::sys;
+use crate::text::Text;
 
 /// Inodes of a tmpfs: one per this many bytes, and a few for its own start.
 const BYTES_PER_INODE: u64 = 4096;
@@ -93,29 +92,24 @@ fn make_node(skeleton: &OwnedFd, node: &Node<'static>) -> Result<(), Failure> {
 /// A tmpfs of bounded size.
 pub(super) fn tmpfs(size: u64, mode: u16, attributes: u64) -> Result<OwnedFd, Failure> {
     let inodes = (size / BYTES_PER_INODE).max(LEAST_INODES);
+    let [mut size_text, mut inodes_text, mut mode_text] = [const { Text::new() }; 3];
     let options = [
-        (c"size", Number::decimal(size)),
-        (c"nr_inodes", Number::decimal(inodes)),
-        (c"mode", Number::octal(mode)),
+        (c"size", decimal(&mut size_text, size)),
+        (c"nr_inodes", decimal(&mut inodes_text, inodes)),
+        (c"mode", mode_text.octal(mode).c_str()),
     ];
-    let context =
-        fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed(STAGE, Call::Fsopen))?;
-    for (key, value) in &options {
-        fsconfig_set_string(context.as_fd(), *key, value.as_c_str())
-            .map_err(failed(STAGE, Call::Fsconfig))?;
-    }
-    mount(context, attributes)
+    make(c"tmpfs", &options, attributes)
+}
+
+/// A number as an option of a file system takes it.
+fn decimal(text: &mut Text<24>, number: u64) -> Option<&CStr> {
+    text.number(number).c_str()
 }
 
 /// A pseudo-terminal file system that shares nothing with the host's.
 pub(super) fn devpts(attributes: u64) -> Result<OwnedFd, Failure> {
-    let context =
-        fsopen(c"devpts", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed(STAGE, Call::Fsopen))?;
-    fsconfig_set_flag(context.as_fd(), c"newinstance").map_err(failed(STAGE, Call::Fsconfig))?;
-    for (key, value) in [(c"ptmxmode", c"0666"), (c"mode", c"0620")] {
-        fsconfig_set_string(context.as_fd(), key, value).map_err(failed(STAGE, Call::Fsconfig))?;
-    }
-    mount(context, attributes)
+    let options = [(c"newinstance", None), (c"ptmxmode", Some(c"0666")), (c"mode", Some(c"0620"))];
+    make(c"devpts", &options, attributes)
 }
 
 /// An overlay whose changes stay in `upper`.
@@ -125,61 +119,49 @@ pub(super) fn overlay(
     work: Path<'static>,
     attributes: u64,
 ) -> Result<OwnedFd, Failure> {
-    let context =
-        fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed(STAGE, Call::Fsopen))?;
-    for (key, path) in [(c"lowerdir", lower), (c"upperdir", upper), (c"workdir", work)] {
-        // By descriptor: the option is a list in which some characters have a
-        // meaning, and is resolved with symlinks.
-        let layer = open_source(path, OFlags::DIRECTORY, Symlinks::Refuse)
-            .map_err(failed(STAGE, Call::Openat2))?;
-        let path = FdPath::of(sys::until_exec(layer).as_raw_fd());
-        fsconfig_set_string(context.as_fd(), key, path.as_c_str())
-            .map_err(failed(STAGE, Call::Fsconfig))?;
-    }
-    // In a user namespace the attributes of trusted.overlay are out of reach.
-    fsconfig_set_flag(context.as_fd(), c"userxattr").map_err(failed(STAGE, Call::Fsconfig))?;
-    mount(context, attributes)
+    let (mut lower, mut upper, mut work) = (layer(lower)?, layer(upper)?, layer(work)?);
+    let options = [
+        (c"lowerdir", lower.c_str()),
+        (c"upperdir", upper.c_str()),
+        (c"workdir", work.c_str()),
+        // In a user namespace the attributes of trusted.overlay are out of reach.
+        (c"userxattr", None),
+    ];
+    make(c"overlay", &options, attributes)
+}
+
+/// A layer by its descriptor: the option is a list in which some characters
+/// have a meaning, and is resolved with symlinks.
+fn layer(path: Path<'static>) -> Result<Text<FD_PATH>, Failure> {
+    let layer = open_source(path, OFlags::DIRECTORY, Symlinks::Refuse)
+        .map_err(failed(STAGE, Call::Openat2))?;
+    Ok(fd_path(sys::until_exec(layer).as_raw_fd()))
 }
 
 /// A fresh proc(5) of the caller's PID namespace.
 pub(super) fn proc(attributes: u64) -> Result<OwnedFd, Failure> {
-    let context =
-        fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed(STAGE, Call::Fsopen))?;
-    mount(context, attributes)
+    make(c"proc", &[], attributes)
 }
 
-fn mount(context: OwnedFd, attributes: u64) -> Result<OwnedFd, Failure> {
-    fsconfig_create(context.as_fd()).map_err(failed(STAGE, Call::Fsconfig))?;
+/// Makes a file system of this type with these options, some of which have a
+/// value, and a mount of it.
+fn make(
+    kind: &CStr,
+    options: &[(&CStr, Option<&CStr>)],
+    attributes: u64,
+) -> Result<OwnedFd, Failure> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed(STAGE, Call::Fsopen))?;
+    let context = context.as_fd();
+    for (key, value) in options {
+        match value {
+            Some(value) => fsconfig_set_string(context, *key, *value),
+            None => fsconfig_set_flag(context, *key),
+        }
+        .map_err(failed(STAGE, Call::Fsconfig))?;
+    }
+    fsconfig_create(context).map_err(failed(STAGE, Call::Fsconfig))?;
     // Every attribute of a policy fits in the flags of fsmount(2).
     let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
-    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
         .map_err(failed(STAGE, Call::Fsmount))
-}
-
-/// A number as an option of a file system takes it.
-struct Number {
-    text: Vec<u8, 24>,
-}
-
-impl Number {
-    fn decimal(number: u64) -> Self {
-        let mut text = Vec::new();
-        // Twenty digits and a NUL fit.
-        let _ = text.extend_from_slice(Decimal::new(&[number]).as_bytes());
-        let _ = text.push(0);
-        Self { text }
-    }
-
-    fn octal(mode: u16) -> Self {
-        let mut text = Vec::new();
-        for shift in [9, 6, 3, 0] {
-            let _ = text.push(b'0' + (mode >> shift & 7) as u8);
-        }
-        let _ = text.push(0);
-        Self { text }
-    }
-
-    fn as_c_str(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.text).unwrap_or_default()
-    }
 }

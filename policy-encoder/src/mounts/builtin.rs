@@ -48,6 +48,7 @@ const MINIMAL: &[(&str, Rights)] = &[
     ("/etc/localtime", Rights::READ),
     ("/etc/timezone", Rights::READ),
     ("/etc/locale.conf", Rights::READ),
+    ("/etc/locale.alias", Rights::READ),
     ("/etc/inputrc", Rights::READ),
     // Which system this is.
     ("/etc/os-release", Rights::READ),

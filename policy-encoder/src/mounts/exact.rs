@@ -89,6 +89,7 @@ fn one(
                     let message = format!("{:?} is not a directory", real.path);
                     resolver.diagnostics.error(span.clone(), message);
                 }
+                check_layer(&real.path, span, resolver);
                 Some(real.path)
             });
             let layers = [lower?, upper?, work?];
@@ -104,6 +105,16 @@ fn one(
         return None;
     }
     Some((target, what))
+}
+
+/// The kernel takes a path apart at these when it reads the options of an
+/// overlay.
+fn check_layer(layer: &Path, span: &Range<usize>, resolver: &mut Resolver<'_>) {
+    if layer.as_os_str().as_encoded_bytes().iter().any(|byte| b":,\\".contains(byte)) {
+        let message =
+            format!("{layer:?}: a layer of an overlay has no ':', ',' or '\\' in its path");
+        resolver.diagnostics.error(span.clone(), message);
+    }
 }
 
 fn rights(access: &[Verb], default: Rights) -> Rights {

@@ -118,6 +118,7 @@ fn view(
     links: PathMap<Symlink>,
     diagnostics: &mut Diagnostics,
 ) -> View {
+    let mount_bytes = wired::mounts(&plan.mounts, &root, diagnostics);
     let root_path = match &root {
         Root::Tree(path) => wired::path(path, diagnostics).unwrap_or_else(|| c"/".into()),
         Root::Skeleton | Root::Host => c"/".into(),
@@ -129,7 +130,7 @@ fn view(
         root,
         skeleton_size: skeleton_size(document, &tree, diagnostics),
         skeleton_bytes: wired::nodes(&plan.nodes, diagnostics),
-        mount_bytes: wired::mounts(&plan.mounts, diagnostics),
+        mount_bytes,
         nodes: plan.nodes,
         tree,
         links,

@@ -952,6 +952,23 @@ fn an_exact_mount_must_make_sense() {
 }
 
 #[test]
+fn a_path_that_the_kernel_would_take_apart_is_no_layer_of_an_overlay() {
+    let tree = Tree::new(&["low/", "up/", "wk/", "a:b/", "a,b/", "a\\b/"], &[]);
+    for name in ["/a:b", "/a,b", "/a\\b"] {
+        for layers in [[name, "/up", "/wk"], ["/low", name, "/wk"], ["/low", "/up", name]] {
+            let [lower, upper, work] = layers;
+            let text = format!(
+                "mount = [{{ type = 'overlay', target = '/t', lower = '{lower}', \
+                 upper = '{upper}', work = '{work}' }}]"
+            );
+            let complaints = complaints(&tree, &text);
+            assert_eq!(complaints.len(), 1, "{complaints:?}");
+            assert!(complaints[0].1.contains("a layer of an overlay"), "{complaints:?}");
+        }
+    }
+}
+
+#[test]
 fn a_bind_repeats_the_masks_of_its_source() {
     let tree = Tree::new(&["data/secret"], &[]);
     let text = "deny = ['/data/secret']\n\

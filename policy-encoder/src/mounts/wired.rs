@@ -7,6 +7,7 @@ use std::path::Path;
 use launcher_policy::{MAX_PATH, Text, mounts as wire};
 use serde::Serialize;
 
+use super::layout::Root;
 use super::path_map::PathMap;
 use super::plan::{Mount, Node, Source};
 use crate::diagnostic::Diagnostics;
@@ -19,9 +20,24 @@ pub(super) fn nodes(nodes: &PathMap<Node>, diagnostics: &mut Diagnostics) -> Vec
 }
 
 /// The mounts, in the order of their targets: parents first.
-pub(super) fn mounts(mounts: &PathMap<Mount>, diagnostics: &mut Diagnostics) -> Vec<u8> {
-    let encoded = mounts.iter().map(|(at, mount)| (at, self::mount(at, mount)));
+pub(super) fn mounts(
+    mounts: &PathMap<Mount>,
+    root: &Root,
+    diagnostics: &mut Diagnostics,
+) -> Vec<u8> {
+    let encoded = mounts.iter().map(|(at, mount)| {
+        let foreign = |above| mounts.get(above).is_some_and(|other| !is_of_skeleton(other));
+        let parents = match root {
+            Root::Skeleton if !at.ancestors().skip(1).any(foreign) => wire::Parents::Skeleton,
+            _ => wire::Parents::Foreign,
+        };
+        (at, self::mount(at, parents, mount))
+    });
     concatenated(encoded, diagnostics)
+}
+
+fn is_of_skeleton(mount: &Mount) -> bool {
+    matches!(mount.source, Source::Skeleton)
 }
 
 /// A path as the wire has it, or a complaint.
@@ -70,7 +86,7 @@ fn node(at: &Path, node: &Node) -> Option<Vec<u8>> {
     encoded(&wire::Node { path, kind })
 }
 
-fn mount(at: &Path, mount: &Mount) -> Option<Vec<u8>> {
+fn mount(at: &Path, parents: wire::Parents, mount: &Mount) -> Option<Vec<u8>> {
     let at = text(at)?;
     let target = launcher_policy::Path::new(&at)?;
     let (one, two, three);
@@ -95,7 +111,7 @@ fn mount(at: &Path, mount: &Mount) -> Option<Vec<u8>> {
         }
     };
     let Mount { attributes, access, .. } = *mount;
-    encoded(&wire::Mount { target, source, attributes, access })
+    encoded(&wire::Mount { target, parents, source, attributes, access })
 }
 
 fn text(path: &Path) -> Option<CString> {

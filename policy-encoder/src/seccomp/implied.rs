@@ -5,7 +5,7 @@ use linux_raw_sys::{general, ioctl, net, prctl};
 
 use super::profile::when;
 use super::rules::{Action, Argument, Call, Comparison, Condition, Rule};
-use super::{Facts, Sockets};
+use super::{Facts, Sockets, shared};
 
 /// The bits of a socket's type that are not flags: `SOCK_TYPE_MASK` of
 /// linux/net.h.
@@ -56,12 +56,12 @@ pub(super) fn guarantee(name: &str, facts: &Facts, denied: Action) -> Option<Gua
 }
 
 /// What is closed under any profile, but opens when it is allowed by name.
-pub(super) fn call(name: &str, denied: Action) -> Option<Call> {
+pub(super) fn call(name: &str, facts: &Facts, denied: Action) -> Option<Call> {
     match name {
-        "ioctl" => Some(terminal_input(denied)),
+        "ioctl" => Some(ioctl(facts, denied)),
         // A ring makes and uses sockets that no filter sees.
         _ if IO_URING.contains(&name) => Some(Call::always(denied)),
-        _ => None,
+        _ => shared::call(name, facts, denied),
     }
 }
 
@@ -148,10 +148,11 @@ fn death_signal(denied: Action) -> Call {
     Call { rules: vec![Rule { conditions, action: denied }], otherwise: Action::Allow }
 }
 
-/// ioctl(2), without [`TERMINAL_INPUT`]. The kernel takes the request for an
-/// `unsigned int`.
-fn terminal_input(denied: Action) -> Call {
-    let requests = Comparison::OneOf(TERMINAL_INPUT.map(u64::from).to_vec());
+/// ioctl(2), without [`TERMINAL_INPUT`] and what a shared namespace closes.
+/// The kernel takes the request for an `unsigned int`.
+fn ioctl(facts: &Facts, denied: Action) -> Call {
+    let requests = TERMINAL_INPUT.iter().chain(shared::requests(facts));
+    let requests = Comparison::OneOf(requests.copied().map(u64::from).collect());
     let rule = when(Condition::int(Argument::Second, requests), denied);
     Call { rules: vec![rule], otherwise: Action::Allow }
 }

@@ -9,6 +9,7 @@ mod compile;
 mod implied;
 pub mod profile;
 pub mod rules;
+mod shared;
 pub mod simulate;
 pub mod tables;
 
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 use launcher_policy::seccomp::validate;
 use launcher_policy::wire::Architecture;
 use linux_raw_sys::errno::EPERM;
+use linux_raw_sys::general::{CLONE_NEWIPC, CLONE_NEWNET};
 use toml::Spanned;
 
 pub use compile::compile;
@@ -36,9 +38,27 @@ pub struct Facts {
     /// Whether the death signal is what ends the command with its caller, so
     /// that the command must not clear it.
     pub pdeathsig_relied_on: bool,
-    /// Whether the policy has a network namespace, which limits what sockets
-    /// reach as well.
-    pub namespaced: bool,
+    /// The namespaces of the launch: `CLONE_NEW*`.
+    pub namespaces: u32,
+    /// Whether the launch goes on where they cannot be made, with a filter of
+    /// its own.
+    pub falls_back: bool,
+    /// Whether the author has the command share the host's IPC namespace.
+    pub shares_ipc: bool,
+}
+
+impl Facts {
+    /// Whether the command is to be kept from what it shares with the host
+    /// for want of this namespace.
+    fn shares(&self, namespace: u32) -> bool {
+        let is_wish = self.shares_ipc && namespace == CLONE_NEWIPC;
+        self.namespaces & namespace == 0 && !is_wish
+    }
+
+    /// The same launch where no namespace can be made.
+    const fn without_namespaces(self) -> Self {
+        Self { namespaces: 0, ..self }
+    }
 }
 
 /// The sockets of IPv4 and IPv6 that can be made. Those of other families,
@@ -62,6 +82,9 @@ pub enum Sockets {
 pub struct Compiled {
     /// Instructions as the kernel takes them; valid.
     pub filter: Vec<u8>,
+    /// The filter where the namespaces cannot be made; empty if that is the
+    /// same, or if there is no launch then.
+    pub without_namespaces: Vec<u8>,
     /// Whether the filter closes `TIOCSTI` and `TIOCLINUX`.
     pub terminal_is_safe: bool,
 }
@@ -98,9 +121,26 @@ pub fn resolve(
     let rules = rules(seccomp, architecture, facts, denied);
     let terminal_is_safe = closes_terminal_input(&rules);
     keep_terminal(document, terminal_is_safe, diagnostics);
-    let filter: Vec<u8> = compile(&rules).iter().flat_map(|each| each.to_bytes()).collect();
+    let filter = bytes(&rules, diagnostics)?;
+    let without_namespaces = if facts.falls_back {
+        let facts = facts.without_namespaces();
+        bytes(&self::rules(seccomp, architecture, &facts, denied), diagnostics)?
+    } else {
+        Vec::new()
+    };
+    let differs = without_namespaces != filter;
+    Some(Compiled {
+        filter,
+        without_namespaces: if differs { without_namespaces } else { Vec::new() },
+        terminal_is_safe,
+    })
+}
+
+/// Compiles rules to a filter that the kernel accepts.
+fn bytes(rules: &Rules, diagnostics: &mut Diagnostics) -> Option<Vec<u8>> {
+    let filter: Vec<u8> = compile(rules).iter().flat_map(|each| each.to_bytes()).collect();
     match validate(&filter) {
-        Ok(()) => Some(Compiled { filter, terminal_is_safe }),
+        Ok(()) => Some(filter),
         Err(error) => {
             diagnostics.error_anywhere(error.refusal().name());
             None
@@ -127,7 +167,7 @@ fn decide(name: &str, seccomp: &Seccomp, facts: &Facts, denied: Action) -> Call 
     if lists(&seccomp.allow, name) {
         return Call::always(Action::Allow);
     }
-    if let Some(call) = implied::call(name, denied) {
+    if let Some(call) = implied::call(name, facts, denied) {
         return call;
     }
     match seccomp.profile.as_ref().map_or(Profile::Default, |profile| *profile.as_ref()) {
@@ -206,7 +246,8 @@ fn check_io_uring(
 ) {
     let written = name.as_ref();
     let mode = document.enforce.namespaces.as_ref().map(|mode| *mode.as_ref());
-    let namespace = facts.namespaced && mode == Some(Mode::Require);
+    let namespaced = facts.namespaces & CLONE_NEWNET != 0;
+    let namespace = namespaced && mode == Some(Mode::Require);
     if facts.unix && (facts.sockets == Sockets::Open || namespace) {
         let message = format!("{written} opens sockets of every family, among them vsock");
         diagnostics.warning(name.span(), message);
@@ -214,7 +255,7 @@ fn check_io_uring(
     }
     let message = format!("{written} cannot be allowed while [network] limits sockets");
     let diagnostic = diagnostics.error(name.span(), message);
-    if facts.unix && facts.namespaced {
+    if facts.unix && namespaced {
         diagnostic.help("enforce.namespaces = \"require\" makes sure of the network namespace");
     } else {
         diagnostic.help("io_uring makes sockets that no filter sees (IORING_OP_SOCKET)");
@@ -264,6 +305,8 @@ fn unknown(what: &str, name: &Spanned<String>, meant: Option<&str>, diagnostics:
 
 #[cfg(test)]
 mod tests {
+    use launcher_policy::namespaces::NAMESPACE_FLAGS;
+    use linux_raw_sys::general::{CLONE_NEWNS, CLONE_NEWPID};
     use linux_raw_sys::{net, ptrace};
 
     use super::simulate::{Outcome, Simulator};
@@ -273,14 +316,28 @@ mod tests {
         [Architecture::X86_64, Architecture::Aarch64, Architecture::Riscv64];
 
     /// No network, as the defaults have it.
-    const CLOSED: Facts =
-        Facts { sockets: Sockets::None, unix: true, pdeathsig_relied_on: false, namespaced: true };
+    const CLOSED: Facts = Facts {
+        sockets: Sockets::None,
+        unix: true,
+        pdeathsig_relied_on: false,
+        namespaces: NAMESPACE_FLAGS,
+        falls_back: false,
+        shares_ipc: false,
+    };
 
     /// A list of TCP ports.
-    const TCP: Facts = Facts { sockets: Sockets::Tcp { udp: false }, namespaced: false, ..CLOSED };
+    const TCP: Facts = Facts {
+        sockets: Sockets::Tcp { udp: false },
+        namespaces: NAMESPACE_FLAGS & !CLONE_NEWNET,
+        ..CLOSED
+    };
 
     /// The host's network.
-    const OPEN: Facts = Facts { sockets: Sockets::Open, namespaced: false, ..CLOSED };
+    const OPEN: Facts =
+        Facts { sockets: Sockets::Open, namespaces: NAMESPACE_FLAGS & !CLONE_NEWNET, ..CLOSED };
+
+    /// No namespace.
+    const ALONE: Facts = CLOSED.without_namespaces();
 
     const ALLOW: u32 = ptrace::SECCOMP_RET_ALLOW;
     const KILL: u32 = ptrace::SECCOMP_RET_KILL_PROCESS;
@@ -357,7 +414,7 @@ mod tests {
 
     #[test]
     fn the_default_filter_decides_as_its_rules_do() {
-        let all_facts = [CLOSED, TCP, OPEN].into_iter().flat_map(|facts| {
+        let all_facts = [CLOSED, TCP, OPEN, ALONE].into_iter().flat_map(|facts| {
             let udp = match facts.sockets {
                 Sockets::Tcp { .. } => Sockets::Tcp { udp: true },
                 other => other,
@@ -432,31 +489,16 @@ mod tests {
     #[test]
     fn the_default_filter_is_a_shallow_tree() {
         for architecture in ARCHITECTURES {
-            for facts in [CLOSED, TCP, OPEN] {
+            for facts in [CLOSED, TCP, OPEN, ALONE] {
                 let filter = Filter::new(architecture, "", &facts);
+                let rules = rules(&Seccomp::default(), architecture, &facts, Action::Errno(1));
                 for number in 0..=1024 {
                     let arguments = [0; 6];
                     let executed = filter.run(number, &arguments).executed;
-                    let name = tables::name(architecture, number);
-                    let plain = !matches!(
-                        name,
-                        Some(
-                            "clone"
-                                | "unshare"
-                                | "personality"
-                                | "ioctl"
-                                | "prctl"
-                                | "socket"
-                                | "socketpair"
-                                | "sendto"
-                                | "sendmsg"
-                                | "sendmmsg"
-                                | "setsockopt"
-                        )
-                    );
+                    let plain = rules.calls.get(&number).is_none_or(|call| call.rules.is_empty());
                     // Two loads, the architecture, the tree, the return.
                     let limit = if plain { 3 + 8 + 1 } else { 3 + 8 + 12 };
-                    assert!(executed <= limit, "{architecture:?} {name:?} {executed}");
+                    assert!(executed <= limit, "{architecture:?} {number} {executed}");
                 }
             }
         }
@@ -465,9 +507,11 @@ mod tests {
     #[test]
     fn the_default_filter_is_short() {
         for architecture in ARCHITECTURES {
-            let (compiled, _) = try_resolve(architecture, "", &TCP);
-            let count = compiled.expect("a filter").filter.len() / 8;
-            assert!(count <= 200, "{architecture:?} {count}");
+            for facts in [TCP, TCP.without_namespaces()] {
+                let (compiled, _) = try_resolve(architecture, "", &facts);
+                let count = compiled.expect("a filter").filter.len() / 8;
+                assert!(count <= 280, "{architecture:?} {count}");
+            }
         }
     }
 
@@ -733,7 +777,7 @@ mod tests {
     fn io_uring_is_allowed_only_where_it_gets_around_nothing() {
         let allow = "[seccomp]\nallow = [\"io_uring_setup\"]";
         let require = format!("{allow}\n[enforce]\nnamespaces = \"require\"");
-        let outside = Facts { namespaced: false, ..CLOSED };
+        let outside = Facts { namespaces: NAMESPACE_FLAGS & !CLONE_NEWNET, ..CLOSED };
         let pairs = Facts { unix: false, ..CLOSED };
         for (text, facts) in [
             (allow, TCP),
@@ -758,5 +802,130 @@ mod tests {
             try_resolve(Architecture::X86_64, "[enforce]\nseccomp = \"off\"", &CLOSED);
         assert_eq!(compiled, None);
         assert_eq!(diagnostics, Diagnostics::default());
+    }
+
+    /// What each closure denies: a call, and the arguments to deny it with.
+    const CLOSURES: [(u32, &str, &[u64]); 22] = [
+        (CLONE_NEWPID, "prlimit64", &[77]),
+        (CLONE_NEWPID, "sched_setaffinity", &[77]),
+        (CLONE_NEWPID, "sched_setattr", &[77]),
+        (CLONE_NEWPID, "sched_setparam", &[77]),
+        (CLONE_NEWPID, "sched_setscheduler", &[77]),
+        (CLONE_NEWPID, "setpriority", &[0, 77]),
+        (CLONE_NEWPID, "setpriority", &[1, 0]),
+        (CLONE_NEWPID, "setpriority", &[2, 0]),
+        (CLONE_NEWPID, "ioprio_set", &[1, 77]),
+        (CLONE_NEWPID, "ioprio_set", &[2, 0]),
+        (CLONE_NEWPID, "ioprio_set", &[3, 0]),
+        (CLONE_NEWNS, "chmod", &[]),
+        (CLONE_NEWNS, "fchmodat2", &[]),
+        (CLONE_NEWNS, "lchown", &[]),
+        (CLONE_NEWNS, "utimensat", &[]),
+        (CLONE_NEWNS, "removexattrat", &[]),
+        (CLONE_NEWNS, "file_setattr", &[]),
+        (CLONE_NEWNS, "ioctl", &[3, 0x4008_6602]),
+        (CLONE_NEWNS, "ioctl", &[3, 0x401c_5820 | 1 << 32]),
+        (CLONE_NEWIPC, "shmget", &[]),
+        (CLONE_NEWIPC, "semctl", &[]),
+        (CLONE_NEWIPC, "mq_open", &[]),
+    ];
+
+    #[test]
+    fn what_a_missing_namespace_would_keep_is_closed() {
+        for text in ["", "seccomp.profile = 'unconfined'"] {
+            let with = Filter::new(Architecture::X86_64, text, &CLOSED);
+            for (namespace, name, arguments) in CLOSURES {
+                let facts = Facts { namespaces: NAMESPACE_FLAGS & !namespace, ..CLOSED };
+                for facts in [facts, ALONE] {
+                    let filter = Filter::new(Architecture::X86_64, text, &facts);
+                    assert_eq!(filter.call(name, arguments), PERM, "{name} {arguments:x?}");
+                }
+                let others = Facts { namespaces: namespace, ..CLOSED };
+                let others = Filter::new(Architecture::X86_64, text, &others);
+                for filter in [&with, &others] {
+                    assert_eq!(filter.call(name, arguments), ALLOW, "{name} {arguments:x?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_call_that_a_missing_namespace_closes_is_closed() {
+        let metadata = "chmod fchmod fchmodat fchmodat2 chown lchown fchown fchownat utime utimes \
+                        futimesat utimensat setxattr lsetxattr fsetxattr setxattrat removexattr \
+                        lremovexattr fremovexattr removexattrat file_setattr";
+        let ipc = "shmget shmat shmctl semget semop semtimedop semctl msgget msgsnd msgrcv msgctl \
+                   mq_open mq_unlink";
+        for architecture in ARCHITECTURES {
+            let filter = Filter::new(architecture, "", &ALONE);
+            for name in metadata.split(' ').chain(ipc.split(' ')) {
+                let Some(number) = tables::number(architecture, name) else { continue };
+                assert_eq!(filter.run(number, &[]).value, PERM, "{architecture:?} {name}");
+            }
+            for request in [0x4008_6602, 0x4004_6602, 0x401c_5820] {
+                assert_eq!(filter.call("ioctl", &[3, request]), PERM, "{request:#x}");
+                assert_eq!(filter.call("ioctl", &[3, request | 7 << 32]), PERM, "{request:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_pid_namespace_a_process_changes_itself() {
+        let filter = default(&ALONE);
+        // The kernel ignores the upper half of a process id.
+        for own in [0, 1 << 32] {
+            for name in ["prlimit64", "sched_setaffinity", "sched_setattr"] {
+                assert_eq!(filter.call(name, &[own, 77, 77]), ALLOW, "{name}");
+            }
+            assert_eq!(filter.call("setpriority", &[own, own, 5]), ALLOW);
+            assert_eq!(filter.call("ioprio_set", &[1 | own, own, 77]), ALLOW);
+        }
+        for name in ["getpriority", "sched_getaffinity", "ioprio_get", "shmdt", "fstat"] {
+            assert_eq!(filter.call(name, &[77, 77]), ALLOW, "{name}");
+        }
+        assert_eq!(filter.call("ioctl", &[3, 0x8008_6601]), ALLOW);
+    }
+
+    #[test]
+    fn allow_lifts_what_a_missing_namespace_closes() {
+        for (_, name, arguments) in CLOSURES {
+            let text = format!("seccomp.allow = [\"{name}\"]");
+            let filter = Filter::new(Architecture::X86_64, &text, &ALONE);
+            assert_eq!(filter.call(name, arguments), ALLOW, "{name}");
+            assert!(messages(&text, &ALONE).is_empty(), "{name}");
+        }
+        let filter = Filter::new(Architecture::X86_64, "seccomp.allow = ['chmod']", &ALONE);
+        assert_eq!(filter.call("fchmod", &[]), PERM);
+    }
+
+    #[test]
+    fn ipc_that_the_author_shares_is_open() {
+        let filter = default(&Facts { shares_ipc: true, ..ALONE });
+        assert_eq!(filter.call("shmget", &[]), ALLOW);
+        assert_eq!(filter.call("chmod", &[]), PERM);
+        assert_eq!(filter.call("prlimit64", &[77]), PERM);
+    }
+
+    #[test]
+    fn a_launch_that_may_go_on_without_namespaces_has_a_filter_for_that() {
+        let filters = |text: &str, facts| {
+            let (compiled, diagnostics) = try_resolve(Architecture::X86_64, text, &facts);
+            assert_eq!(diagnostics, Diagnostics::default());
+            compiled.expect("a filter")
+        };
+        let compiled = filters("", Facts { falls_back: true, ..CLOSED });
+        assert_eq!(compiled.filter, filters("", CLOSED).filter);
+        assert_eq!(compiled.without_namespaces, filters("", ALONE).filter);
+        assert!(filters("", CLOSED).without_namespaces.is_empty());
+        let shared = Facts { namespaces: CLONE_NEWNET, falls_back: true, ..CLOSED };
+        assert!(filters("", shared).without_namespaces.is_empty());
+    }
+
+    #[test]
+    fn a_complaint_is_made_once_for_both_filters() {
+        let facts = Facts { falls_back: true, ..CLOSED };
+        let text = "seccomp = { allow = ['socket', 'opennat'], errno = 'EWHAT' }";
+        assert_eq!(messages(text, &facts), messages(text, &CLOSED));
+        assert_eq!(messages(text, &facts).len(), 3);
     }
 }

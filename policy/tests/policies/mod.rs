@@ -11,7 +11,7 @@ use launcher_policy::fds::{FdKind, Fds, KeepFd};
 use launcher_policy::landlock::{ACCESS_FS, ACCESS_NET, Handled, Landlock, Port, SCOPES};
 use launcher_policy::limits::{Limits, Rlimit};
 use launcher_policy::mounts::{
-    Kind, MOUNT_ATTRIBUTES, Missing, Mount, Mounts, Node, NodeKind, Root, Source, Symlinks,
+    Kind, MOUNT_ATTRIBUTES, Missing, Mount, Mounts, Node, NodeKind, Parents, Root, Source, Symlinks,
 };
 use launcher_policy::namespaces::{IdMap, IdRange, Init, Loopback, NAMESPACE_FLAGS, Namespaces};
 use launcher_policy::seccomp::{FILTER_FLAGS, Instruction, Seccomp, op};
@@ -174,6 +174,7 @@ fn mounts() -> Mounts<'static> {
 pub(crate) fn bind(directory: &'static core::ffi::CStr) -> Mount<'static> {
     Mount {
         target: path(directory),
+        parents: Parents::Foreign,
         source: Source::Host {
             path: path(directory),
             kind: Kind::Directory,

@@ -1,0 +1,131 @@
+//! What is closed where the command shares a namespace with the host, since
+//! Landlock knows none of these.
+//!
+//! All of it opens when it is allowed by name.
+
+use linux_raw_sys::general::{CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWPID, PRIO_PROCESS};
+use linux_raw_sys::ioctl;
+
+use super::Facts;
+use super::rules::{Action, Argument, Call, Comparison, Condition, Rule};
+
+/// `IOPRIO_WHO_PROCESS` of linux/ioprio.h.
+const IOPRIO_WHO_PROCESS: u32 = 1;
+
+/// System calls on a process, which their first argument names: 0 is the one
+/// that calls. The kernel asks no more than that both have the same user.
+const PROCESSES: [&str; 5] =
+    ["prlimit64", "sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler"];
+
+/// System calls that change what is known of a file, which the kernel lets
+/// its owner do through any path and any descriptor.
+const METADATA: [&str; 21] = [
+    "chmod",
+    "chown",
+    "fchmod",
+    "fchmodat",
+    "fchmodat2",
+    "fchown",
+    "fchownat",
+    "file_setattr",
+    "fremovexattr",
+    "fsetxattr",
+    "futimesat",
+    "lchown",
+    "lremovexattr",
+    "lsetxattr",
+    "removexattr",
+    "removexattrat",
+    "setxattr",
+    "setxattrat",
+    "utime",
+    "utimensat",
+    "utimes",
+];
+
+/// Requests of ioctl(2) that do the same, or change a directory, through a
+/// descriptor that is open for reading.
+const METADATA_REQUESTS: [u32; 16] = [
+    ioctl::FS_IOC_SETFLAGS,
+    ioctl::FS_IOC32_SETFLAGS,
+    ioctl::FS_IOC_FSSETXATTR,
+    ioctl::FS_IOC_SETVERSION,
+    ioctl::FS_IOC32_SETVERSION,
+    ioctl::EXT4_IOC_SETVERSION,
+    ioctl::FS_IOC_ENABLE_VERITY,
+    ioctl::FS_IOC_SET_ENCRYPTION_POLICY,
+    ioctl::BTRFS_IOC_SUBVOL_SETFLAGS,
+    ioctl::BTRFS_IOC_SET_RECEIVED_SUBVOL,
+    ioctl::BTRFS_IOC_SUBVOL_CREATE,
+    ioctl::BTRFS_IOC_SUBVOL_CREATE_V2,
+    ioctl::BTRFS_IOC_SNAP_CREATE,
+    ioctl::BTRFS_IOC_SNAP_CREATE_V2,
+    ioctl::BTRFS_IOC_SNAP_DESTROY,
+    ioctl::BTRFS_IOC_SNAP_DESTROY_V2,
+];
+
+/// System calls on objects that are named by a number or in a file system of
+/// the IPC namespace's own: System V IPC and POSIX message queues.
+const IPC: [&str; 13] = [
+    "mq_open",
+    "mq_unlink",
+    "msgctl",
+    "msgget",
+    "msgrcv",
+    "msgsnd",
+    "semctl",
+    "semget",
+    "semop",
+    "semtimedop",
+    "shmat",
+    "shmctl",
+    "shmget",
+];
+
+/// What a system call is left with because of a shared namespace.
+pub(super) fn call(name: &str, facts: &Facts, denied: Action) -> Option<Call> {
+    let own = |conditions: &[Condition]| {
+        let rules = vec![Rule { conditions: conditions.to_vec(), action: Action::Allow }];
+        Some(Call { rules, otherwise: denied })
+    };
+    match name {
+        _ if PROCESSES.contains(&name) && facts.shares(CLONE_NEWPID) => {
+            own(&[is(Argument::First, 0)])
+        }
+        "setpriority" if facts.shares(CLONE_NEWPID) => {
+            own(&[is(Argument::First, PRIO_PROCESS), is(Argument::Second, 0)])
+        }
+        "ioprio_set" if facts.shares(CLONE_NEWPID) => {
+            own(&[is(Argument::First, IOPRIO_WHO_PROCESS), is(Argument::Second, 0)])
+        }
+        _ if METADATA.contains(&name) && facts.shares(CLONE_NEWNS) => Some(Call::always(denied)),
+        _ if IPC.contains(&name) && facts.shares(CLONE_NEWIPC) => Some(Call::always(denied)),
+        _ => None,
+    }
+}
+
+/// Requests of ioctl(2) that are closed because of a shared namespace.
+pub(super) fn requests(facts: &Facts) -> &'static [u32] {
+    if facts.shares(CLONE_NEWNS) { &METADATA_REQUESTS } else { &[] }
+}
+
+/// An `int` that is this.
+fn is(argument: Argument, value: u32) -> Condition {
+    Condition::int(argument, Comparison::Equal(value.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{profile, tables};
+    use super::*;
+
+    #[test]
+    fn every_name_exists_and_is_the_profiles_business_nowhere() {
+        let names =
+            PROCESSES.iter().chain(&METADATA).chain(&IPC).chain(&["setpriority", "ioprio_set"]);
+        for name in names {
+            assert!(tables::exists(name), "{name}");
+            assert!(!profile::CLOSED.iter().any(|closed| closed.calls.contains(name)), "{name}");
+        }
+    }
+}

@@ -28,11 +28,22 @@ enforce.namespaces = "off"
 /// Seven namespaces and a view of nothing but the program.
 const NAMESPACES: &str = "filesystem.execute = [PROGRAM]";
 
+/// What bubblewrap needs for the same view.
+const UNSHARE_ALL: &[&str] =
+    &["--unshare-all", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"];
+
 fn startup(criterion: &mut Criterion) {
     let launched = [("in place", IN_PLACE), ("namespaces", NAMESPACES)]
         .map(|(name, policy)| (name, Start::launcher(policy)));
     let mut ways = vec![("plain", Start::plain())];
     ways.extend(launched);
+    // The usual yardstick. By itself it applies neither Landlock nor seccomp.
+    if Command::new("bwrap").arg("--version").output().is_ok() {
+        ways.push(("bubblewrap --ro-bind", Start::bubblewrap(&[])));
+        ways.push(("bubblewrap --unshare-all", Start::bubblewrap(UNSHARE_ALL)));
+    } else {
+        eprintln!("bubblewrap is not installed");
+    }
 
     let mut group = criterion.benchmark_group("startup");
     for (measured, (name, _)) in ways.iter().enumerate() {
@@ -79,6 +90,14 @@ impl Start {
         arguments.extend(["--sealed", "--fd", &fd, "--"].map(PathBuf::from));
         arguments.push(program);
         Self { arguments, _policy: Some(policy) }
+    }
+
+    fn bubblewrap(options: &[&str]) -> Self {
+        let program = built("test/nothing");
+        let mut arguments = ["bwrap", "--ro-bind", "/", "/"].map(PathBuf::from).to_vec();
+        arguments.extend(options.iter().map(PathBuf::from));
+        arguments.extend(["--".into(), program]);
+        Self { arguments, _policy: None }
     }
 
     /// Starts it and waits for it. The standard library does so by

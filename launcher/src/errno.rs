@@ -1,6 +1,6 @@
 //! Error numbers in words: those that the calls of a launch can answer.
 
-use launcher_policy::words::line;
+use launcher_policy::words::{first, line};
 use linux_raw_sys::errno as uapi;
 
 /// Defines the numbers, and beside them a line each. A table of pointers to
@@ -71,5 +71,5 @@ pub(crate) fn words(error: u16) -> Option<&'static str> {
 
 /// Its name alone.
 pub(crate) fn name(error: u16) -> Option<&'static str> {
-    words(error)?.split_once(' ').map(|(name, _)| name)
+    words(error).map(first)
 }

@@ -89,8 +89,8 @@ fn name_of(variable: &CStr) -> &[u8] {
 pub fn apply(launch: &Launch<'static>) -> Result<Infallible, Failure> {
     report::launched(launch);
     let name = launch.command;
-    let error =
-        if name.to_bytes().contains(&b'/') { run(launch, name) } else { search(launch, name) };
+    let is_name = name.to_bytes().iter().all(|&byte| byte != b'/');
+    let error = if is_name { search(launch, name) } else { run(launch, name) };
     Err(explain(name, error))
 }
 

@@ -10,7 +10,7 @@ use core::convert::Infallible;
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
-use launcher_policy::{Failure, Policy};
+use launcher_policy::{Failure, Policy, words};
 use rustix::fd::RawFd;
 
 pub mod credentials;
@@ -89,7 +89,7 @@ pub struct Shared {
     /// Set where the namespaces could not be made and another layer keeps the
     /// policy's guarantees.
     without_namespaces: AtomicBool,
-    /// `Facility` bits that this host did not give.
+    /// Which `Facility` this host did not give: bit n is number n.
     missing: AtomicU32,
     /// Set by a child that failed, after it has said why.
     failed: AtomicBool,
@@ -109,46 +109,30 @@ pub struct Shared {
     channel: [AtomicI32; 2],
 }
 
-/// Something offered, not guaranteed.
-#[derive(Clone, Copy)]
-#[repr(u32)]
-pub enum Facility {
-    /// Namespaces, where Landlock and seccomp keep the guarantees.
-    Namespaces = 1,
-    /// Landlock, where mounts keep the guarantees.
-    Landlock = 1 << 1,
-    /// A fresh `/proc`.
-    Proc = 1 << 2,
-    /// A loopback interface that is up.
-    Loopback = 1 << 3,
-    /// A limit on the memory of the whole tree.
-    Memory = 1 << 4,
-    /// A limit on the number of processes.
-    Processes = 1 << 5,
-    /// A limit on the CPU time of the whole tree.
-    CpuTime = 1 << 6,
-    /// An end of the whole tree when the wall time is over.
-    WallTime = 1 << 7,
-    /// Pseudo-terminals.
-    Pts = 1 << 8,
-    /// An end of the command when its caller ends.
-    DieWithParent = 1 << 9,
-}
-
-impl Facility {
-    /// Every facility and its word in the status.
-    pub const ALL: [(Self, &'static str); 10] = [
-        (Self::Namespaces, "namespaces"),
-        (Self::Landlock, "landlock"),
-        (Self::Proc, "proc"),
-        (Self::Loopback, "loopback"),
-        (Self::Memory, "limits.memory"),
-        (Self::Processes, "limits.processes"),
-        (Self::CpuTime, "limits.cpu_time"),
-        (Self::WallTime, "limits.wall_time"),
-        (Self::Pts, "pts"),
-        (Self::DieWithParent, "die_with_parent"),
-    ];
+words! {
+    /// Something offered, not guaranteed, and its word in the status.
+    pub enum Facility {
+        /// Namespaces, where Landlock and seccomp keep the guarantees.
+        Namespaces "namespaces"
+        /// Landlock, where mounts keep the guarantees.
+        Landlock "landlock"
+        /// A fresh `/proc`.
+        Proc "proc"
+        /// A loopback interface that is up.
+        Loopback "loopback"
+        /// A limit on the memory of the whole tree.
+        Memory "limits.memory"
+        /// A limit on the number of processes.
+        Processes "limits.processes"
+        /// A limit on the CPU time of the whole tree.
+        CpuTime "limits.cpu_time"
+        /// An end of the whole tree when the wall time is over.
+        WallTime "limits.wall_time"
+        /// Pseudo-terminals.
+        Pts "pts"
+        /// An end of the command when its caller ends.
+        DieWithParent "die_with_parent"
+    }
 }
 
 impl Shared {
@@ -159,12 +143,12 @@ impl Shared {
 
     /// Notes that something offered is not there.
     pub fn miss(&self, facility: Facility) {
-        self.missing.fetch_or(facility as u32, Ordering::Relaxed);
+        self.missing.fetch_or(1 << facility as u32, Ordering::Relaxed);
     }
 
     /// Whether something offered is not there.
     pub fn misses(&self, facility: Facility) -> bool {
-        self.missing.load(Ordering::Relaxed) & facility as u32 != 0
+        self.missing.load(Ordering::Relaxed) & 1 << facility as u32 != 0
     }
 
     /// Whether a child failed before it became the command.

@@ -1,53 +1,71 @@
 //! What the reader of a failure can do about it.
 
-use launcher_policy::{Call, Failure, Stage};
+use launcher_policy::{Call, Failure, Stage, words};
 use linux_raw_sys::errno as uapi;
+
+words! {
+    /// A remedy, in a few words.
+    pub enum Remedy {
+        NoPolicy "the descriptor of --fd is closed, and standard input is no pipe"
+        UserNamespaces "user namespaces are closed here: see the sysctls kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns"
+        MaxNamespaces "see the sysctls user.max_*_namespaces"
+        KernelNamespaces "this kernel lacks one of the namespaces"
+        IdRanges "id ranges need a privileged launcher; for other maps see the sysctl kernel.apparmor_restrict_unprivileged_userns"
+        Symlink "there is a symlink now: encode the policy again, or say follow = true"
+        EntryFd "is the descriptor of the entry open?"
+        Initramfs "an initramfs cannot be left by pivot_root"
+        MaskedProc "a container that masks parts of /proc does not allow a fresh one"
+        MountMax "see the sysctl fs.mount-max"
+        OpenFiles "raise the limit on open files"
+        HardLimit "a hard limit cannot be raised above the caller's own"
+        OwnValue "only a privileged caller may go below its own value"
+        NoFilters "this kernel or an outer filter refuses seccomp filters"
+        Execute "is it listed under filesystem.execute?"
+        Visible "it, its interpreter or its loader is not visible under the policy"
+        Format "it is neither a program of this machine nor a #! script"
+    }
+}
+
+/// Which failure has which remedy: its stage, its call where that matters, its
+/// error number, or 0 for any.
+const REMEDIES: [(Stage, Option<Call>, u8, Remedy); 25] = [
+    (Stage::Input, Some(Call::Fcntl), uapi::EBADF as u8, Remedy::NoPolicy),
+    (Stage::Namespaces, Some(Call::Unshare), uapi::EPERM as u8, Remedy::UserNamespaces),
+    (Stage::Namespaces, Some(Call::Unshare), uapi::EACCES as u8, Remedy::UserNamespaces),
+    (Stage::Namespaces, Some(Call::Clone3), uapi::EPERM as u8, Remedy::UserNamespaces),
+    (Stage::Namespaces, Some(Call::Clone3), uapi::EACCES as u8, Remedy::UserNamespaces),
+    (Stage::Namespaces, Some(Call::Unshare), uapi::ENOSPC as u8, Remedy::MaxNamespaces),
+    (Stage::Namespaces, Some(Call::Unshare), uapi::EUSERS as u8, Remedy::MaxNamespaces),
+    (Stage::Namespaces, Some(Call::Clone3), uapi::ENOSPC as u8, Remedy::MaxNamespaces),
+    (Stage::Namespaces, Some(Call::Clone3), uapi::EUSERS as u8, Remedy::MaxNamespaces),
+    (Stage::Namespaces, Some(Call::Unshare), uapi::EINVAL as u8, Remedy::KernelNamespaces),
+    (Stage::Namespaces, Some(Call::Clone3), uapi::EINVAL as u8, Remedy::KernelNamespaces),
+    (Stage::Namespaces, Some(Call::Write), uapi::EPERM as u8, Remedy::IdRanges),
+    (Stage::Namespaces, Some(Call::Write), uapi::EACCES as u8, Remedy::IdRanges),
+    (Stage::Mounts, Some(Call::Openat2), uapi::ELOOP as u8, Remedy::Symlink),
+    (Stage::Mounts, Some(Call::Readlink), 0, Remedy::EntryFd),
+    (Stage::Mounts, Some(Call::PivotRoot), uapi::EINVAL as u8, Remedy::Initramfs),
+    (Stage::Mounts, Some(Call::Fsmount), uapi::EPERM as u8, Remedy::MaskedProc),
+    (Stage::Mounts, None, uapi::ENOSPC as u8, Remedy::MountMax),
+    (Stage::Mounts, None, uapi::EMFILE as u8, Remedy::OpenFiles),
+    (Stage::Limits, Some(Call::Prlimit), uapi::EPERM as u8, Remedy::HardLimit),
+    (Stage::Limits, None, uapi::EACCES as u8, Remedy::OwnValue),
+    (Stage::Seccomp, None, 0, Remedy::NoFilters),
+    (Stage::Exec, None, uapi::EACCES as u8, Remedy::Execute),
+    (Stage::Exec, None, uapi::ENOENT as u8, Remedy::Visible),
+    (Stage::Exec, None, uapi::ENOEXEC as u8, Remedy::Format),
+];
 
 /// A remedy for a system call's error, where one is known.
 pub(crate) fn of(failure: &Failure) -> Option<&'static str> {
-    Some(match (failure.stage(), failure.call(), u32::from(failure.error())) {
-        (.., 0) => return None,
-        (Stage::Input, Call::Fcntl, uapi::EBADF) => {
-            "the descriptor of --fd is closed, and standard input is no pipe"
-        }
-        (Stage::Namespaces, Call::Unshare | Call::Clone3, uapi::EPERM | uapi::EACCES) => {
-            "user namespaces are closed here: see the sysctls kernel.unprivileged_userns_clone and \
-             kernel.apparmor_restrict_unprivileged_userns"
-        }
-        (Stage::Namespaces, Call::Unshare | Call::Clone3, uapi::ENOSPC | uapi::EUSERS) => {
-            "see the sysctls user.max_*_namespaces"
-        }
-        (Stage::Namespaces, Call::Unshare | Call::Clone3, uapi::EINVAL) => {
-            "this kernel lacks one of the namespaces"
-        }
-        (Stage::Namespaces, Call::Write, uapi::EPERM | uapi::EACCES) => {
-            "id ranges need a privileged launcher; for other maps see the sysctl \
-             kernel.apparmor_restrict_unprivileged_userns"
-        }
-        (Stage::Mounts, Call::Openat2, uapi::ELOOP) => {
-            "there is a symlink now: encode the policy again, or say follow = true"
-        }
-        (Stage::Mounts, Call::Readlink, _) => "is the descriptor of the entry open?",
-        (Stage::Mounts, Call::PivotRoot, uapi::EINVAL) => {
-            "an initramfs cannot be left by pivot_root"
-        }
-        (Stage::Mounts, Call::Fsmount, uapi::EPERM) => {
-            "a container that masks parts of /proc does not allow a fresh one"
-        }
-        (Stage::Mounts, _, uapi::ENOSPC) => "see the sysctl fs.mount-max",
-        (Stage::Mounts, _, uapi::EMFILE) => "raise the limit on open files",
-        (Stage::Limits, Call::Prlimit, uapi::EPERM) => {
-            "a hard limit cannot be raised above the caller's own"
-        }
-        (Stage::Limits, _, uapi::EACCES) => "only a privileged caller may go below its own value",
-        (Stage::Seccomp, ..) => "this kernel or an outer filter refuses seccomp filters",
-        (Stage::Exec, _, uapi::EACCES) => "is it listed under filesystem.execute?",
-        (Stage::Exec, _, uapi::ENOENT) => {
-            "it, its interpreter or its loader is not visible under the policy"
-        }
-        (Stage::Exec, _, uapi::ENOEXEC) => {
-            "it is neither a program of this machine nor a #! script"
-        }
-        _ => return None,
-    })
+    let (of_stage, of_call, of_error) = (failure.stage(), failure.call(), failure.error());
+    let is_its = |&&(stage, call, error, _): &&(Stage, Option<Call>, u8, Remedy)| {
+        stage == of_stage
+            && call.is_none_or(|call| call == of_call)
+            && (error == 0 || u16::from(error) == of_error)
+    };
+    if of_error == 0 {
+        return None;
+    }
+    REMEDIES.iter().find(is_its).map(|(.., remedy)| remedy.name())
 }

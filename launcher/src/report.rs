@@ -168,9 +168,9 @@ pub fn launched(launch: &Launch<'_>) {
     line.text(",\"seccomp\":").layer(policy.seccomp.is_some(), true);
     line.text("},\"missing\":[");
     let mut first = true;
-    for (facility, name) in Facility::ALL {
+    for &facility in Facility::ALL {
         if launch.shared.misses(facility) {
-            line.text(if first { "\"" } else { ",\"" }).text(name).text("\"");
+            line.text(if first { "\"" } else { ",\"" }).text(facility.name()).text("\"");
             first = false;
         }
     }

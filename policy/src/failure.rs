@@ -6,15 +6,15 @@
 
 use core::num::NonZeroU64;
 
-use crate::words::words;
-use crate::{Refusal, Stage};
+use crate::{Refusal, Stage, words};
 
 /// What ended a launch. No later stage ran.
 // One word that is never zero, so that a result is told by one comparison.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Failure(NonZeroU64);
 
-/// Bits of each part of a failure, from the lowest on.
+/// The lowest bit of each part of a failure. In this order a system call's
+/// error is the shortest to make.
 const STAGE: u32 = 0;
 const CALL: u32 = 8;
 const ERRNO: u32 = 16;
@@ -67,13 +67,12 @@ impl Failure {
 
     /// The stage in which it happened.
     pub fn stage(self) -> Stage {
-        let number = usize::from(self.part(STAGE)).wrapping_sub(1);
-        Stage::ALL.get(number).copied().unwrap_or(Stage::Input)
+        variant(&Stage::ALL, self.part(STAGE).wrapping_sub(1)).unwrap_or(Stage::Input)
     }
 
     /// The system call, or the part of the launcher, that refused.
     pub fn call(self) -> Call {
-        Call::numbered(self.part(CALL)).unwrap_or(Call::Panic)
+        variant(Call::ALL, self.part(CALL)).unwrap_or(Call::Panic)
     }
 
     /// The kernel's error number, errno(3); 0 where the launcher refused.
@@ -83,18 +82,23 @@ impl Failure {
 
     /// The launcher's own reason, where it is not the kernel's.
     pub fn reason(self) -> Option<Refusal> {
-        self.part(REFUSED).checked_sub(1).and_then(Refusal::numbered)
+        variant(Refusal::ALL, self.part(REFUSED).wrapping_sub(1))
     }
 
     /// What it is about.
     pub fn subject(self) -> Subject {
-        Subject::numbered(self.part(SUBJECT)).unwrap_or(Subject::None)
+        variant(Subject::ALL, self.part(SUBJECT)).unwrap_or(Subject::None)
     }
 
     /// Which of them.
     pub const fn place(self) -> u16 {
         (self.0.get() >> PLACE) as u16
     }
+}
+
+/// The variant of this number.
+fn variant<T: Copy>(all: &[T], number: u8) -> Option<T> {
+    all.get(usize::from(number)).copied()
 }
 
 words! {

@@ -1,6 +1,6 @@
 //! Why the launcher itself refuses.
 
-use crate::words::words;
+use crate::words;
 
 words! {
     /// What is wrong with a policy, with the arguments, or with the host that

@@ -5,20 +5,22 @@
 ///
 /// The texts stand in one string, because a table of pointers to them would
 /// be longer than they are.
+#[macro_export]
 macro_rules! words {
-    ($(#[$attribute:meta])* pub enum $name:ident { $($variant:ident $text:literal)* }) => {
+    (
+        $(#[$attribute:meta])*
+        pub enum $name:ident { $($(#[$about:meta])* $variant:ident $text:literal)* }
+    ) => {
         $(#[$attribute])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
         pub enum $name {
-            $(#[doc = concat!("`", $text, "`")] $variant,)*
+            $($(#[$about])* #[doc = concat!("`", $text, "`")] $variant,)*
         }
 
         impl $name {
-            /// The variant of this number.
-            pub(crate) fn numbered(number: u8) -> Option<Self> {
-                [$(Self::$variant),*].get(usize::from(number)).copied()
-            }
+            /// Every variant, in order.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
 
             /// Its text.
             pub fn name(self) -> &'static str {
@@ -28,10 +30,18 @@ macro_rules! words {
     };
 }
 
-pub(crate) use words;
-
 /// The line of this number, counted from 0; empty behind the last one.
-#[inline(never)]
 pub fn line(text: &'static str, number: u8) -> &'static str {
-    text.split('\n').nth(number.into()).unwrap_or_default()
+    part(text, '\n', number)
+}
+
+/// The first word of a line.
+pub fn first(line: &'static str) -> &'static str {
+    part(line, ' ', 0)
+}
+
+// As a set of one character: to search for one alone is more code.
+#[inline(never)]
+fn part(text: &'static str, separator: char, number: u8) -> &'static str {
+    text.split([separator]).nth(number.into()).unwrap_or_default()
 }

@@ -2,6 +2,8 @@
 
 use harness::{Caller, Errno, Outcome, Sandbox, TempDir};
 
+use crate::faults::{has_strace, inject};
+
 /// One policy with all namespaces, one that works in place, one as root of
 /// its own user namespace.
 const POLICIES: [&str; 4] = ["", IN_PLACE, "process = { uid = 0, gid = 0 }", NO_USER_NAMESPACE];
@@ -44,6 +46,27 @@ fn no_capability_is_left_and_no_new_privs_is_set() {
         if caller.is_root() {
             let control = Sandbox::outside().probe("caps").value();
             assert!(!control.starts_with("0 0"), "{control}");
+        }
+    }
+}
+
+#[test]
+fn a_capability_that_stays_in_the_bounding_set_is_a_refusal() {
+    if !has_strace() {
+        harness::skip!("strace", "strace is not installed, or may not trace");
+    }
+    for caller in Caller::both() {
+        // Nobody has no say over that set where it makes no user namespace.
+        for policy in if caller.is_root() { &["", IN_PLACE][..] } else { &[""] } {
+            let sandbox = Sandbox::new(policy).caller(caller);
+            // The fifth of the calls that drop one each.
+            let sandbox = inject(sandbox, "prctl:error=EPERM:when=5");
+            let output = sandbox.run([sandbox.probe_path(), "say ran".into()]);
+            assert_eq!((output.code(), output.stdout.len()), (125, 0), "{caller}: {output:?}");
+            let failure = output.failure();
+            let said = (&failure["stage"], &failure["call"], &failure["error"]);
+            let expected = ["credentials", "prctl", "EPERM"].map(Into::into);
+            assert_eq!(said, expected.each_ref().into(), "{caller}, {policy}");
         }
     }
 }

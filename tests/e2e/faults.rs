@@ -124,12 +124,16 @@ const FAULTS_OF_ROOT: &[Fault] = &[
 
 /// Runs `say ran` in the probe under a policy, with a fault.
 fn run(policy: &str, fault: &Fault, caller: Caller) -> Output {
-    let inject = format!("inject={}:error={}:when={}", fault.call, fault.error, fault.when);
-    let sandbox = Sandbox::new(policy).caller(caller);
+    let what = format!("{}:error={}:when={}", fault.call, fault.error, fault.when);
+    let sandbox = inject(Sandbox::new(policy).caller(caller), &what);
     let probe = sandbox.probe_path();
-    sandbox
-        .wrap(["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject, "--"])
-        .run([probe.as_str(), "say ran"])
+    sandbox.run([probe.as_str(), "say ran"])
+}
+
+/// The same sandbox with a fault, as strace(1) has it.
+pub(crate) fn inject(sandbox: Sandbox, fault: &str) -> Sandbox {
+    let fault = format!("inject={fault}");
+    sandbox.wrap(["strace", "-f", "-qq", "-o", "/dev/null", "-e", &fault, "--"])
 }
 
 /// Runs every fault and says everything that is not as it should be.
@@ -171,7 +175,8 @@ fn check(fault: &Fault, output: &Output) -> Result<(), &'static str> {
     require(said.starts_with(&line) && said.lines().count() == 1, "the line is wrong")
 }
 
-fn has_strace() -> bool {
+/// Whether faults can be injected here.
+pub(crate) fn has_strace() -> bool {
     Command::new("strace")
         .args(["-qq", "-o", "/dev/null", "-e", "inject=getppid:error=EIO", "true"])
         .status()
@@ -269,10 +274,8 @@ fn nothing_runs_on_when_the_waiter_fails() {
 
         let sandbox = Sandbox::new(&policy).caller(caller);
         let probe = sandbox.probe_path();
-        let inject = format!("inject={}:error={}:when={}", poll.call, poll.error, poll.when);
-        let output = sandbox
-            .wrap(["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject, "--"])
-            .run([probe.as_str(), "pause"]);
+        let fault = format!("{}:error={}:when={}", poll.call, poll.error, poll.when);
+        let output = inject(sandbox, &fault).run([probe.as_str(), "pause"]);
 
         // That it ends at all is the point: the command would pause for ever.
         assert_eq!(output.code(), 125, "{caller}: {output:?}");

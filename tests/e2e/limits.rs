@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use harness::{Caller, Errno, Handover, Outcome, Sandbox, TempDir};
 
+use crate::faults::{has_strace, inject};
+
 #[test]
 fn every_rlimit_is_set_soft_and_hard() {
     // Below the hard limits of any usual host, so that nobody may set them.
@@ -208,6 +210,44 @@ fn what_cannot_be_bound_for_the_whole_tree_is_said_or_refused() {
                 assert_eq!(output.failure()["stage"], "limits", "{caller}");
                 assert!(output.stderr_text().contains("cannot be bound"), "{caller}: {output:?}");
             }
+        }
+    }
+}
+
+#[test]
+fn a_limit_that_rests_on_namespaces_is_said_to_be_missing_or_refused_where_none_can_be_made() {
+    if !has_strace() {
+        harness::skip!("strace", "strace is not installed, or may not trace");
+    }
+    // The first clone3 is the one that makes namespaces.
+    const NO_NAMESPACES: &str = "clone3:error=EPERM:when=1";
+    for caller in Caller::both() {
+        for (limit, name) in
+            [("wall_time = \"10s\"", "limits.wall_time"), ("processes = 64", "limits.processes")]
+        {
+            let policy = format!(
+                "filesystem = {{ tmp = \"none\", proc = false, dev = \"none\" }}\n\
+                 network.unix = \"host\"\nlimits.{limit}"
+            );
+            let sandbox = inject(Sandbox::new(&policy).caller(caller), NO_NAMESPACES);
+            let output = sandbox.run([sandbox.probe_path(), "say ran".into()]);
+            assert_eq!(output.stdout_text(), "ok ran\n", "{caller}, {limit}: {output:?}");
+            let missing = missing(&output);
+            assert!(missing.contains(&"namespaces".into()), "{caller}, {limit}: {missing:?}");
+            assert!(missing.contains(&name.into()), "{caller}, {limit}: {missing:?}");
+
+            // The control of both: nobody's launch binds it with namespaces.
+            let policy = format!("{policy}\nenforce.limits = \"require\"");
+            let sandbox = Sandbox::new(&policy).caller(caller);
+            let bound = !(caller.is_root() && name == "limits.processes");
+            let output = sandbox.run([sandbox.probe_path()]);
+            assert_eq!(output.code(), if bound { 0 } else { 125 }, "{caller}, {limit}: {output:?}");
+
+            let sandbox = inject(sandbox, NO_NAMESPACES);
+            let output = sandbox.run([sandbox.probe_path(), "say ran".into()]);
+            assert_eq!((output.code(), output.stdout.len()), (125, 0), "{caller}: {output:?}");
+            assert_eq!(output.failure()["stage"], "limits", "{caller}, {limit}");
+            assert!(output.stderr_text().contains("cannot be bound"), "{caller}: {output:?}");
         }
     }
 }

@@ -762,6 +762,52 @@ fn an_overlay_keeps_its_lower_layer() {
 }
 
 #[test]
+fn a_layer_of_an_overlay_that_became_a_symlink_is_a_refusal() {
+    for caller in Caller::both() {
+        for layer in ["lower", "upper", "work"] {
+            for parent in [false, true] {
+                let dir = TempDir::with_file("in/lower/note", "below")
+                    .directory("in/upper")
+                    .directory("in/work")
+                    .file("elsewhere/lower/note", "other")
+                    .directory("elsewhere/upper")
+                    .directory("elsewhere/work");
+                let entry = format!(
+                    "[[filesystem.mount]]\ntype = \"overlay\"\ntarget = \"/data\"\nlower = {:?}\nupper = {:?}\nwork = {:?}",
+                    dir.join("in/lower"),
+                    dir.join("in/upper"),
+                    dir.join("in/work"),
+                );
+                let sandbox = Sandbox::outside();
+                let policy =
+                    harness::encode(&harness::with_probe(&entry, &sandbox.binaries().probe()));
+                let write = || {
+                    let sandbox = Sandbox::of_bytes(&policy).caller(caller);
+                    sandbox.run([sandbox.probe_path(), "write /data/new text".into()])
+                };
+                assert_eq!(write().stdout_text(), "ok\n", "{caller}, {layer}");
+                fs::remove_file(dir.join("in/upper/new")).expect("it is removed");
+
+                let [swapped, target] = ["in", "elsewhere"]
+                    .map(|name| if parent { dir.join(name) } else { dir.join(name).join(layer) });
+                fs::rename(&swapped, dir.join("aside")).expect("it is renamed");
+                std::os::unix::fs::symlink(&target, &swapped).expect("a symlink is made");
+                let output = write();
+
+                assert_eq!((output.code(), output.stdout.len()), (125, 0), "{caller}, {layer}");
+                assert_eq!(output.failure()["error"], "ELOOP", "{caller}, {layer}: {output:?}");
+                assert!(!dir.has("elsewhere/upper/new"), "{caller}, {layer}");
+                // The work directory belongs to whoever mounted it.
+                let _ = Command::new("rm")
+                    .arg("-rf")
+                    .args([dir.join("in"), dir.join("aside")])
+                    .status();
+            }
+        }
+    }
+}
+
+#[test]
 fn a_tree_is_the_root_directory() {
     for caller in Caller::both() {
         let tree = TempDir::with_file("etc/release", "an image")
@@ -777,6 +823,27 @@ fn a_tree_is_the_root_directory() {
         let output = sandbox.run(["/probe", "read /etc/release", "create /new", "exec /probe pid"]);
         assert_eq!(output.stdout_text(), "ok an image\nerrno 30\nok 2\n", "{caller}: {output:?}");
         assert!(!tree.has("new"), "{caller}");
+    }
+}
+
+#[test]
+fn passwords_are_in_no_preset_that_is_for_programs_alone_not_even_for_root() {
+    if !std::path::Path::new("/etc/shadow").is_file() {
+        harness::skip!("shadow", "this host keeps its passwords elsewhere");
+    }
+    let own = "open-for-read /etc/shadow";
+    for caller in Caller::both() {
+        for (preset, errno) in [("strict", Errno::NOENT), ("shim", Errno::ACCESS)] {
+            let policy = policy_encoder::presets::find(preset).expect("it is built in").text;
+            let dir = TempDir::new();
+            let sandbox = Sandbox::new(policy).caller(caller).cwd(dir.path());
+            let outcomes = sandbox.probes(&[own, "open-for-read /etc/passwd"]);
+            let expected = [Outcome::Errno(errno), Outcome::Ok(String::new())];
+            assert_eq!(outcomes, expected, "{caller}, {preset}");
+        }
+    }
+    if rustix::process::geteuid().is_root() {
+        assert!(Sandbox::outside().caller(Caller::Root).probe(own).is_ok());
     }
 }
 

@@ -7,6 +7,8 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 
 use harness::{Caller, Errno, Outcome, Sandbox};
 
+use crate::faults::{has_strace, inject};
+
 const KINDS: [(&str, &str); 8] = [
     ("user", "user"),
     ("mount", "mnt"),
@@ -56,6 +58,60 @@ fn the_command_is_pid_2_under_a_reaper_and_pid_1_without() {
         let ok = |pid: &str| Outcome::Ok(pid.into());
         assert_eq!(pids(""), [ok("2"), ok("1")], "{caller}");
         assert_eq!(pids("namespaces.init = \"none\""), [ok("1"), ok("0")], "{caller}");
+    }
+}
+
+#[test]
+fn without_clone3_the_same_namespaces_are_made_by_clone() {
+    if !has_strace() {
+        harness::skip!("strace", "strace is not installed, or may not trace");
+    }
+    for caller in Caller::both() {
+        for (policy, pid) in
+            [("process.uid = 1000", "2"), ("process.uid = 1000\nnamespaces.init = \"none\"", "1")]
+        {
+            let sandbox = Sandbox::new(policy).caller(caller);
+            let sandbox = inject(sandbox, "clone3:error=ENOSYS");
+            let probes: Vec<String> =
+                KINDS.iter().map(|(_, name)| format!("namespace {name}")).collect();
+            let probes: Vec<&str> = probes.iter().map(String::as_str).collect();
+            let inside = sandbox.probes(&probes);
+            let outside = Sandbox::outside().caller(caller).probes(&probes);
+            for ((kind, _), (inside, outside)) in KINDS.iter().zip(inside.iter().zip(&outside)) {
+                assert!(inside.is_ok() && outside.is_ok(), "{caller}, {kind}: {inside:?}");
+                assert_eq!(inside == outside, *kind == "time", "{caller}, {kind}: {inside:?}");
+            }
+            let ids = sandbox.probe("ids").value();
+            assert!(ids.starts_with("1000 1000 "), "{caller}, {policy}: {ids}");
+            assert_eq!(sandbox.probe("pid"), Outcome::Ok(pid.into()), "{caller}, {policy}");
+            let output = sandbox.run([sandbox.probe_path(), "exit 7".into()]);
+            assert_eq!(output.code(), 7, "{caller}, {policy}: {output:?}");
+            let launch = output.event("launch").expect("a launch event");
+            assert_eq!(launch["missing"], serde_json::json!([]), "{caller}, {policy}");
+        }
+    }
+}
+
+#[test]
+fn a_time_namespace_that_clone_cannot_make_is_a_refusal() {
+    if !has_strace() {
+        harness::skip!("strace", "strace is not installed, or may not trace");
+    }
+    for caller in Caller::both() {
+        // With and without a way to go on without namespaces.
+        let fallback = "filesystem = { tmp = \"none\", proc = false, dev = \"none\" }\n\
+                        network.unix = \"host\"\n";
+        for more in ["", fallback] {
+            let policy = format!("{more}namespaces.time = true");
+            let run = |sandbox: Sandbox| sandbox.run([sandbox.probe_path(), "say ran".into()]);
+            let output = run(inject(Sandbox::new(&policy).caller(caller), "clone3:error=ENOSYS"));
+            assert_eq!((output.code(), output.stdout.len()), (125, 0), "{caller}: {output:?}");
+            let failure = output.failure();
+            assert_eq!(failure["stage"], "namespaces", "{caller}: {failure}");
+            assert_eq!(failure["error"], "ENOSYS", "{caller}: {failure}");
+            let control = run(Sandbox::new(&policy).caller(caller));
+            assert_eq!(control.stdout_text(), "ok ran\n", "{caller}: {control:?}");
+        }
     }
 }
 

@@ -2,8 +2,9 @@
 //! tested by simulation in the encoder.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 
-use harness::{Caller, Errno, Outcome, Sandbox};
+use harness::{Caller, Errno, Outcome, Sandbox, TempDir};
 
 #[test]
 fn the_default_profile_closes_what_a_command_has_no_business_with() {
@@ -204,6 +205,126 @@ fn a_filter_holds_for_everything_that_the_command_starts() {
             Sandbox::new("seccomp = { deny = [\"getcwd\"], errno = \"EDOM\" }").caller(caller);
         let line = ["exec", &sandbox.probe_path(), "syscall getcwd"].join("\u{1f}");
         assert_eq!(sandbox.probe(&line), Outcome::Errno(Errno::DOM), "{caller}");
+    }
+}
+
+/// Landlock and seccomp alone.
+const IN_PLACE: &str = r#"
+    filesystem = { tmp = "none", proc = false, dev = "none" }
+    network.unix = "host"
+    enforce.namespaces = "off"
+    "#;
+
+#[test]
+fn processes_outside_keep_their_limits_and_priorities_without_namespaces() {
+    for caller in Caller::both() {
+        let other = Sandbox::outside().caller(caller).start(["sleep", "60"]);
+        let pid = other.pid();
+        let lines = [
+            format!("set-rlimit-of {pid} nofile 64 64"),
+            format!("syscall setpriority 0 {pid} 1"),
+            format!("syscall setpriority 1 {pid} 1"),
+            // Of the whole user.
+            "syscall setpriority 2 0 1".into(),
+            format!("set-affinity-of {pid}"),
+            format!("set-policy-of {pid}"),
+            // IOPRIO_CLASS_IDLE.
+            format!("syscall ioprio_set 1 {pid} 0x6000"),
+        ];
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let outside = |line: &str| Sandbox::outside().caller(caller).probe(line);
+        let limits = || outside(&format!("rlimit-of {pid} nofile"));
+        let before = limits();
+        for (line, outcome) in
+            lines.iter().zip(Sandbox::new(IN_PLACE).caller(caller).probes(&lines))
+        {
+            assert_eq!(outcome, Outcome::Errno(Errno::PERM), "{caller}, {line}");
+        }
+        assert_eq!(limits(), before, "{caller}");
+        // The command's own are its own.
+        let own =
+            ["set-rlimit-of 0 nofile 64 64", "syscall setpriority 0 0 1", "set-affinity-of 0"];
+        let outcomes = Sandbox::new(IN_PLACE).caller(caller).probes(&own);
+        assert!(outcomes.iter().all(Outcome::is_ok), "{caller}: {outcomes:?}");
+        for line in lines.iter().filter(|line| !line.starts_with("syscall setpriority 2")) {
+            let control = outside(line);
+            // A process is a group's leader or it is not.
+            let none = line.contains("setpriority 1") && control == Outcome::Errno(Errno::SRCH);
+            assert!(control.is_ok() || none, "{caller}, {line}: {control:?}");
+        }
+        assert_ne!(limits(), before, "{caller}");
+    }
+}
+
+/// Ways to change what is known of a file, by its owner.
+const METADATA: [&str; 5] =
+    ["chmod F 600", "chown F", "set-times F", "set-xattr F", "remove-xattr F"];
+
+#[test]
+fn what_is_known_of_a_file_is_kept_without_namespaces() {
+    for caller in Caller::both() {
+        let dir = TempDir::with_file("note", "x").file("listed", "y");
+        let lines = |name: &str| {
+            let path = dir.join(name).display().to_string();
+            std::os::unix::fs::chown(&path, Some(caller.uid()), Some(caller.uid()))
+                .expect("it is given away");
+            METADATA.map(|line| line.replace('F', &path))
+        };
+        let all = |sandbox: Sandbox, lines: &[String]| {
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            sandbox.caller(caller).probes(&lines)
+        };
+        let note = lines("note");
+        let before = std::fs::metadata(dir.join("note")).expect("it is there");
+        // A file outside of the policy, and one that may be written.
+        let listed = format!("{IN_PLACE}\nfilesystem.write = [{:?}]", dir.join("listed"));
+        for outcome in all(Sandbox::new(IN_PLACE), &note) {
+            assert_eq!(outcome, Outcome::Errno(Errno::PERM), "{caller}");
+        }
+        for outcome in all(Sandbox::new(&listed), &lines("listed")) {
+            assert_eq!(outcome, Outcome::Errno(Errno::PERM), "{caller}");
+        }
+        let after = std::fs::metadata(dir.join("note")).expect("it is there");
+        assert_eq!(
+            (before.mode(), before.mtime(), before.ctime_nsec()),
+            (after.mode(), after.mtime(), after.ctime_nsec()),
+            "{caller}"
+        );
+
+        // One of them is opened by name, and it alone.
+        let allow = format!("{IN_PLACE}\nseccomp.allow = [\"chmod\"]");
+        let outcomes = all(Sandbox::new(&allow), &note);
+        assert!(outcomes[0].is_ok(), "{caller}: {outcomes:?}");
+        for outcome in &outcomes[1..] {
+            assert_eq!(*outcome, Outcome::Errno(Errno::PERM), "{caller}");
+        }
+        // Mounts show nothing but what is listed, so that nothing is closed.
+        let mounted = format!("filesystem.write = [{:?}]", dir.join("listed"));
+        for control in
+            [all(Sandbox::outside(), &note), all(Sandbox::new(&mounted), &lines("listed"))]
+        {
+            assert!(control.iter().all(Outcome::is_ok), "{caller}: {control:?}");
+        }
+    }
+}
+
+#[test]
+fn ipc_with_the_host_is_closed_without_namespaces() {
+    let name = format!("launcher-e2e-{}", std::process::id());
+    let queue = format!("message-queue {name}");
+    let lines = ["shared-memory", "semaphores", "messages", queue.as_str()];
+    for caller in Caller::both() {
+        let all = |sandbox: Sandbox| sandbox.caller(caller).probes(&lines);
+        for (line, outcome) in lines.iter().zip(all(Sandbox::new(IN_PLACE))) {
+            assert_eq!(outcome, Outcome::Errno(Errno::PERM), "{caller}, {line}");
+        }
+        for (control, what) in [
+            (all(Sandbox::outside()), "outside"),
+            (all(Sandbox::new("")), "in a namespace"),
+            (all(Sandbox::new("namespaces.ipc = false")), "shared by the policy's own word"),
+        ] {
+            assert!(control.iter().all(Outcome::is_ok), "{caller}, {what}: {control:?}");
+        }
     }
 }
 

@@ -7,6 +7,8 @@ use std::os::fd::OwnedFd;
 use harness::{Caller, Errno, Outcome, Sandbox, TIMEOUT, is_ready};
 use rustix::process::Signal;
 
+use crate::faults::{has_strace, inject};
+
 const IN_PLACE: &str = r#"
     filesystem = { tmp = "none", proc = false, dev = "none" }
     network.unix = "host"
@@ -193,6 +195,54 @@ fn another_process_can_be_named_as_the_caller() {
         let output = running.wait();
         assert_eq!(output.code(), 137, "{caller}: {output:?}");
         assert_eq!(output.event("exit").map(|exit| &exit["ended_by"]), Some(&"caller".into()));
+    }
+}
+
+#[test]
+fn a_process_that_is_named_as_the_caller_counts_whatever_the_policy_says() {
+    let in_place = IN_PLACE.replace("filesystem = {", "filesystem = { root = \"minimal\",");
+    for caller in Caller::both() {
+        for policy in ["filesystem.root = \"minimal\"", &in_place] {
+            for more in ["", "process.die_with_parent = false"] {
+                let what = format!("{caller}, {policy}, {more}");
+                let (mut alive, held) = std::io::pipe().expect("a pipe is made");
+                let other = Sandbox::outside().caller(caller).start(["sleep", "60"]);
+                let pidfd: OwnedFd = other.pidfd().try_clone().expect("dup");
+                let policy = format!("{policy}\n{more}\nprocess.keep_fds = [7]");
+                let mut running = Sandbox::new(&policy)
+                    .caller(caller)
+                    .pass(held, 7)
+                    .pass(pidfd, 150)
+                    .option("--parent-fd=150")
+                    .start(["sh", "-c", "echo ready; exec sleep 60"]);
+                assert_eq!(running.line(), "ready", "{what}: {}", running.stderr_text());
+                drop(other);
+                assert!(ends(&mut alive), "{what}");
+                let output = running.wait();
+                assert_eq!(output.code(), 137, "{what}: {output:?}");
+                let exit = output.event("exit").expect("an exit event");
+                assert_eq!(exit["ended_by"], "caller", "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_session_that_cannot_be_started_is_a_refusal() {
+    if !has_strace() {
+        harness::skip!("strace", "strace is not installed, or may not trace");
+    }
+    for caller in Caller::both() {
+        // EPERM is what a group leader gets, and nobody here is one.
+        for policy in ["", IN_PLACE] {
+            let sandbox = Sandbox::new(policy).caller(caller);
+            let output = inject(sandbox, "setsid:error=EPERM").run(["true"]);
+            assert_eq!(output.code(), 125, "{caller}, {policy}: {output:?}");
+            let failure = output.failure();
+            let said = (&failure["stage"], &failure["call"], &failure["error"]);
+            let expected = ["session", "setsid", "EPERM"].map(Into::into);
+            assert_eq!(said, expected.each_ref().into(), "{caller}, {policy}");
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! The status descriptor, the line on standard error, and the exit status.
 
+use std::io::{ErrorKind, PipeReader, PipeWriter, Write};
+
 use harness::{Caller, Handover, Sandbox, TempDir};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 const IN_PLACE: &str = r#"
     filesystem = { tmp = "none", proc = false, dev = "none" }
@@ -116,6 +119,37 @@ fn a_reader_that_is_gone_does_not_stop_a_launch() {
         assert_eq!(output.code(), 0, "{caller}: {output:?}");
         assert!(dir.has("marker"), "{caller}");
     }
+}
+
+#[test]
+fn a_reader_that_is_asleep_does_not_hold_up_a_launch() {
+    for caller in Caller::both() {
+        for (more, line, code) in
+            [("", "exit 7", 7), ("limits.wall_time = \"500ms\"", "pause", 124)]
+        {
+            let (reader, writer) = full_pipe();
+            let sandbox = Sandbox::new(more).caller(caller).pass(writer, 20);
+            let sandbox = sandbox.option("--status-fd=20");
+            let output = sandbox.run([sandbox.probe_path(), line.to_owned()]);
+            assert_eq!(output.code(), code, "{caller}, {line}: {output:?}");
+            drop(reader);
+        }
+    }
+}
+
+/// A pipe that takes nothing more, and on which a write would wait.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe is made");
+    let flags = fcntl_getfl(&writer).expect("fcntl");
+    fcntl_setfl(&writer, flags | OFlags::NONBLOCK).expect("fcntl");
+    let full = loop {
+        if let Err(error) = writer.write(&[b'\n'; 4096]) {
+            break error.kind();
+        }
+    };
+    assert_eq!(full, ErrorKind::WouldBlock);
+    fcntl_setfl(&writer, flags).expect("fcntl");
+    (reader, writer)
 }
 
 #[test]

@@ -6,9 +6,10 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use harness::{Caller, Errno, Outcome, Output, Running, Sandbox, TIMEOUT, TempDir, skip};
+use harness::{Caller, Errno, Outcome, Output, Running, Sandbox, TIMEOUT, TempDir, is_ready, skip};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
+use rustix::process::Signal;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
@@ -211,6 +212,62 @@ fn ctrl_z_stops_launcher_and_command_and_fg_continues_both() {
             terminal.wait_for("status 7");
             terminal.end(running);
         }
+    }
+}
+
+#[test]
+fn a_command_that_stops_itself_in_a_kept_terminal_does_not_outlive_the_wall_time() {
+    needs_terminal!();
+    const COMMAND: &str = "sleep 1000 & echo ready; kill -STOP $$; echo it runs on; sleep 1000";
+    for caller in Caller::both() {
+        for kind in ["auto", "keep"] {
+            for (more, stops) in [
+                ("", true),
+                ("namespaces.init = 'none'", false),
+                ("namespaces.pid = false\nfilesystem.proc = false", false),
+            ] {
+                let what = format!("{caller}, {kind}, {more}");
+                let policy =
+                    format!("{more}\nlimits.wall_time = '2s'\n{}keep_fds = [7]\n", policy(kind));
+                let (mut alive, held) = std::io::pipe().expect("a pipe is made");
+                let mut terminal = Terminal::new();
+                let sandbox = Sandbox::new(&policy).caller(caller).wrap(SESSION).pass(held, 7);
+
+                let running = terminal.around(sandbox).start(["bash", "-c", COMMAND]);
+                terminal.wait_for("ready");
+                if stops {
+                    // The launcher follows its command, as a shell's job does.
+                    wait_for_state(&running, 'T', &what);
+                }
+                assert!(is_ready(&alive, TIMEOUT), "{what}: it runs on");
+                assert_eq!(alive.read(&mut [0]).expect("a pipe is read"), 0, "{what}");
+                if stops {
+                    running.signal(Signal::CONT);
+                }
+                let output = terminal.end(running);
+
+                assert_eq!(output.code(), 124, "{what}: {output:?}");
+                let exit = output.event("exit").expect("an exit event");
+                assert_eq!(exit["ended_by"], "wall_time", "{what}");
+                assert!(!terminal.transcript.contains("it runs on"), "{what}");
+            }
+        }
+    }
+}
+
+/// Waits until the launcher is in a state of proc(5).
+#[track_caller]
+fn wait_for_state(running: &Running, state: char, what: &str) {
+    let path = format!("/proc/{}/stat", running.pid());
+    let end = Instant::now() + TIMEOUT;
+    loop {
+        let stat = std::fs::read_to_string(&path).expect("it has not been waited for");
+        let now = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+        if now == Some(state) {
+            return;
+        }
+        assert!(Instant::now() < end && now != Some('Z'), "{what}: it is {now:?}");
+        std::thread::yield_now();
     }
 }
 

@@ -7,7 +7,8 @@
 //! Files: `open-for-read P`, `open-for-write P`, `open-path P`, `create P`,
 //! `read P`, `write P TEXT`, `fill P BYTES`, `mkdir P`, `rmdir P`, `unlink P`,
 //! `rename A B`, `link A B`, `symlink CONTENT P`, `readlink P`, `truncate P`,
-//! `chmod P MODE`, `chown P`, `list P`, `stat P` (type and mode), `access P`,
+//! `chmod P MODE`, `chown P`, `set-times P`, `set-xattr P`, `remove-xattr P`
+//! (of what `set-xattr` sets; there may be none), `list P`, `stat P` (type and mode), `access P`,
 //! `mount-flags P`, `size P` (of the file system), `map-exec P`, `exec P
 //! [ARGUMENT]...`, `chdir P`, `chroot P`, `ioctl-dev P`, `memfd-exec`.
 //!
@@ -25,6 +26,11 @@
 //! `ptrace PID`, `read-mem PID`, `waitable PID`, `fork`, `threads N`, `allocate
 //! BYTES`, `fork-many N`, `raise SIGNAL`, `abort`, `exit N`, `spin`, `pause`,
 //! `say TEXT`, `echo-input`, `orphan`. A PID may be `parent`.
+//!
+//! Of other processes: `rlimit-of PID NAME`, `set-rlimit-of PID NAME SOFT
+//! HARD`, `set-affinity-of PID` (to the probe's), `set-policy-of PID` (to
+//! SCHED_OTHER). With the host, and removed at once: `shared-memory`,
+//! `semaphores`, `messages` (System V), `message-queue NAME` (POSIX).
 //!
 //! Privileges: `mount P`, `bind-over A B`, `remount-writable P`,
 //! `setattr-writable P`, `umount P`,
@@ -158,6 +164,15 @@ fn files(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
             done(fs::chmod(given.path(0), Mode::from(mode)))
         }
         "chown" => done(fs::chown(given.path(0), Some(process::getuid()), Some(process::getgid()))),
+        "set-times" => done(set_times(given.path(0))),
+        "set-xattr" => {
+            let flags = fs::XattrFlags::empty();
+            done(fs::setxattr(given.path(0), ATTRIBUTE, b"x", flags))
+        }
+        "remove-xattr" => match fs::removexattr(given.path(0), ATTRIBUTE) {
+            Err(Errno::NODATA) => Ok("there is none".to_owned()),
+            answer => done(answer),
+        },
         "list" => list(given.path(0)),
         "stat" => fs::lstat(given.path(0)).map(|stat| {
             format!("{:?} {:o}", FileType::from_raw_mode(stat.st_mode), stat.st_mode & 0o7777)
@@ -176,6 +191,16 @@ fn files(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
         "memfd-exec" => memfd_exec(),
         _ => return None,
     })
+}
+
+/// The extended attribute that the probe sets and removes.
+const ATTRIBUTE: &str = "user.probe";
+
+/// Both times to the beginning of the epoch.
+fn set_times(path: &Path) -> Result<(), Errno> {
+    let epoch = fs::Timespec { tv_sec: 0, tv_nsec: 0 };
+    let times = fs::Timestamps { last_access: epoch, last_modification: epoch };
+    fs::utimensat(CWD, path, &times, fs::AtFlags::empty())
 }
 
 /// `ioctl` requests that asm-generic/ioctls.h names.
@@ -438,7 +463,8 @@ fn state(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
         "env" => Ok(environment()),
         "args" => Ok(arguments()),
         "umask" => Ok(format!("{:04o}", process::umask(Mode::empty()).bits())),
-        "rlimit" => Ok(rlimit(resource(given.text(0)))),
+        "rlimit" => rlimit(0, resource(given.text(0))),
+        "rlimit-of" => rlimit(given.process(), resource(given.text(1))),
         "nice" => process::getpriority_process(None).map(|nice| nice.to_string()),
         "affinity" => rustix::thread::sched_getaffinity(None).map(|set| cpus(&set)),
         "oom-score" => fs::open("/proc/self/oom_score_adj", OFlags::RDONLY, Mode::empty())
@@ -525,20 +551,32 @@ fn resource(name: &str) -> u64 {
     NAMES.iter().position(|each| *each == name).expect("a resource") as u64
 }
 
-fn rlimit(resource: u64) -> String {
+/// The limits of a process; 0 is the probe.
+fn rlimit(pid: u64, resource: u64) -> Answer {
     let mut limits = [0_u64; 2];
-    let arguments = [0, resource, 0, limits.as_mut_ptr() as u64, 0, 0];
-    match call(Sysno::prlimit64, arguments) {
-        Ok(_) => limits
-            .map(|limit| if limit == u64::MAX { "unlimited".into() } else { limit.to_string() })
-            .join(" "),
-        Err(errno) => panic!("prlimit: {errno}"),
-    }
+    let arguments = [pid, resource, 0, limits.as_mut_ptr() as u64, 0, 0];
+    call(Sysno::prlimit64, arguments)?;
+    Ok(limits
+        .map(|limit| if limit == u64::MAX { "unlimited".into() } else { limit.to_string() })
+        .join(" "))
+}
+
+fn set_rlimit(pid: u64, resource: u64, soft: u64, hard: u64) -> Answer {
+    let limits = [soft, hard];
+    call(Sysno::prlimit64, [pid, resource, limits.as_ptr() as u64, 0, 0, 0])
 }
 
 fn cpus(set: &rustix::thread::CpuSet) -> String {
     let cpus = (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu));
     cpus.map(|cpu| cpu.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+/// Gives a process the CPUs that the probe may run on.
+fn set_affinity(pid: u64) -> Answer {
+    let mut set = [0_u64; 128];
+    let place = set.as_mut_ptr() as u64;
+    let size = raw(Sysno::sched_getaffinity, [0, size_of_val(&set) as u64, place, 0, 0, 0])?;
+    call(Sysno::sched_setaffinity, [pid, size, place, 0, 0, 0])
 }
 
 /// The numbers of the blocked signals, and of the ignored ones. SIGPIPE is
@@ -620,6 +658,10 @@ fn processes(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
             }
         }
         "orphan" => orphan(),
+        "shared-memory" => shared_memory(),
+        "semaphores" => semaphores(),
+        "messages" => messages(),
+        "message-queue" => message_queue(given),
         _ => return None,
     })
 }
@@ -699,6 +741,38 @@ fn orphan() -> Answer {
     }
 }
 
+/// Constants of linux/ipc.h.
+mod uapi_ipc {
+    pub(crate) const IPC_PRIVATE: u64 = 0;
+    pub(crate) const IPC_RMID: u64 = 0;
+    /// For the caller to read and write.
+    pub(crate) const MODE: u64 = 0o600;
+}
+
+fn shared_memory() -> Answer {
+    let id = raw(Sysno::shmget, [uapi_ipc::IPC_PRIVATE, 4096, uapi_ipc::MODE, 0, 0, 0])?;
+    call(Sysno::shmctl, [id, uapi_ipc::IPC_RMID, 0, 0, 0, 0])
+}
+
+fn semaphores() -> Answer {
+    let id = raw(Sysno::semget, [uapi_ipc::IPC_PRIVATE, 1, uapi_ipc::MODE, 0, 0, 0])?;
+    call(Sysno::semctl, [id, 0, uapi_ipc::IPC_RMID, 0, 0, 0])
+}
+
+fn messages() -> Answer {
+    let id = raw(Sysno::msgget, [uapi_ipc::IPC_PRIVATE, uapi_ipc::MODE, 0, 0, 0, 0])?;
+    call(Sysno::msgctl, [id, uapi_ipc::IPC_RMID, 0, 0, 0, 0])
+}
+
+/// Makes a queue and removes its name; it ends with the probe.
+fn message_queue(given: &Arguments<'_>) -> Answer {
+    let name = CString::new(given.word(0).as_bytes()).expect("no NUL");
+    let name = name.as_ptr() as u64;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+    raw(Sysno::mq_open, [name, flags.bits().into(), uapi_ipc::MODE, 0, 0, 0])?;
+    call(Sysno::mq_unlink, [name, 0, 0, 0, 0, 0])
+}
+
 fn exit_group(status: u64) -> ! {
     let _ = raw(Sysno::exit_group, [status, 0, 0, 0, 0, 0]);
     unreachable!("exit_group returned")
@@ -739,9 +813,20 @@ fn privileges(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
             fs::makedev(1, 3),
         )),
         "set-rlimit" => {
-            let limits = [given.word_value(1), given.word_value(2)];
-            let place = limits.as_ptr() as u64;
-            call(Sysno::prlimit64, [0, resource(given.text(0)), place, 0, 0, 0])
+            set_rlimit(0, resource(given.text(0)), given.word_value(1), given.word_value(2))
+        }
+        "set-rlimit-of" => set_rlimit(
+            given.process(),
+            resource(given.text(1)),
+            given.word_value(2),
+            given.word_value(3),
+        ),
+        "set-affinity-of" => set_affinity(given.process()),
+        "set-policy-of" => {
+            // struct sched_param: a priority, which SCHED_OTHER has none of.
+            let priority = 0_i32;
+            let place = &raw const priority as u64;
+            call(Sysno::sched_setscheduler, [given.process(), 0, place, 0, 0, 0])
         }
         "set-nice" => done(process::setpriority_process(None, given.number(0))),
         "setsid" => process::setsid().map(|pid| pid.to_string()),

@@ -785,7 +785,7 @@ fn a_layer_of_an_overlay_that_became_a_symlink_is_a_refusal() {
                     let sandbox = Sandbox::of_bytes(&policy).caller(caller);
                     sandbox.run([sandbox.probe_path(), "write /data/new text".into()])
                 };
-                assert_eq!(write().stdout_text(), "ok\n", "{caller}, {layer}");
+                assert_eq!(write().stdout_text(), "ok \n", "{caller}, {layer}");
                 fs::remove_file(dir.join("in/upper/new")).expect("it is removed");
 
                 let [swapped, target] = ["in", "elsewhere"]

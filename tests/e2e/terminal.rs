@@ -221,14 +221,15 @@ fn a_command_that_stops_itself_in_a_kept_terminal_does_not_outlive_the_wall_time
     const COMMAND: &str = "sleep 1000 & echo ready; kill -STOP $$; echo it runs on; sleep 1000";
     for caller in Caller::both() {
         for kind in ["auto", "keep"] {
-            for (more, stops) in [
-                ("", true),
-                ("namespaces.init = 'none'", false),
-                ("namespaces.pid = false\nfilesystem.proc = false", false),
-            ] {
-                let what = format!("{caller}, {kind}, {more}");
-                let policy =
-                    format!("{more}\nlimits.wall_time = '2s'\n{}keep_fds = [7]\n", policy(kind));
+            // Where no PID 1 watches the time, the launcher does not stop.
+            for (shared, stops) in
+                [("", true), ("proc = false\n[namespaces]\npid = false\n", false)]
+            {
+                let what = format!("{caller}, {kind}, {shared}");
+                let policy = format!(
+                    "{}keep_fds = [7]\n[limits]\nwall_time = '2s'",
+                    policy(kind).replace("[process]", &format!("{shared}[process]")),
+                );
                 let (mut alive, held) = std::io::pipe().expect("a pipe is made");
                 let mut terminal = Terminal::new();
                 let sandbox = Sandbox::new(&policy).caller(caller).wrap(SESSION).pass(held, 7);

@@ -313,7 +313,9 @@ impl Line {
         let fd = sys::inherited(fd);
         let mut rest = self.text.as_bytes();
         while !rest.is_empty() && is_writable(fd) {
-            match write(fd, rest) {
+            // No more than a pipe takes that has room at all.
+            let (part, _) = rest.split_at(rest.len().min(PIPE_BUF));
+            match write(fd, part) {
                 Ok(count) => rest = rest.get(count..).unwrap_or_default(),
                 Err(Errno::INTR) => {}
                 Err(_) => break,
@@ -336,6 +338,9 @@ fn is_writable(fd: BorrowedFd<'_>) -> bool {
         Err(_) => true,
     }
 }
+
+/// What a pipe with room takes without blocking, pipe(7).
+const PIPE_BUF: usize = 4096;
 
 /// Seconds to wait for a reader before a line is dropped.
 const PATIENCE: i64 = 1;

@@ -80,9 +80,7 @@ pub fn run(launch: &'static Launch<'static>) -> Result<(), Failure> {
     namespaces::check_writer(launch)?;
     watch_caller(launch)?;
     if !has_reaper(launch) {
-        let own =
-            pidfd_open(getpid(), PidfdFlags::empty()).map_err(failed(STAGE, Call::PidfdOpen))?;
-        launch.shared.waiter.store(sys::until_exec(own).as_raw_fd(), Ordering::Relaxed);
+        show_self(launch)?;
     }
     if let Some(limit) = launch.policy.limits.wall_time {
         let deadline = sys::monotonic_milliseconds().saturating_add(limit);
@@ -103,11 +101,20 @@ pub fn run(launch: &'static Launch<'static>) -> Result<(), Failure> {
                 return Ok(());
             }
             // Without a PID namespace there is no PID 1 to talk to.
+            show_self(launch)?;
             (start(launch, None).map_err(failed(STAGE, Call::Clone3))?, None)
         }
         Err(error) => return Err(failed(STAGE, Call::Clone3)(error)),
     };
     attend(launch, &child, channel, &signals)
+}
+
+/// Opens a pidfd of the waiter, for a command without a PID 1 to find out
+/// whether its death signal was armed too late.
+fn show_self(launch: &Launch<'_>) -> Result<(), Failure> {
+    let own = pidfd_open(getpid(), PidfdFlags::empty()).map_err(failed(STAGE, Call::PidfdOpen))?;
+    launch.shared.waiter.store(sys::until_exec(own).as_raw_fd(), Ordering::Relaxed);
+    Ok(())
 }
 
 /// Opens a pidfd of the process whose death ends the command.

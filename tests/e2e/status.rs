@@ -1,6 +1,6 @@
 //! The status descriptor, the line on standard error, and the exit status.
 
-use std::io::{ErrorKind, PipeReader, PipeWriter, Write};
+use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write};
 
 use harness::{Caller, Handover, Sandbox, TempDir};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -127,13 +127,36 @@ fn a_reader_that_is_asleep_does_not_hold_up_a_launch() {
         for (more, line, code) in
             [("", "exit 7", 7), ("limits.wall_time = \"500ms\"", "pause", 124)]
         {
-            let (reader, writer) = full_pipe();
+            let (_reader, writer) = full_pipe();
             let sandbox = Sandbox::new(more).caller(caller).pass(writer, 20);
             let sandbox = sandbox.option("--status-fd=20");
             let output = sandbox.run([sandbox.probe_path(), line.to_owned()]);
             assert_eq!(output.code(), code, "{caller}, {line}: {output:?}");
-            drop(reader);
         }
+    }
+}
+
+#[test]
+fn a_line_that_is_longer_than_what_a_pipe_takes_does_not_hold_up_a_launch() {
+    for caller in Caller::both() {
+        // A page is free, so that the pipe is ready for some of it.
+        let (mut reader, writer) = full_pipe();
+        reader.read_exact(&mut [0; 4096]).expect("a pipe is read");
+        // Each of these bytes takes six in JSON.
+        let name = "\u{1}".repeat(200);
+        let dir = TempDir::with_file(&[name.as_str(); 5].join("/"), "");
+        let path = dir.join([name.as_str(); 5].join("/"));
+        let policy =
+            format!("filesystem.read = [\"{}\"]", path.display()).replace('\u{1}', "\\u0001");
+        let sandbox = Sandbox::outside();
+        let policy = harness::encode(&harness::with_probe(&policy, &sandbox.binaries().probe()));
+        std::fs::remove_file(&path).expect("it is removed");
+
+        let sandbox = Sandbox::of_bytes(&policy).caller(caller).pass(writer, 20);
+        let output = sandbox.option("--status-fd=20").run(["true"]);
+
+        assert_eq!(output.code(), 125, "{caller}: {output:?}");
+        assert!(output.stderr_text().contains("ENOENT"), "{caller}: {output:?}");
     }
 }
 

@@ -19,7 +19,7 @@ BENCH ?=
 
 # The programs that the tests run, and the Debian packages they come from.
 PROGRAMS := \
-	bash:bash gcc:gcc git:git node:nodejs python3:python3 runc:runc \
+	bash:bash bwrap:bubblewrap gcc:gcc git:git node:nodejs python3:python3 runc:runc \
 	setpriv:util-linux strace:strace unshare:util-linux
 
 .PHONY: help

@@ -147,6 +147,7 @@ pub fn dies_with(launch: &Launch<'_>) -> &'static str {
     let waited = wait::is_needed(launch);
     match launch.policy.session.die_with_parent {
         _ if launch.shared.misses(Facility::DieWithParent) => "nobody",
+        _ if launch.options.caller.is_some() => "process",
         DieWithParent::Auto | DieWithParent::Process if waited => "process",
         DieWithParent::Thread => "thread",
         _ => "nobody",

@@ -206,6 +206,9 @@ struct Waiter<'l> {
     launch: &'static Launch<'static>,
     child: &'l Child,
     channel: Option<Channel>,
+    /// Whether PID 1 has let go of its end, which poll(2) would say for as
+    /// long as its namespace takes to end.
+    hung_up: bool,
     signals: &'l OwnedFd,
     /// When the wall time is over, on the monotonic clock in milliseconds.
     deadline: Option<u64>,
@@ -226,6 +229,7 @@ impl<'l> Waiter<'l> {
             launch,
             child,
             channel,
+            hung_up: false,
             signals,
             deadline: deadline(launch),
             gave_terminal: launch.terminal.terminal().is_some(),
@@ -281,14 +285,15 @@ impl<'l> Waiter<'l> {
             && self.deadline.is_some_and(|deadline| sys::monotonic_milliseconds() >= deadline)
     }
 
-    fn poll(&self, caller: Option<BorrowedFd<'_>>) -> Result<Ready, Failure> {
+    fn poll(&mut self, caller: Option<BorrowedFd<'_>>) -> Result<Ready, Failure> {
         let never = self.signals.as_fd();
+        let channel = self.channel.filter(|_| !self.hung_up);
         let fd = |fd: Option<BorrowedFd<'l>>| fd.unwrap_or(never);
         let mut watched = [
             PollFd::from_borrowed_fd(never, PollFlags::IN),
             PollFd::from_borrowed_fd(caller.unwrap_or(never), PollFlags::IN),
             PollFd::from_borrowed_fd(
-                fd(self.channel.map(|channel| sys::inherited(channel.fd()))),
+                fd(channel.map(|channel| sys::inherited(channel.fd()))),
                 PollFlags::IN,
             ),
         ];
@@ -298,11 +303,12 @@ impl<'l> Waiter<'l> {
             Err(error) => return Err(failed(STAGE, Call::Poll)(error)),
         }
         let [signaled, ended, message] = watched;
-        let stopped = self.channel.is_some_and(|channel| {
-            message.revents().contains(PollFlags::IN)
-                && !message.revents().contains(PollFlags::HUP)
-                && matches!(channel.receive(), Ok(Some(Message::Stopped)))
-        });
+        self.hung_up |= channel.is_some() && message.revents().contains(PollFlags::HUP);
+        let stopped = !self.hung_up
+            && channel.is_some_and(|channel| {
+                message.revents().contains(PollFlags::IN)
+                    && matches!(channel.receive(), Ok(Some(Message::Stopped)))
+            });
         Ok(Ready {
             signaled: !signaled.revents().is_empty(),
             caller: caller.is_some() && !ended.revents().is_empty(),

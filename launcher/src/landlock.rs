@@ -8,6 +8,7 @@ use core::sync::atomic::Ordering;
 use launcher_policy::landlock::Handled;
 use launcher_policy::{Call, Failure, Stage};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
+use rustix::io::Errno;
 
 use crate::report::failed;
 use crate::{Launch, sys};
@@ -24,6 +25,18 @@ pub struct Ruleset {
 /// Whether this launch enforces Landlock.
 pub fn is_used(launch: &Launch<'_>) -> bool {
     launch.policy.landlock.is_some() && launch.abi > 0
+}
+
+/// The kernel's ABI; 0 where it has no Landlock, or does not use it.
+///
+/// # Errors
+///
+/// Any other answer of landlock_create_ruleset(2).
+pub fn abi() -> Result<u32, Failure> {
+    match sys::landlock_abi() {
+        Err(Errno::NOSYS | Errno::OPNOTSUPP) => Ok(0),
+        answer => answer.map_err(failed(STAGE, Call::LandlockCreateRuleset)),
+    }
 }
 
 /// Makes the ruleset with its rules on ports; `None` where none is used.

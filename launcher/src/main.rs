@@ -11,6 +11,7 @@ use core::mem::MaybeUninit;
 
 use launcher::exec::{self, Arguments, Environment};
 use launcher::input::{self, Form};
+use launcher::landlock;
 use launcher::mounts::Carried;
 use launcher::report::{self, Words};
 use launcher::session::{self, Held};
@@ -137,7 +138,7 @@ fn launch(
         envp,
         options: given.options,
         caller,
-        abi: if policy.landlock.is_some() { sys::landlock_abi().unwrap_or(0) } else { 0 },
+        abi: if policy.landlock.is_some() { landlock::abi()? } else { 0 },
         carried: &memory.carried,
         terminal,
         shared: Shared::default(),

@@ -7,6 +7,7 @@
 use core::ffi::CStr;
 
 use heapless::Vec;
+use launcher_policy::enforce::Mode as Enforce;
 use launcher_policy::exec::Cwd;
 use launcher_policy::mounts::{
     MAX_MOUNTS, Missing, Mount, Mounts, Parents, Root, Source, Symlinks,
@@ -370,10 +371,15 @@ impl Attach {
             }
             (Source::Devpts, None) => match make::devpts(attributes) {
                 Ok(made) => made,
-                Err(_) => {
+                // A facility, where the kernel does not give it.
+                Err(failure)
+                    if proc::is_refusal(&failure)
+                        && launch.policy.enforce.namespaces != Enforce::Require =>
+                {
                     launch.shared.miss(Facility::Pts);
                     return Ok(());
                 }
+                Err(failure) => return Err(failure),
             },
             (Source::Proc, None) => return proc::attach(launch, self, mount, ruleset),
         };

@@ -225,7 +225,7 @@ mod tests {
     fn resolved(text: &str, visible: &[&str]) -> (Exec, Vec<String>) {
         let place = Place {
             sysroot: "/".into(),
-            directory: "/work".into(),
+            directory: "/workspace".into(),
             variables: [("HOME".to_owned(), "/usr".into())].into(),
         };
         let mut diagnostics = Diagnostics::default();
@@ -293,11 +293,11 @@ mod tests {
 
     #[test]
     fn a_working_directory_that_is_asked_for_must_be_visible() {
-        let (exec, complaints) = resolved("process.cwd = 'sub'", &["/work"]);
+        let (exec, complaints) = resolved("process.cwd = 'sub'", &["/workspace"]);
         assert!(complaints.is_empty(), "{complaints:?}");
         assert_eq!(
             exec.wire().cwd,
-            Cwd::Path(launcher_policy::Path::new(c"/work/sub").expect("a path"))
+            Cwd::Path(launcher_policy::Path::new(c"/workspace/sub").expect("a path"))
         );
         assert_eq!(resolved("process.cwd = '/srv'", &[]).1, ["\"/srv\" is not visible inside"]);
         assert_eq!(resolved("process.cwd = '..'", &["/"]).1.len(), 1);

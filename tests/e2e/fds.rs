@@ -124,10 +124,10 @@ fn closed_standard_streams_are_opened_on_dev_null() {
 fn an_entry_can_be_a_directory_that_the_caller_opened() {
     for caller in Caller::both() {
         let dir = TempDir::with_file("note", "by descriptor");
-        let policy = "filesystem.write = [{ fd = 7, at = \"/work\" }]";
+        let policy = "filesystem.write = [{ fd = 7, at = \"/workspace\" }]";
         let directory = open(&dir, OFlags::RDONLY | OFlags::DIRECTORY);
         let sandbox = Sandbox::new(policy).caller(caller).pass(directory, 7);
-        let outcomes = sandbox.probes(&["read /work/note", "create /work/new", "fds"]);
+        let outcomes = sandbox.probes(&["read /workspace/note", "create /workspace/new", "fds"]);
         let expected = ["by descriptor", "", "0 1 2"];
         assert_eq!(outcomes, expected.map(|text| Outcome::Ok(text.into())), "{caller}");
         assert!(dir.has("new"), "{caller}");
@@ -137,7 +137,7 @@ fn an_entry_can_be_a_directory_that_the_caller_opened() {
 #[test]
 fn an_entry_by_a_descriptor_that_is_not_open_is_a_refusal() {
     for caller in Caller::both() {
-        let policy = "filesystem.read = [{ fd = 150, at = \"/work\" }]";
+        let policy = "filesystem.read = [{ fd = 150, at = \"/workspace\" }]";
         let output = Sandbox::new(policy).caller(caller).run(["true"]);
         assert_eq!((output.code(), output.event_names()), (125, vec!["failure"]), "{caller}");
     }

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 
-use harness::{Caller, Errno, Outcome, Sandbox, TempDir};
+use harness::{Caller, Errno, IN_PLACE, Outcome, Sandbox, TempDir};
 
 #[test]
 fn the_default_profile_closes_what_a_command_has_no_business_with() {
@@ -207,13 +207,6 @@ fn a_filter_holds_for_everything_that_the_command_starts() {
         assert_eq!(sandbox.probe(&line), Outcome::Errno(Errno::DOM), "{caller}");
     }
 }
-
-/// Landlock and seccomp alone.
-const IN_PLACE: &str = r#"
-    filesystem = { tmp = "none", proc = false, dev = "none" }
-    network.unix = "host"
-    enforce.namespaces = "off"
-    "#;
 
 #[test]
 fn processes_outside_keep_their_limits_and_priorities_without_namespaces() {

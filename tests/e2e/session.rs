@@ -4,16 +4,10 @@
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::OwnedFd;
 
-use harness::{Caller, Errno, Outcome, Sandbox, TIMEOUT, is_ready};
+use harness::{Caller, Errno, IN_PLACE, Outcome, Sandbox, TIMEOUT, is_ready};
 use rustix::process::Signal;
 
 use crate::faults::{has_strace, inject};
-
-const IN_PLACE: &str = r#"
-    filesystem = { tmp = "none", proc = false, dev = "none" }
-    network.unix = "host"
-    enforce.namespaces = "off"
-    "#;
 
 #[test]
 fn the_command_leads_a_session_of_its_own() {

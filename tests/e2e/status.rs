@@ -2,14 +2,8 @@
 
 use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write};
 
-use harness::{Caller, Handover, Sandbox, TempDir};
+use harness::{Caller, Handover, IN_PLACE, Sandbox, TempDir};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-
-const IN_PLACE: &str = r#"
-    filesystem = { tmp = "none", proc = false, dev = "none" }
-    network.unix = "host"
-    enforce.namespaces = "off"
-    "#;
 
 #[test]
 fn a_launch_with_a_waiter_is_told_from_its_start_to_its_end() {

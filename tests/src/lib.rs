@@ -50,6 +50,14 @@ pub use rustix::io::Errno;
 pub use skip::{EXPECTED_SKIPS, skipped};
 pub use temp::TempDir;
 
+/// A policy that Landlock and seccomp keep alone, in the launcher's own
+/// process.
+pub const IN_PLACE: &str = r#"
+    filesystem = { tmp = "none", proc = false, dev = "none" }
+    network.unix = "host"
+    enforce.namespaces = "off"
+    "#;
+
 /// How long a launch may take before the test fails.
 pub const TIMEOUT: Duration = Duration::from_secs(20);
 

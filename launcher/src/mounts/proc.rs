@@ -65,9 +65,10 @@ pub(super) fn attach(
     verify(&proc)
 }
 
-/// The kernel gives a fresh /proc only where the caller can see a whole one,
-/// and never without a PID namespace.
-fn is_refusal(failure: &Failure) -> bool {
+/// Whether the kernel withholds a file system here: a fresh /proc it gives
+/// only where the caller can see a whole one, and never without a PID
+/// namespace.
+pub(super) fn is_refusal(failure: &Failure) -> bool {
     i32::from(failure.error()) == Errno::PERM.raw_os_error()
 }
 

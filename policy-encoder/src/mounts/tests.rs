@@ -27,7 +27,7 @@ const BARE: &str = "[filesystem]\nproc = false\ndev = 'none'\ntmp = 'none'\n";
 fn place(tree: &Tree) -> Place {
     Place {
         sysroot: tree.path().into(),
-        directory: "/work".into(),
+        directory: "/workspace".into(),
         variables: [("HOME".to_owned(), "/home/u".into())].into(),
     }
 }
@@ -151,7 +151,7 @@ fn an_empty_document_shows_nothing() {
 
 #[test]
 fn three_verbs_give_three_kinds_of_mount() {
-    let tree = Tree::new(&["usr/bin/sh", "etc/conf", "work/file"], &[]);
+    let tree = Tree::new(&["usr/bin/sh", "etc/conf", "workspace/file"], &[]);
     let view = bare(&tree, "execute = ['/usr']\nread = ['/etc/conf']\nwrite = ['.']");
     assert_eq!(
         plan(&view),
@@ -159,15 +159,15 @@ fn three_verbs_give_three_kinds_of_mount() {
             "dir /etc 755",
             "file /etc/conf 444",
             "dir /usr 755",
-            "dir /work 755",
+            "dir /workspace 755",
             "/etc/conf r",
             "/usr rx",
-            "/work rw",
+            "/workspace rw",
         ]
     );
     assert_eq!(view.without_namespaces, Ok(3));
     assert_eq!(view.rights(Path::new("/usr/bin/sh")), Rights::EXECUTE);
-    assert_eq!(view.rights(Path::new("/work/new")), Rights::WRITE);
+    assert_eq!(view.rights(Path::new("/workspace/new")), Rights::WRITE);
 }
 
 #[test]
@@ -289,37 +289,45 @@ fn a_reopened_child_stands_in_the_cover_of_its_parent() {
 
 #[test]
 fn directories_between_a_writable_one_and_a_mask_are_pinned() {
-    let tree = Tree::new(&["work/a/b/secret", "work/c/"], &[]);
+    let tree = Tree::new(&["workspace/a/b/secret", "workspace/c/"], &[]);
     let view = bare(&tree, "write = ['.', 'c']\ndeny = ['a/b/secret']");
     assert_eq!(
         mounts(&view),
-        ["/work rw", "/work/a rw", "/work/a/b rw", "/work/a/b/secret r <- skeleton",]
+        [
+            "/workspace rw",
+            "/workspace/a rw",
+            "/workspace/a/b rw",
+            "/workspace/a/b/secret r <- skeleton",
+        ]
     );
-    assert_eq!(find(&view, "/work/a").access, 0);
+    assert_eq!(find(&view, "/workspace/a").access, 0);
 }
 
 #[test]
 fn a_redundant_entry_does_not_interrupt_the_pins() {
-    let tree = Tree::new(&["work/a/b/c/"], &[]);
+    let tree = Tree::new(&["workspace/a/b/c/"], &[]);
     let view = bare(&tree, "write = ['.', 'a/b']\nread = ['a/b/c']");
-    assert_eq!(mounts(&view), ["/work rw", "/work/a rw", "/work/a/b rw", "/work/a/b/c r"]);
+    assert_eq!(
+        mounts(&view),
+        ["/workspace rw", "/workspace/a rw", "/workspace/a/b rw", "/workspace/a/b/c r"]
+    );
 }
 
 #[test]
 fn a_wider_child_pins_nothing() {
-    let tree = Tree::new(&["work/a/b/"], &[]);
+    let tree = Tree::new(&["workspace/a/b/"], &[]);
     let view = bare(&tree, "write = ['.', 'a/b']\nexecute = ['a/b']");
-    assert_eq!(mounts(&view), ["/work rw", "/work/a/b rwx"]);
+    assert_eq!(mounts(&view), ["/workspace rw", "/workspace/a/b rwx"]);
     assert_eq!(view.without_namespaces, Ok(3));
 }
 
 #[test]
 fn narrowing_cannot_be_kept_by_landlock_alone() {
-    let tree = Tree::new(&["work/a/", "usr/share/"], &[]);
+    let tree = Tree::new(&["workspace/a/", "usr/share/"], &[]);
     let lost = |text: &str| bare(&tree, text).without_namespaces.unwrap_err();
     assert_eq!(
         lost("write = ['.']\nread = ['a']"),
-        r#""/work/a" (read) lies inside "/work" (write), and Landlock takes nothing back"#
+        r#""/workspace/a" (read) lies inside "/workspace" (write), and Landlock takes nothing back"#
     );
     assert!(lost("execute = ['/usr']\nread = ['/usr/share']").contains("/usr/share"));
     assert!(lost("execute = ['/usr']\nwrite = ['/usr/share']").contains("/usr/share"));
@@ -349,7 +357,7 @@ fn a_denied_symlink_hides_what_it_leads_to() {
 
 #[test]
 fn a_denial_through_a_symlink_that_can_be_replaced_is_refused() {
-    let tree = Tree::new(&["data/secret/x", "work/"], &[("work/link", "/data/secret")]);
+    let tree = Tree::new(&["data/secret/x", "workspace/"], &[("workspace/link", "/data/secret")]);
     let found = complaints(&tree, "read = ['/data']\nwrite = ['.']\ndeny = ['link']");
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].0, "'link'");
@@ -358,19 +366,22 @@ fn a_denial_through_a_symlink_that_can_be_replaced_is_refused() {
 
 #[test]
 fn such_a_symlink_is_found_at_its_other_paths() {
-    let tree = Tree::new(&["data/secret/x", "work/"], &[("work/link", "/data/secret")]);
+    let tree = Tree::new(&["data/secret/x", "workspace/"], &[("workspace/link", "/data/secret")]);
     let text = "read = ['/data']\nwrite = [{ path = '.', at = '/w' }]\ndeny = ['link']";
     assert!(complaints(&tree, text)[0].1.contains("can be replaced"));
 }
 
 #[test]
 fn what_is_missing_is_an_error_at_its_place() {
-    let tree = Tree::new(&["work/"], &[("work/link", "/gone")]);
+    let tree = Tree::new(&["workspace/"], &[("workspace/link", "/gone")]);
     assert_eq!(
         complaints(&tree, "read = ['/nowhere']\nwrite = ['link']"),
         [
             ("'/nowhere'".to_owned(), r#""/nowhere" does not exist"#.to_owned()),
-            ("'link'".to_owned(), r#""/work/link" does not exist: it leads to "/gone""#.to_owned()),
+            (
+                "'link'".to_owned(),
+                r#""/workspace/link" does not exist: it leads to "/gone""#.to_owned()
+            ),
         ]
     );
 }
@@ -422,15 +433,21 @@ fn something_can_appear_elsewhere() {
     let tree = Tree::new(&["data/sub/", "f"], &[]);
     let view = bare(
         &tree,
-        "write = [{ path = '/data', at = '/work' }]\nread = [{ path = '/f', at = '/x/f' }]",
+        "write = [{ path = '/data', at = '/workspace' }]\nread = [{ path = '/f', at = '/x/f' }]",
     );
     assert_eq!(
         plan(&view),
-        ["dir /work 755", "dir /x 755", "file /x/f 444", "/work rw <- /data", "/x/f r <- /f",]
+        [
+            "dir /workspace 755",
+            "dir /x 755",
+            "file /x/f 444",
+            "/workspace rw <- /data",
+            "/x/f r <- /f",
+        ]
     );
-    assert_eq!(view.rights(Path::new("/work/sub")), Rights::WRITE);
+    assert_eq!(view.rights(Path::new("/workspace/sub")), Rights::WRITE);
     assert_eq!(view.rights(Path::new("/data/sub")), Rights::NONE);
-    assert!(view.without_namespaces.unwrap_err().contains("/work"));
+    assert!(view.without_namespaces.unwrap_err().contains("/workspace"));
 }
 
 #[test]
@@ -438,17 +455,17 @@ fn a_mask_is_repeated_where_its_object_appears() {
     let tree = Tree::new(&["data/a/secret", "data/b/"], &[]);
     let view = bare(
         &tree,
-        "write = [{ path = '/data', at = '/work' }, '/data/a']\ndeny = ['/data/a/secret', '/data/b']",
+        "write = [{ path = '/data', at = '/workspace' }, '/data/a']\ndeny = ['/data/a/secret', '/data/b']",
     );
     assert_eq!(
         mounts(&view),
         [
             "/data/a rw",
             "/data/a/secret r <- skeleton",
-            "/work rw <- /data",
-            "/work/a rw <- /data/a",
-            "/work/a/secret r <- skeleton",
-            "/work/b r <- skeleton",
+            "/workspace rw <- /data",
+            "/workspace/a rw <- /data/a",
+            "/workspace/a/secret r <- skeleton",
+            "/workspace/b r <- skeleton",
         ]
     );
 }
@@ -464,8 +481,9 @@ fn a_denied_object_does_not_appear_elsewhere() {
 #[test]
 fn a_denied_path_is_judged_inside_too() {
     let tree = Tree::new(&["data/secret/x"], &[]);
-    let view = bare(&tree, "read = [{ path = '/data', at = '/work' }]\ndeny = ['/work/secret']");
-    assert_eq!(mounts(&view), ["/work r <- /data", "/work/secret r <- skeleton"]);
+    let view =
+        bare(&tree, "read = [{ path = '/data', at = '/workspace' }]\ndeny = ['/workspace/secret']");
+    assert_eq!(mounts(&view), ["/workspace r <- /data", "/workspace/secret r <- skeleton"]);
 }
 
 #[test]
@@ -486,17 +504,21 @@ fn two_objects_cannot_appear_at_one_place() {
 #[test]
 fn a_descriptor_appears_where_it_is_told_to() {
     let tree = Tree::new(&["usr/"], &[]);
-    let view = bare(&tree, "write = [{ fd = 5, at = '/work' }]\nexecute = ['/usr']");
-    assert_eq!(plan(&view), ["dir /usr 755", "dir /work 755", "/usr rx", "/work rw <- fd 5"]);
-    assert!(view.shows(Path::new("/work/anything")));
+    let view = bare(&tree, "write = [{ fd = 5, at = '/workspace' }]\nexecute = ['/usr']");
+    assert_eq!(
+        plan(&view),
+        ["dir /usr 755", "dir /workspace 755", "/usr rx", "/workspace rw <- fd 5"]
+    );
+    assert!(view.shows(Path::new("/workspace/anything")));
 }
 
 #[test]
 fn what_a_descriptor_cannot_keep_is_said() {
-    let tree = Tree::new(&["home/u/.ssh/", "work/"], &[]);
-    let found = complaints(&tree, "write = [{ fd = 5, at = '/work' }]\ndeny = ['~/.ssh']");
+    let tree = Tree::new(&["home/u/.ssh/", "workspace/"], &[]);
+    let found = complaints(&tree, "write = [{ fd = 5, at = '/workspace' }]\ndeny = ['~/.ssh']");
     assert!(found[0].1.contains("nothing is hidden in the directory behind a descriptor"));
-    let found = complaints(&tree, "write = [{ fd = 5, at = '/work' }]\ndeny = ['/work/.git']");
+    let found =
+        complaints(&tree, "write = [{ fd = 5, at = '/workspace' }]\ndeny = ['/workspace/.git']");
     assert!(found[0].1.contains("not known before the launch"), "{found:?}");
 }
 
@@ -591,8 +613,8 @@ fn temporary_directories_are_private() {
 
 #[test]
 fn what_is_listed_below_a_private_directory_is_visible_in_it() {
-    let tree = Tree::new(&["tmp/work/a", "tmp/x/file", "tmp/secret/"], &[]);
-    let text = "[filesystem]\nproc = false\ndev = 'none'\ntmp_size = '1M'\nwrite = ['/tmp/work']\n\
+    let tree = Tree::new(&["tmp/workspace/a", "tmp/x/file", "tmp/secret/"], &[]);
+    let text = "[filesystem]\nproc = false\ndev = 'none'\ntmp_size = '1M'\nwrite = ['/tmp/workspace']\n\
                 read = ['/tmp/x/file', '/tmp']\ndeny = ['/tmp/secret']";
     let view = view(&tree, text);
     assert_eq!(
@@ -600,7 +622,7 @@ fn what_is_listed_below_a_private_directory_is_visible_in_it() {
         [
             "dir /tmp 1777",
             "dir /tmp/secret 555",
-            "dir /tmp/work 755",
+            "dir /tmp/workspace 755",
             "dir /tmp/x 755",
             "file /tmp/x/file 444",
             "dir /var 755",
@@ -611,7 +633,7 @@ fn what_is_listed_below_a_private_directory_is_visible_in_it() {
         [
             "/tmp rw <- skeleton",
             "/tmp/secret r <- skeleton",
-            "/tmp/work rw",
+            "/tmp/workspace rw",
             "/tmp/x/file r",
             "/var/tmp rw <- skeleton",
         ]
@@ -643,7 +665,7 @@ fn a_write_entry_shows_the_hosts_temporary_directory() {
 
 #[test]
 fn devices_are_bound_and_linked() {
-    let tree = Tree::new(&["work/"], &[]);
+    let tree = Tree::new(&["workspace/"], &[]);
     let view = view(&tree, "[filesystem]\nproc = false\ntmp = 'none'");
     assert_eq!(
         plan(&view),
@@ -733,7 +755,7 @@ fn a_host_root_has_its_moving_parts_replaced() {
             "dev/",
             "tmp/",
             "var/tmp/",
-            "work/",
+            "workspace/",
             "home/u/.ssh/",
         ],
         &[],
@@ -757,7 +779,7 @@ fn a_host_root_has_its_moving_parts_replaced() {
             "/sys r <- skeleton",
             "/tmp rw <- skeleton",
             "/var/tmp rw <- skeleton",
-            "/work rw",
+            "/workspace rw",
         ]
     );
     assert_eq!(view.rights(Path::new("/usr/bin")), Rights::EXECUTE);
@@ -810,26 +832,37 @@ fn a_narrower_entry_in_a_host_root_needs_a_mount() {
 #[test]
 fn an_image_is_judged_by_its_own_paths() {
     let tree = Tree::new(
-        &["img/usr/bin/sh", "img/etc/shadow", "img/proc/", "img/work/", "work/file", "work/secret"],
+        &[
+            "img/usr/bin/sh",
+            "img/etc/shadow",
+            "img/proc/",
+            "img/workspace/",
+            "workspace/file",
+            "workspace/secret",
+        ],
         &[("img/bin", "usr/bin"), ("img/lib", "/usr/lib")],
     );
-    let text =
-        "root = '/img'\nproc = true\nwrite = ['/work']\ndeny = ['/etc/shadow', '/work/secret']";
+    let text = "root = '/img'\nproc = true\nwrite = ['/workspace']\ndeny = ['/etc/shadow', '/workspace/secret']";
     let text = format!("{BARE}{text}").replace("proc = false\n", "");
     let view = view(&tree, &text);
     assert!(matches!(view.wire().root, Root::Tree { path, .. } if path.to_bytes() == b"/img"));
     assert_eq!(
         mounts(&view),
-        ["/etc/shadow r <- skeleton", "/proc rw <- proc", "/work rw", "/work/secret r <- skeleton",]
+        [
+            "/etc/shadow r <- skeleton",
+            "/proc rw <- proc",
+            "/workspace rw",
+            "/workspace/secret r <- skeleton",
+        ]
     );
     assert!(view.without_namespaces.is_err());
 }
 
 #[test]
 fn what_an_image_lacks_cannot_be_attached_to() {
-    let tree = Tree::new(&["img/usr/", "work/"], &[]);
-    let found = complaints(&tree, "root = '/img'\nwrite = ['/work']");
-    assert!(found[0].1.contains("nothing can appear at \"/work\""));
+    let tree = Tree::new(&["img/usr/", "workspace/"], &[]);
+    let found = complaints(&tree, "root = '/img'\nwrite = ['/workspace']");
+    assert!(found[0].1.contains("nothing can appear at \"/workspace\""));
     assert!(complaints(&tree, "root = '/nowhere'")[0].1.contains("does not exist"));
     assert!(complaints(&tree, "root = 'hosts'")[0].1.contains("is not a root"));
     assert!(complaints(&tree, "root = '/'")[0].1.contains("called \"host\""));
@@ -861,10 +894,10 @@ fn the_hosts_network_comes_with_its_resolver_files() {
 
 #[test]
 fn a_socket_that_may_be_reached_is_shown() {
-    let tree = Tree::new(&["run/db/socket", "work/socket", "run/dir/"], &[]);
+    let tree = Tree::new(&["run/db/socket", "workspace/socket", "run/dir/"], &[]);
     let unix = |paths: &str| format!("network.unix = {paths}\n{BARE}write = ['.']");
-    let shown = view(&tree, &unix("['/run/db/socket', '/work/socket']"));
-    assert_eq!(mounts(&shown), ["/run/db/socket r", "/work rw"]);
+    let shown = view(&tree, &unix("['/run/db/socket', '/workspace/socket']"));
+    assert_eq!(mounts(&shown), ["/run/db/socket r", "/workspace rw"]);
     let (_, diagnostics) = resolved(&tree, &unix("['/run/dir']"));
     assert!(diagnostics.iter().next().unwrap().message.contains("not a socket"));
 }

@@ -33,6 +33,7 @@ What else is passed in:
   --status-fd N    write what happens as JSON lines
   --parent-fd N    a pidfd: the command ends when this process does
   --cgroup-fd N    a cgroup v2 directory that the command is born in
+  --exec-fd N      the program itself; COMMAND is only what it is called
 
   --help, --version
 
@@ -91,9 +92,10 @@ enum Name {
     StatusFd,
     ParentFd,
     CgroupFd,
+    ExecFd,
 }
 
-const NAMES: [(&[u8], Name); 10] = [
+const NAMES: [(&[u8], Name); 11] = [
     (b"--", Name::End),
     (b"--help", Name::Help),
     (b"--version", Name::Version),
@@ -104,6 +106,7 @@ const NAMES: [(&[u8], Name); 10] = [
     (b"--status-fd", Name::StatusFd),
     (b"--parent-fd", Name::ParentFd),
     (b"--cgroup-fd", Name::CgroupFd),
+    (b"--exec-fd", Name::ExecFd),
 ];
 
 /// Reads the arguments.
@@ -156,7 +159,8 @@ pub(crate) fn parse(argv: CStrings<'static>) -> Result<Request, Failure> {
             Name::Deadline => deadline = number(place, value, 0)? as u32,
             Name::StatusFd => options.status = Some(number(place, value, 3)?),
             Name::ParentFd => options.caller = Some(number(place, value, 3)?),
-            _ => options.cgroup = Some(number(place, value, 3)?),
+            Name::CgroupFd => options.cgroup = Some(number(place, value, 3)?),
+            _ => options.program = Some(number(place, value, 3)?),
         }
     }
     let source = source.ok_or_else(|| refused(Refusal::NoPolicy))?;

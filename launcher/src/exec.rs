@@ -85,10 +85,14 @@ fn name_of(variable: &CStr) -> &[u8] {
 ///
 /// # Errors
 ///
-/// execve(2)
+/// execve(2), execveat(2)
 pub fn apply(launch: &Launch<'static>) -> Result<Infallible, Failure> {
     report::launched(launch);
     let name = launch.command;
+    if let Some(program) = launch.options.program {
+        let error = sys::execveat(sys::inherited(program), launch.argv, launch.envp);
+        return Err(failed(STAGE, Call::Execveat)(error).about(Subject::Command));
+    }
     let is_name = name.to_bytes().iter().all(|&byte| byte != b'/');
     let error = if is_name { search(launch, name) } else { run(launch, name) };
     Err(explain(name, error))

@@ -42,6 +42,8 @@ pub struct Options {
     pub caller: Option<RawFd>,
     /// A cgroup v2 directory that the command is born in.
     pub cgroup: Option<RawFd>,
+    /// The program that is run, instead of looking the command up.
+    pub program: Option<RawFd>,
 }
 
 /// One launch. Children share this memory and see it as it is here.

@@ -191,9 +191,14 @@ fn is_pipe(fd: RawFd) -> bool {
 
 /// Refuses a descriptor that was named but is not open.
 fn check_open(given: &Given) -> Result<(), Failure> {
-    let Options { status, caller, cgroup } = given.options;
-    for (fd, name) in [(status, Call::StatusFd), (caller, Call::ParentFd), (cgroup, Call::CgroupFd)]
-    {
+    let Options { status, caller, cgroup, program } = given.options;
+    let named = [
+        (status, Call::StatusFd),
+        (caller, Call::ParentFd),
+        (cgroup, Call::CgroupFd),
+        (program, Call::ExecFd),
+    ];
+    for (fd, name) in named {
         if let Some(fd) = fd
             && fcntl_getfd(sys::inherited(fd)).is_err()
         {
@@ -209,13 +214,13 @@ fn check_numbers(policy: &Policy<'_>, given: &Given) -> Result<(), Failure> {
         Source::Fd(fd) => Some(fd),
         Source::Input | Source::File(_) => None,
     };
-    let Options { status, caller, cgroup } = given.options;
-    let own = [source, status, caller, cgroup];
+    let Options { status, caller, cgroup, program } = given.options;
+    let own = [source, status, caller, cgroup, program];
     if policy.fds.keep.iter().any(|keep| own.contains(&Some(keep.fd as RawFd))) {
         let why = Refusal::FdKept;
         return Err(Failure::refused(STAGE, Call::KeepFds, why));
     }
-    if source.is_some() && [status, caller, cgroup].contains(&source) {
+    if source.is_some() && [status, caller, cgroup, program].contains(&source) {
         let why = Refusal::FdTwice;
         return Err(Failure::refused(STAGE, Call::Fd, why));
     }

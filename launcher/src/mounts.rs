@@ -139,6 +139,7 @@ fn build(
         // Validation has counted the mounts.
         let _ = sources.push(source);
     }
+    add_rules(mounts, ruleset)?;
     // After the sources, which the caller's own ids may be needed to reach.
     namespaces::take_mapped_ids(launch)?;
     let skeleton = sys::until_exec(make::skeleton(mounts)?);
@@ -482,11 +483,31 @@ fn only_rules(
     ruleset: Option<Ruleset>,
 ) -> Result<(), Failure> {
     let Some(ruleset) = ruleset else { return Ok(()) };
+    let spent = Spent::of(mounts);
     let mut fd_paths = launch.carried.fds.as_bytes();
     for (place, mount) in (0..).zip(mounts.mounts.iter()) {
         let at = |failure: Failure| failure.about(Subject::Source).at(place);
         if let Some(source) = open_host(&mount.source, &mut fd_paths).map_err(at)? {
-            ruleset.allow(sys::until_exec(source), mount.access).map_err(at)?;
+            ruleset.allow(&source, mount.access).map_err(at)?;
+            spent.let_go(source);
+        }
+    }
+    add_rules(mounts, Some(ruleset))
+}
+
+/// Grants what the policy grants on things that no mount shows by themselves.
+fn add_rules(mounts: &Mounts<'static>, ruleset: Option<Ruleset>) -> Result<(), Failure> {
+    let Some(ruleset) = ruleset else { return Ok(()) };
+    for (place, rule) in (0..).zip(mounts.rules.iter()) {
+        let source = Source::Host {
+            path: rule.path,
+            kind: rule.kind,
+            symlinks: Symlinks::Refuse,
+            missing: Missing::Skip,
+        };
+        let at = |failure: Failure| failure.about(Subject::Rule).at(place);
+        if let Some(object) = open_host(&source, &mut &[][..]).map_err(at)? {
+            ruleset.allow(&object, rule.access).map_err(at)?;
         }
     }
     Ok(())

@@ -37,7 +37,7 @@ pub fn failed(stage: Stage, call: Call) -> impl Fn(Errno) -> Failure {
 /// The status that a failure ends with.
 pub fn exit_status(failure: &Failure) -> i32 {
     match u32::from(failure.error()) {
-        _ if failure.call() != Call::Execve => FAILED,
+        _ if !matches!(failure.call(), Call::Execve | Call::Execveat) => FAILED,
         ENOENT => NOT_FOUND,
         _ => NOT_EXECUTABLE,
     }
@@ -81,6 +81,7 @@ impl<'a> Words<'a> {
                 Mount { source: Source::Host { path, .. }, .. } => path.to_bytes(),
                 other => other.target.to_bytes(),
             },
+            Subject::Rule => mounts?.rules.iter().nth(place)?.path.to_bytes(),
             Subject::Node => mounts?.skeleton.iter().nth(place)?.path.to_bytes(),
             Subject::Root => match mounts?.root {
                 Root::Tree { path, .. } => path.to_bytes(),

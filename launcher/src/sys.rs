@@ -598,6 +598,23 @@ pub fn execve(path: &CStr, argv: CStrings<'_>, envp: CStrings<'_>) -> Errno {
     result.map_or_else(errno, |_| Errno::NOSYS)
 }
 
+/// execveat(2) of what a descriptor refers to. Returns only when it failed.
+pub fn execveat(program: BorrowedFd<'_>, argv: CStrings<'_>, envp: CStrings<'_>) -> Errno {
+    // SAFETY: the kernel reads an empty C string and two NULL-terminated
+    // arrays of C strings, which is what the types promise.
+    let result = unsafe {
+        syscall!(
+            Sysno::execveat,
+            program.as_raw_fd(),
+            c"".as_ptr(),
+            argv.array,
+            envp.array,
+            uapi::AT_EMPTY_PATH
+        )
+    };
+    result.map_or_else(errno, |_| Errno::NOSYS)
+}
+
 /// exit_group(2)
 pub fn exit_group(status: i32) -> ! {
     loop {

@@ -2,6 +2,7 @@
 
 use launcher_policy::credentials::Credentials;
 
+use crate::Spanned;
 use crate::document::Document;
 use crate::namespaces::wants_user;
 
@@ -12,7 +13,7 @@ use crate::namespaces::wants_user;
 pub(crate) fn resolve(document: &Document) -> Credentials {
     let (process, namespaces) = (&document.process, &document.namespaces);
     let takes = |has_map: bool| has_map || !wants_user(document);
-    let id = |written: &Option<toml::Spanned<u32>>| written.as_ref().map(|id| *id.get_ref());
+    let id = |written: &Option<Spanned<u32>>| written.as_ref().map(|id| *id.get_ref());
     Credentials {
         uid: id(&process.uid).filter(|_| takes(namespaces.uid_map.is_some())),
         gid: id(&process.gid).filter(|_| takes(namespaces.gid_map.is_some())),

@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use toml::Spanned;
 
 mod forms;
 
 use forms::ExactMountTable;
+
+use crate::Spanned;
 
 /// A whole policy document. Everything is optional; what is absent is safe.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

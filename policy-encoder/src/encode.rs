@@ -1,6 +1,7 @@
 //! [`Document`] to bytes, one line per stage.
 
 use launcher_policy::Policy;
+use launcher_policy::origin::Origin;
 use launcher_policy::wire::{self, Architecture, MAX_FRAME};
 
 use crate::Place;
@@ -58,6 +59,7 @@ pub fn encode(
             terminal_is_safe: compiled.terminal_is_safe,
         }),
         exec: exec.wire(),
+        origin: Origin::default(),
     };
     frame(&policy, architecture, diagnostics)
 }

@@ -6,8 +6,8 @@ use std::ffi::CString;
 use launcher_policy::Text;
 use launcher_policy::enforce::{Mode, WithoutNamespaces};
 use linux_raw_sys::general as uapi;
-use toml::Spanned;
 
+use crate::Spanned;
 use crate::diagnostic::Diagnostics;
 use crate::document::{self, Access, Document};
 use crate::items::c_string;

@@ -7,9 +7,9 @@ use std::path::{Component, Path, PathBuf};
 
 use launcher_policy::exec::{Cwd, Keep, MAX_ENVIRONMENT};
 use launcher_policy::{MAX_PATH, Text};
-use toml::Spanned;
 
 use crate::Place;
+use crate::Spanned;
 use crate::diagnostic::Diagnostics;
 use crate::document::{Document, Tmp};
 use crate::items::{Items, c_string};

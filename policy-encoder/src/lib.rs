@@ -36,11 +36,13 @@ mod place;
 pub mod presets;
 pub mod seccomp;
 mod session;
+mod spanned;
 
 pub use encode::encode;
 pub use fds::used as used_fds;
 pub use launcher_policy::wire::Architecture;
 pub use place::Place;
+pub use spanned::Spanned;
 
 #[cfg(test)]
 mod tests {

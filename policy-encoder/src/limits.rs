@@ -2,8 +2,8 @@
 
 use launcher_policy::limits::{MAX_CPUS, Rlimit};
 use linux_raw_sys::general as uapi;
-use toml::Spanned;
 
+use crate::Spanned;
 use crate::diagnostic::Diagnostics;
 use crate::document::{self, Document, Duration};
 use crate::items::Items;

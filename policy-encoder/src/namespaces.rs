@@ -4,8 +4,8 @@ use std::ffi::CString;
 
 use launcher_policy::namespaces::{IdRange, Init, Loopback, MAX_HOST_NAME, MAX_ID_RANGES};
 use linux_raw_sys::general as uapi;
-use toml::Spanned;
 
+use crate::Spanned;
 use crate::diagnostic::Diagnostics;
 use crate::document::{self, Access, Document, Mode};
 use crate::items::{Items, c_string};

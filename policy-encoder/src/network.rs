@@ -1,8 +1,7 @@
 //! What `[network]` asks for. Three stages keep it: `namespaces`, `landlock`
 //! and `seccomp`.
 
-use toml::Spanned;
-
+use crate::Spanned;
 use crate::diagnostic::Diagnostics;
 use crate::document::{Access, Document, Mode, Unix, UnixSet};
 

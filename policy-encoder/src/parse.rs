@@ -405,7 +405,7 @@ mod tests {
     fn what_can_be_read_beside_an_error_is_read() {
         let (document, _) = toml("[network]\naccess = \"host\"\nudp = 5\n");
         assert_eq!(
-            document.network.access.map(Spanned::into_inner),
+            document.network.access.map(crate::Spanned::into_inner),
             Some(crate::document::Access::Host)
         );
         assert!(document.network.udp.is_none());

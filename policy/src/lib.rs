@@ -21,6 +21,7 @@ pub mod limits;
 mod list;
 pub mod mounts;
 pub mod namespaces;
+pub mod origin;
 mod path;
 mod refusal;
 pub mod seccomp;
@@ -61,4 +62,6 @@ pub struct Policy<'a> {
     pub seccomp: Option<seccomp::Seccomp<'a>>,
     /// The command's environment and directory.
     pub exec: exec::Exec<'a>,
+    /// How the policy came about.
+    pub origin: origin::Origin<'a>,
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{List, Path, Text};
 
 /// The most mounts of one policy.
-pub const MAX_MOUNTS: usize = 4096;
+pub const MAX_MOUNTS: usize = 16_384;
 
 /// The attributes that a mount may carry: mount_setattr(2).
 pub const MOUNT_ATTRIBUTES: u32 = uapi::MOUNT_ATTR_RDONLY
@@ -32,6 +32,8 @@ pub struct Mounts<'a> {
     pub skeleton: List<'a, Node<'a>>,
     /// What is attached, in this order: parents first.
     pub mounts: List<'a, Mount<'a>>,
+    /// Landlock rights on what is not attached by itself.
+    pub rules: List<'a, Rule<'a>>,
 }
 
 /// What the root directory is.
@@ -100,6 +102,19 @@ pub struct Mount<'a> {
     /// `MOUNT_ATTR_*` that are set on it and on everything below it.
     pub attributes: u32,
     /// Landlock rights on it, for the newest ABI; 0 adds no rule.
+    pub access: u32,
+}
+
+/// Landlock rights on an object of the host that no mount shows by itself. It
+/// is left out where it does not exist at the launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule<'a> {
+    /// Its path, as real as it was when the policy was encoded.
+    #[serde(borrow)]
+    pub path: Path<'a>,
+    /// What it must be.
+    pub kind: Kind,
+    /// `LANDLOCK_ACCESS_FS_*`, for the newest ABI.
     pub access: u32,
 }
 

@@ -21,7 +21,8 @@ pub(crate) fn validate(policy: &Policy<'_>) -> Checked {
     session(&policy.session)?;
     policy.landlock.as_ref().map_or(Ok(()), landlock)?;
     policy.seccomp.as_ref().map_or(Ok(()), seccomp)?;
-    exec(&policy.exec)
+    exec(&policy.exec)?;
+    policy.origin.globs.check(|_| Ok(()))
 }
 
 /// `Err` with these words unless the fact holds.
@@ -78,7 +79,13 @@ fn mounts(mounts: &mounts::Mounts<'_>) -> Checked {
         count += 1;
         mount(each)
     })?;
-    require(count <= mounts::MAX_MOUNTS, Refusal::MountCount)
+    require(count <= mounts::MAX_MOUNTS, Refusal::MountCount)?;
+    mounts.rules.check(rule)
+}
+
+fn rule(rule: mounts::Rule<'_>) -> Checked {
+    path(rule.path)?;
+    rights(rule.access)
 }
 
 fn node(node: Node<'_>) -> Checked {

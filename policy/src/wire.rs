@@ -25,7 +25,7 @@ pub const VERSION: u16 = 1;
 pub const HEADER: usize = 16;
 
 /// The longest frame, header included, in bytes.
-pub const MAX_FRAME: usize = 256 * 1024;
+pub const MAX_FRAME: usize = 2 * 1024 * 1024;
 
 const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 

@@ -247,7 +247,10 @@ fn mounts_without_a_meaning_are_refused() {
     let tmpfs = |size, mode| source(Source::Tmpfs { size, mode });
     refused(&tmpfs(0, 0), "the policy gives a tmpfs no size");
     refused(&tmpfs(1, 0o2000), "the policy has impossible permission bits");
-    refused(&mounts(repeat_n(bind(c"/a"), MAX_MOUNTS + 1)), "the policy has more than 4096 mounts");
+    refused(
+        &mounts(repeat_n(bind(c"/a"), MAX_MOUNTS + 1)),
+        "the policy has more than 16384 mounts",
+    );
 }
 
 #[test]
@@ -345,6 +348,7 @@ const NO_MOUNTS: Mounts<'static> = Mounts {
     skeleton_size: 4096,
     skeleton: List::EMPTY,
     mounts: List::EMPTY,
+    rules: List::EMPTY,
 };
 
 /// Both sides refuse the policy in these words.

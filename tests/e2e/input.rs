@@ -263,13 +263,13 @@ fn an_oversized_policy_is_refused() {
         let mut announced = bare();
         announced[8..12].copy_from_slice(&((MAX_FRAME - HEADER + 1) as u32).to_le_bytes());
         let announced = seal(announced);
-        Attempt::with(caller, &announced).refused("longer than 256 KiB");
+        Attempt::with(caller, &announced).refused("longer than 2 MiB");
         for policy in [pipe_of(&announced), memory(&announced, SEALS)] {
-            Attempt::new(caller).option("--fd=5").pass(policy, 5).refused("256 KiB");
+            Attempt::new(caller).option("--fd=5").pass(policy, 5).refused("2 MiB");
         }
         let large = memory(&vec![b'S'; MAX_FRAME + 1], SEALS);
         let attempt = Attempt::new(caller).option("--sealed").option("--fd=5");
-        attempt.pass(large, 5).refused("longer than 256 KiB");
+        attempt.pass(large, 5).refused("longer than 2 MiB");
     }
 }
 

@@ -14,6 +14,7 @@ use super::entries::{Entry, Object, Resolver, Rule};
 use super::host::{FileKind, Host, LookupError, Real};
 use super::layout::{Layout, Root, Symlink, host_content};
 use super::tree::{Content, Decider, Point, Rights};
+use crate::Spanned;
 use crate::diagnostic::Diagnostics;
 use crate::document::{Access, Dev, DevSet, Document, Tmp};
 
@@ -183,7 +184,7 @@ pub(super) fn fallbacks(
             }
         }
     }
-    let access = document.network.access.as_ref().map(toml::Spanned::get_ref);
+    let access = document.network.access.as_ref().map(Spanned::get_ref);
     if access == Some(&Access::Host) && !matches!(root, Root::Tree(_)) {
         for path in RESOLVER {
             list.extend(fallback(Path::new(path), Rights::READ, "network.access", host));
@@ -240,7 +241,7 @@ impl Layout<'_> {
         }
         self.proc(filesystem.proc.as_ref().is_none_or(|proc| *proc.get_ref()));
         let dev = filesystem.dev.as_ref();
-        let shared_memory = match dev.map(toml::Spanned::get_ref) {
+        let shared_memory = match dev.map(Spanned::get_ref) {
             None | Some(Dev::Named(DevSet::Minimal)) => {
                 self.devices(&DEVICES.map(str::to_owned), Missing::Skip, &(0..0));
                 self.dev_words(&DEV_WORDS);
@@ -255,7 +256,7 @@ impl Layout<'_> {
             Some(Dev::List(names)) => {
                 let is_word = |name: &String| DEV_WORDS.contains(&name.as_str());
                 let (words, devices): (Vec<_>, Vec<_>) = names.iter().cloned().partition(is_word);
-                let span = dev.map_or(0..0, toml::Spanned::span);
+                let span = dev.map_or(0..0, Spanned::span);
                 self.devices(&devices, Missing::Fail, &span);
                 self.dev_words(&words.iter().map(String::as_str).collect::<Vec<_>>());
                 words.iter().any(|word| word == "shm")

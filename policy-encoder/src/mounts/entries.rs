@@ -7,11 +7,11 @@ use std::path::{Component, Path, PathBuf};
 use launcher_policy::MAX_PATH;
 use launcher_policy::fds::MAX_FD;
 use launcher_policy::mounts::{Missing, Symlinks};
-use toml::Spanned;
 
 use super::host::{Host, LookupError, Real};
 use super::tree::{EntryPlace, Rights};
 use crate::Place;
+use crate::Spanned;
 use crate::diagnostic::Diagnostics;
 use crate::document::{self, Document, EntryTable};
 

@@ -175,6 +175,7 @@ impl View {
             skeleton_size: self.skeleton_size,
             skeleton: List::from_bytes(&self.skeleton_bytes),
             mounts: List::from_bytes(&self.mount_bytes),
+            rules: List::EMPTY,
         }
     }
 

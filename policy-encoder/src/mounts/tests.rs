@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use launcher_policy::mounts::{Kind, Missing, Mount, NodeKind, Root, Source, Symlinks};
+use launcher_policy::mounts::{Kind, MAX_MOUNTS, Missing, Mount, NodeKind, Root, Source, Symlinks};
 use launcher_policy::wire;
 use linux_raw_sys::general::{
     MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY,
@@ -1023,30 +1023,11 @@ fn a_decision_names_the_entry() {
 
 #[test]
 fn too_many_mounts_are_refused() {
-    let files: Vec<String> = (0..4097).map(|number| format!("d/{number}")).collect();
+    let files: Vec<String> = (0..=MAX_MOUNTS).map(|number| format!("d/{number}")).collect();
     let tree = Tree::new(&files.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
     let entries: Vec<String> = files.iter().map(|file| format!("'/{file}'")).collect();
     let text = format!("read = [{}]", entries.join(","));
-    assert!(complaints(&tree, &text)[0].1.contains("4097 mounts"));
-}
-
-#[test]
-fn ten_thousand_entries_take_linear_time() {
-    let files: Vec<String> =
-        (0..10_000).map(|number| format!("d/{}/{number}", number % 100)).collect();
-    let tree = Tree::new(&files.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
-    let entries: Vec<String> = files.iter().map(|file| format!("'/{file}'")).collect();
-    let time = |count: usize| {
-        let document = document(&format!("{BARE}read = ['/d', {}]", entries[..count].join(",")));
-        let start = std::time::Instant::now();
-        let mut diagnostics = Diagnostics::default();
-        let view = resolve(&document, &place(&tree), &mut diagnostics);
-        assert_eq!(mounts(&view), ["/d r"]);
-        start.elapsed()
-    };
-    let (few, many) = (time(1_000), time(10_000));
-    // Quadratic would be a hundred times; the bound leaves room for noise.
-    assert!(many < few * 40, "1,000 take {few:?}, 10,000 take {many:?}");
+    assert!(complaints(&tree, &text)[0].1.contains(&format!("{} mounts", MAX_MOUNTS + 1)));
 }
 
 /// A small generator of repeatable numbers: splitmix64.

@@ -19,10 +19,10 @@ use launcher_policy::seccomp::validate;
 use launcher_policy::wire::Architecture;
 use linux_raw_sys::errno::EPERM;
 use linux_raw_sys::general::{CLONE_NEWIPC, CLONE_NEWNET};
-use toml::Spanned;
 
 pub use compile::compile;
 
+use crate::Spanned;
 use crate::diagnostic::Diagnostics;
 use crate::document::{Document, Mode, Profile, Seccomp, Terminal};
 use crate::parse::nearest;
@@ -108,7 +108,7 @@ pub fn resolve(
     facts: &Facts,
     diagnostics: &mut Diagnostics,
 ) -> Option<Compiled> {
-    let off = document.enforce.seccomp.as_ref().is_some_and(|mode| *mode.as_ref() == Mode::Off);
+    let off = document.enforce.seccomp.as_ref().is_some_and(|mode| *mode.get_ref() == Mode::Off);
     if off {
         keep_terminal(document, false, diagnostics);
         return None;
@@ -170,14 +170,14 @@ fn decide(name: &str, seccomp: &Seccomp, facts: &Facts, denied: Action) -> Call 
     if let Some(call) = implied::call(name, facts, denied) {
         return call;
     }
-    match seccomp.profile.as_ref().map_or(Profile::Default, |profile| *profile.as_ref()) {
+    match seccomp.profile.as_ref().map_or(Profile::Default, |profile| *profile.get_ref()) {
         Profile::Default => profile::call(name, denied),
         Profile::Unconfined => Call::always(Action::Allow),
     }
 }
 
 fn lists(names: &[Spanned<String>], name: &str) -> bool {
-    names.iter().any(|each| each.as_ref() == name)
+    names.iter().any(|each| each.get_ref() == name)
 }
 
 /// What happens to what is denied: `seccomp.errno`.
@@ -186,10 +186,10 @@ fn errno(name: Option<&Spanned<String>>, diagnostics: &mut Diagnostics) -> Actio
     let Some(name) = name else {
         return default;
     };
-    tables::errno(name.as_ref()).map_or_else(
+    tables::errno(name.get_ref()).map_or_else(
         || {
             let names = tables::errnos().map(|(_, name)| name);
-            let meant = nearest(&name.as_ref().to_uppercase(), names);
+            let meant = nearest(&name.get_ref().to_uppercase(), names);
             unknown("error number", name, meant, diagnostics);
             default
         },
@@ -201,9 +201,9 @@ fn errno(name: Option<&Spanned<String>>, diagnostics: &mut Diagnostics) -> Actio
 /// is none to complain of: one policy serves many.
 fn check_names(seccomp: &Seccomp, architecture: Architecture, diagnostics: &mut Diagnostics) {
     for name in seccomp.deny.iter().chain(&seccomp.allow) {
-        if !tables::exists(name.as_ref()) {
+        if !tables::exists(name.get_ref()) {
             let names = tables::calls(architecture).map(|(_, name)| name);
-            let meant = nearest(&name.as_ref().to_lowercase(), names);
+            let meant = nearest(&name.get_ref().to_lowercase(), names);
             unknown("system call", name, meant, diagnostics);
         }
     }
@@ -212,7 +212,7 @@ fn check_names(seccomp: &Seccomp, architecture: Architecture, diagnostics: &mut 
 /// Refuses a filter under which the launcher could not do its last steps.
 fn check_denied(seccomp: &Seccomp, diagnostics: &mut Diagnostics) {
     for name in &seccomp.deny {
-        if let Some((call, why)) = REQUIRED.iter().find(|(call, _)| call == name.as_ref()) {
+        if let Some((call, why)) = REQUIRED.iter().find(|(call, _)| call == name.get_ref()) {
             let message = format!("{call} cannot be denied: {why}");
             diagnostics.error(name.span(), message);
         }
@@ -223,7 +223,7 @@ fn check_denied(seccomp: &Seccomp, diagnostics: &mut Diagnostics) {
 fn check_allowed(document: &Document, facts: &Facts, diagnostics: &mut Diagnostics) {
     let seccomp = &document.seccomp;
     for spanned in &seccomp.allow {
-        let name = spanned.as_ref().as_str();
+        let name = spanned.get_ref().as_str();
         if lists(&seccomp.deny, name) {
             let message = format!("{name} is both allowed and denied; it is denied");
             diagnostics.warning(spanned.span(), message);
@@ -244,8 +244,8 @@ fn check_io_uring(
     facts: &Facts,
     diagnostics: &mut Diagnostics,
 ) {
-    let written = name.as_ref();
-    let mode = document.enforce.namespaces.as_ref().map(|mode| *mode.as_ref());
+    let written = name.get_ref();
+    let mode = document.enforce.namespaces.as_ref().map(|mode| *mode.get_ref());
     let namespaced = facts.namespaces & CLONE_NEWNET != 0;
     let namespace = namespaced && mode == Some(Mode::Require);
     if facts.unix && (facts.sockets == Sockets::Open || namespace) {
@@ -266,7 +266,7 @@ fn check_io_uring(
 /// command.
 fn keep_terminal(document: &Document, is_safe: bool, diagnostics: &mut Diagnostics) {
     let terminal = document.process.terminal.as_ref();
-    let Some(keep) = terminal.filter(|terminal| *terminal.as_ref() == Terminal::Keep) else {
+    let Some(keep) = terminal.filter(|terminal| *terminal.get_ref() == Terminal::Keep) else {
         return;
     };
     if !is_safe {
@@ -296,7 +296,7 @@ fn closes_terminal_input(rules: &Rules) -> bool {
 
 /// Complains of an unknown name.
 fn unknown(what: &str, name: &Spanned<String>, meant: Option<&str>, diagnostics: &mut Diagnostics) {
-    let message = format!("unknown {what} {:?}", name.as_ref());
+    let message = format!("unknown {what} {:?}", name.get_ref());
     let diagnostic = diagnostics.error(name.span(), message);
     if let Some(meant) = meant {
         diagnostic.help(format!("did you mean {meant:?}?"));

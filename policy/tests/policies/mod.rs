@@ -11,9 +11,11 @@ use launcher_policy::fds::{FdKind, Fds, KeepFd};
 use launcher_policy::landlock::{ACCESS_FS, ACCESS_NET, Handled, Landlock, Port, SCOPES};
 use launcher_policy::limits::{Limits, Rlimit};
 use launcher_policy::mounts::{
-    Kind, MOUNT_ATTRIBUTES, Missing, Mount, Mounts, Node, NodeKind, Parents, Root, Source, Symlinks,
+    Kind, MOUNT_ATTRIBUTES, Missing, Mount, Mounts, Node, NodeKind, Parents, Root, Rule, Source,
+    Symlinks,
 };
 use launcher_policy::namespaces::{IdMap, IdRange, Init, Loopback, NAMESPACE_FLAGS, Namespaces};
+use launcher_policy::origin::{Glob, Origin};
 use launcher_policy::seccomp::{FILTER_FLAGS, Instruction, Seccomp, op};
 use launcher_policy::session::{DieWithParent, Session, Terminal};
 use launcher_policy::{List, Path, Policy, Text};
@@ -47,6 +49,7 @@ pub(crate) fn nothing() -> Policy<'static> {
         landlock: None,
         seccomp: None,
         exec: Exec { argv0: None, keep: List::EMPTY, set: List::EMPTY, cwd: Cwd::Launch },
+        origin: Origin::default(),
     }
 }
 
@@ -64,6 +67,7 @@ pub(crate) fn shim() -> Policy<'static> {
             skeleton_size: 4096,
             skeleton: List::EMPTY,
             mounts: list([rule(c"/usr", 0b1101), rule(c"/etc", 0b1100), rule(c"/work", ACCESS_FS)]),
+            rules: List::EMPTY,
         }),
         landlock: Some(landlock()),
         seccomp: Some(seccomp()),
@@ -110,6 +114,10 @@ pub(crate) fn sandbox() -> Policy<'static> {
             keep: list([Keep::Name(Text::new(c"LANG")), Keep::Prefix(Text::new(c"LC_"))]),
             set: list([Text::new(c"PATH=/usr/bin:/bin"), Text::new(c"EMPTY=")]),
             cwd: Cwd::Path(path(c"/work")),
+        },
+        origin: Origin {
+            expanded_at: 1_700_000_000,
+            globs: list([Glob { pattern: Text::new(c"**/.env"), matched: 3 }]),
         },
     }
 }
@@ -167,6 +175,7 @@ fn mounts() -> Mounts<'static> {
                 Source::Overlay { lower: path(c"/l"), upper: path(c"/u"), work: path(c"/w") },
             ),
         ]),
+        rules: list([Rule { path: path(c"/work/src"), kind: Kind::Directory, access: ACCESS_FS }]),
     }
 }
 

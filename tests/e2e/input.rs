@@ -12,6 +12,7 @@ use harness::{
 use launcher_policy::enforce::{Enforce, Mode, WithoutNamespaces};
 use launcher_policy::exec::{Cwd, Exec, Keep};
 use launcher_policy::mounts::{Mount, Node, NodeKind, Parents, Source};
+use launcher_policy::origin::Origin;
 use launcher_policy::seccomp::{Instruction, op};
 use launcher_policy::session::{DieWithParent, Session, Terminal};
 use launcher_policy::wire::{self, Architecture, HEADER, MAX_FRAME};
@@ -579,6 +580,7 @@ fn bare_policy() -> Policy<'static> {
         landlock: None,
         seccomp: None,
         exec: Exec { argv0: None, keep: everything(), set: List::EMPTY, cwd: Cwd::Launch },
+        origin: Origin::default(),
     }
 }
 

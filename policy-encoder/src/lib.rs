@@ -18,6 +18,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod compare;
 mod credentials;
 pub mod diagnostic;
 pub mod document;

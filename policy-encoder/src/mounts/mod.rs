@@ -20,13 +20,13 @@ mod entries;
 mod exact;
 mod host;
 mod layout;
-mod path_map;
+pub(crate) mod path_map;
 mod plan;
 mod tree;
 mod wired;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

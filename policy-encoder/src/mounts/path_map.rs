@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Values by absolute paths without `.`, `..`, double or final slashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PathMap<T> {
+pub(crate) struct PathMap<T> {
     map: BTreeMap<Vec<u8>, (PathBuf, T)>,
 }
 
@@ -34,29 +34,29 @@ fn prefix(path: &Path) -> Vec<u8> {
 }
 
 impl<T> PathMap<T> {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { map: BTreeMap::new() }
     }
 
-    pub(super) fn get(&self, path: &Path) -> Option<&T> {
+    pub(crate) fn get(&self, path: &Path) -> Option<&T> {
         self.map.get(&key(path)).map(|(_, value)| value)
     }
 
-    pub(super) fn get_mut(&mut self, path: &Path) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, path: &Path) -> Option<&mut T> {
         self.map.get_mut(&key(path)).map(|(_, value)| value)
     }
 
-    pub(super) fn contains(&self, path: &Path) -> bool {
+    pub(crate) fn contains(&self, path: &Path) -> bool {
         self.map.contains_key(&key(path))
     }
 
-    pub(super) fn insert(&mut self, path: impl Into<PathBuf>, value: T) {
+    pub(crate) fn insert(&mut self, path: impl Into<PathBuf>, value: T) {
         let path = path.into();
         self.map.insert(key(&path), (path, value));
     }
 
     /// Adds a value, or joins it with the one that is there.
-    pub(super) fn merge(&mut self, path: impl Into<PathBuf>, value: T, join: impl Fn(&mut T, T)) {
+    pub(crate) fn merge(&mut self, path: impl Into<PathBuf>, value: T, join: impl Fn(&mut T, T)) {
         use std::collections::btree_map::Entry;
         let path = path.into();
         match self.map.entry(key(&path)) {
@@ -68,20 +68,20 @@ impl<T> PathMap<T> {
     }
 
     /// Adds a value unless there is one.
-    pub(super) fn or_insert(&mut self, path: impl Into<PathBuf>, value: T) {
+    pub(crate) fn or_insert(&mut self, path: impl Into<PathBuf>, value: T) {
         self.merge(path, value, |_, _| {});
     }
 
-    pub(super) fn remove(&mut self, path: &Path) {
+    pub(crate) fn remove(&mut self, path: &Path) {
         self.map.remove(&key(path));
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.map.len()
     }
 
     /// What is at a path, or at its closest ancestor that has something.
-    pub(super) fn deepest(&self, path: &Path) -> Option<(&Path, &T)> {
+    pub(crate) fn deepest(&self, path: &Path) -> Option<(&Path, &T)> {
         let key = key(path);
         let mut end = key.len();
         loop {
@@ -99,7 +99,7 @@ impl<T> PathMap<T> {
     }
 
     /// What is strictly below a path, parents first.
-    pub(super) fn below(&self, path: &Path) -> impl Iterator<Item = (&Path, &T)> {
+    pub(crate) fn below(&self, path: &Path) -> impl Iterator<Item = (&Path, &T)> {
         let (own, prefix) = (key(path), prefix(path));
         self.map
             .range(prefix.clone()..)
@@ -109,7 +109,7 @@ impl<T> PathMap<T> {
     }
 
     /// Everything, parents first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Path, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Path, &T)> {
         self.map.values().map(|(path, value)| (path.as_path(), value))
     }
 }

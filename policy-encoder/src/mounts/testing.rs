@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A directory tree that is removed with the value.
-pub(super) struct Tree(PathBuf);
+pub(crate) struct Tree(PathBuf);
 
 impl Tree {
     /// Files, directories (with a slash at the end), and symlinks as
     /// `(path, content)`; parents are made as needed.
-    pub(super) fn new(files: &[&str], links: &[(&str, &str)]) -> Self {
+    pub(crate) fn new(files: &[&str], links: &[(&str, &str)]) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let root = std::env::temp_dir().join(format!("mounts-{}-{number}", std::process::id()));
@@ -34,7 +34,7 @@ impl Tree {
     }
 
     /// Its root directory.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }

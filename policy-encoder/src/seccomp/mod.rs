@@ -9,7 +9,7 @@ mod compile;
 mod implied;
 pub mod profile;
 pub mod rules;
-mod shared;
+pub(crate) mod shared;
 pub mod simulate;
 pub mod tables;
 

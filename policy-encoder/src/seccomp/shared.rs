@@ -82,25 +82,32 @@ const IPC: [&str; 13] = [
     "shmget",
 ];
 
+/// The namespace in which a system call reaches nothing of the host's, if it
+/// is closed for want of one.
+pub(crate) fn governing(name: &str) -> Option<u32> {
+    match name {
+        _ if PROCESSES.contains(&name) => Some(CLONE_NEWPID),
+        "setpriority" | "ioprio_set" => Some(CLONE_NEWPID),
+        _ if METADATA.contains(&name) => Some(CLONE_NEWNS),
+        _ if IPC.contains(&name) => Some(CLONE_NEWIPC),
+        _ => None,
+    }
+}
+
 /// What a system call is left with because of a shared namespace.
 pub(super) fn call(name: &str, facts: &Facts, denied: Action) -> Option<Call> {
     let own = |conditions: &[Condition]| {
         let rules = vec![Rule { conditions: conditions.to_vec(), action: Action::Allow }];
         Some(Call { rules, otherwise: denied })
     };
+    if !facts.shares(governing(name)?) {
+        return None;
+    }
     match name {
-        _ if PROCESSES.contains(&name) && facts.shares(CLONE_NEWPID) => {
-            own(&[is(Argument::First, 0)])
-        }
-        "setpriority" if facts.shares(CLONE_NEWPID) => {
-            own(&[is(Argument::First, PRIO_PROCESS), is(Argument::Second, 0)])
-        }
-        "ioprio_set" if facts.shares(CLONE_NEWPID) => {
-            own(&[is(Argument::First, IOPRIO_WHO_PROCESS), is(Argument::Second, 0)])
-        }
-        _ if METADATA.contains(&name) && facts.shares(CLONE_NEWNS) => Some(Call::always(denied)),
-        _ if IPC.contains(&name) && facts.shares(CLONE_NEWIPC) => Some(Call::always(denied)),
-        _ => None,
+        _ if PROCESSES.contains(&name) => own(&[is(Argument::First, 0)]),
+        "setpriority" => own(&[is(Argument::First, PRIO_PROCESS), is(Argument::Second, 0)]),
+        "ioprio_set" => own(&[is(Argument::First, IOPRIO_WHO_PROCESS), is(Argument::Second, 0)]),
+        _ => Some(Call::always(denied)),
     }
 }
 

@@ -25,6 +25,7 @@ pub mod document;
 mod encode;
 mod enforce;
 mod exec;
+pub mod explain;
 mod fds;
 mod items;
 mod landlock;

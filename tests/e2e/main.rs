@@ -10,6 +10,7 @@ mod image;
 mod input;
 mod landlock;
 mod limits;
+mod model;
 mod mounts;
 mod namespaces;
 mod order;

@@ -106,7 +106,7 @@ impl Outcome {
     }
 
     /// Reads one line of the probe's.
-    pub(crate) fn parse(line: &str) -> Option<Self> {
+    pub fn parse(line: &str) -> Option<Self> {
         match line.split_once(' ').unwrap_or((line, "")) {
             ("ok", value) => Some(Self::Ok(value.to_owned())),
             ("errno", number) => number.parse().ok().map(Errno::from_raw_os_error).map(Self::Errno),

@@ -2,11 +2,13 @@
 //!
 //! Each argument is one probe: a verb and its arguments, separated by spaces
 //! (by `\x1f` where one of them holds a space). Each prints one line, `ok
-//! VALUE` or `errno NUMBER`. Nothing it does harms a host that lets it.
+//! VALUE` or `errno NUMBER`. Nothing it does harms a host that lets it. With
+//! the single argument `batch` the probes are the lines of standard input, and
+//! each is answered before the next one is read; `ok` comes before the first.
 //!
 //! Files: `open-for-read P`, `open-for-write P`, `open-path P`, `create P`,
 //! `read P`, `write P TEXT`, `fill P BYTES`, `mkdir P`, `rmdir P`, `unlink P`,
-//! `rename A B`, `link A B`, `symlink CONTENT P`, `readlink P`, `truncate P`,
+//! `remove P` (unlink or rmdir, by what is there), `rename A B`, `link A B`, `symlink CONTENT P`, `readlink P`, `truncate P`,
 //! `chmod P MODE`, `chown P`, `set-times P`, `set-xattr P`, `remove-xattr P`
 //! (of what `set-xattr` sets; there may be none), `list P`, `stat P` (type and mode), `access P`,
 //! `mount-flags P`, `size P` (of the file system), `map-exec P`, `exec P
@@ -61,21 +63,29 @@ use syscalls::Sysno;
 type Answer = Result<String, Errno>;
 
 fn main() -> ExitCode {
-    for probe in std::env::args_os().skip(1) {
-        let separator = if probe.as_bytes().contains(&0x1f) { 0x1f } else { b' ' };
-        let words: Vec<&OsStr> =
-            probe.as_bytes().split(|&byte| byte == separator).map(OsStr::from_bytes).collect();
-        let Some((verb, arguments)) = words.split_first() else { continue };
-        let verb = verb.to_string_lossy();
-        let line = match answer(&verb, &Arguments(arguments)) {
-            Ok(value) => format!("ok {}\n", value.trim_end().replace('\n', "\\n")),
-            Err(errno) => format!("errno {}\n", errno.raw_os_error()),
-        };
-        if std::io::stdout().write_all(line.as_bytes()).is_err() {
-            return ExitCode::FAILURE;
-        }
-    }
-    ExitCode::SUCCESS
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    let done = if arguments.peek().is_some_and(|first| first == "batch") {
+        let lines = std::io::stdin().lines().map_while(Result::ok);
+        let ready = std::iter::once(OsString::from("say"));
+        ready.chain(lines.map(OsString::from)).try_for_each(|line| say(&line))
+    } else {
+        arguments.try_for_each(|probe| say(&probe))
+    };
+    done.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
+}
+
+/// Makes one probe and prints its line.
+fn say(probe: &OsStr) -> std::io::Result<()> {
+    let separator = if probe.as_bytes().contains(&0x1f) { 0x1f } else { b' ' };
+    let words: Vec<&OsStr> =
+        probe.as_bytes().split(|&byte| byte == separator).map(OsStr::from_bytes).collect();
+    let Some((verb, arguments)) = words.split_first() else { return Ok(()) };
+    let verb = verb.to_string_lossy();
+    let line = match answer(&verb, &Arguments(arguments)) {
+        Ok(value) => format!("ok {}\n", value.trim_end().replace('\n', "\\n")),
+        Err(errno) => format!("errno {}\n", errno.raw_os_error()),
+    };
+    std::io::stdout().write_all(line.as_bytes())
 }
 
 fn answer(verb: &str, given: &Arguments<'_>) -> Answer {
@@ -153,6 +163,12 @@ fn files(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
         "mkdir" => done(fs::mkdir(given.path(0), Mode::from(0o777))),
         "rmdir" => done(fs::rmdir(given.path(0))),
         "unlink" => done(fs::unlink(given.path(0))),
+        "remove" => {
+            fs::lstat(given.path(0)).and_then(|stat| match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => done(fs::rmdir(given.path(0))),
+                _ => done(fs::unlink(given.path(0))),
+            })
+        }
         "rename" => done(fs::rename(given.path(0), given.path(1))),
         "link" => done(fs::link(given.path(0), given.path(1))),
         "symlink" => done(fs::symlink(given.path(0), given.path(1))),
@@ -649,7 +665,7 @@ fn processes(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
         "pause" => loop {
             std::thread::park();
         },
-        "say" => Ok(given.text(0).to_owned()),
+        "say" => Ok(given.0.first().map_or(String::new(), |_| given.text(0).to_owned())),
         "echo-input" => {
             let mut text = String::new();
             match std::io::stdin().read_to_string(&mut text) {

@@ -1,0 +1,289 @@
+//! What the model says is what the kernel does: random policies over random
+//! trees, every path, every operation.
+//!
+//! `SOAK_CASES=n` runs so many cases instead of [`CASES`], `MODEL_SEED=n` the
+//! one case of this number.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use fastrand::Rng;
+use harness::{Caller, Errno, Outcome, Running, Sandbox, with_probe};
+use policy_encoder::explain::{Answer, Model, Operation, Reason};
+use policy_encoder::{Architecture, Place, explain, parse};
+
+mod document;
+mod tree;
+
+use document::Rung;
+use tree::Tree;
+
+/// How many cases a normal run makes, over all tests of this file.
+const CASES: u64 = 500;
+
+/// How many tests share them, so that they run beside each other.
+const PARTS: u64 = 4;
+
+/// The Landlock ABI of this kernel, as a launch says it.
+static ABI: LazyLock<u8> = LazyLock::new(|| {
+    let sandbox = Sandbox::new("");
+    let output = sandbox.run([sandbox.probe_path()]);
+    let abi = output.events.iter().find_map(|event| event["landlock_abi"].as_u64());
+    abi.and_then(|abi| abi.try_into().ok()).unwrap_or(0)
+});
+
+#[test]
+fn the_model_is_what_the_kernel_does_1() {
+    cases(0);
+}
+
+#[test]
+fn the_model_is_what_the_kernel_does_2() {
+    cases(1);
+}
+
+#[test]
+fn the_model_is_what_the_kernel_does_3() {
+    cases(2);
+}
+
+#[test]
+fn the_model_is_what_the_kernel_does_4() {
+    cases(3);
+}
+
+/// How often something happened.
+#[derive(Debug, Default)]
+struct Counts {
+    /// Launches whose every answer was compared.
+    compared: u64,
+    /// Documents that the encoder refused.
+    refused: u64,
+    /// Questions.
+    questions: u64,
+}
+
+/// Every case whose number leaves this remainder.
+fn cases(part: u64) {
+    let number = |name| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
+    let one: Option<u64> = number("MODEL_SEED");
+    let all = number("SOAK_CASES").unwrap_or(CASES);
+    let seeds = (0..all).filter(|seed| seed % PARTS == part);
+    let seeds: Vec<u64> = match one {
+        Some(seed) => [seed].into_iter().filter(|seed| seed % PARTS == part).collect(),
+        None => seeds.collect(),
+    };
+    let mut counts = [Counts::default(), Counts::default()];
+    let mut found = Vec::new();
+    for seed in &seeds {
+        let [with, without] = &mut counts;
+        found.extend(case(*seed, Rung::Namespaces, with));
+        found.extend(case(*seed, Rung::Landlock, without));
+    }
+    println!("{counts:?}");
+    assert!(
+        found.is_empty(),
+        "{} differences\n{}",
+        found.len(),
+        found[..found.len().min(20)].join("\n")
+    );
+    let [with, without] = counts;
+    if one.is_none() {
+        // Else the documents are too wild to test anything.
+        assert!(with.compared * 3 > seeds.len() as u64, "{with:?}");
+        assert!(without.compared * 10 > seeds.len() as u64, "{without:?}");
+    }
+}
+
+/// One random policy over one random tree. The differences found.
+fn case(seed: u64, rung: Rung, counts: &mut Counts) -> Vec<String> {
+    let mut rng = Rng::with_seed(seed);
+    let callers = Caller::both();
+    let caller = callers[rng.usize(..callers.len())];
+    let tree = Tree::random(&mut rng, caller);
+    let text = document::random(&mut rng, &tree, rung);
+    let differences = compare(&text, &tree, caller, rung, &mut rng, counts);
+    let about = |difference| {
+        format!("{difference}\n  MODEL_SEED={seed}, {rung:?}, {caller}\n{text}\n{:#?}", tree.items)
+    };
+    differences.into_iter().take(1).map(about).collect()
+}
+
+fn compare(
+    text: &str,
+    tree: &Tree,
+    caller: Caller,
+    rung: Rung,
+    rng: &mut Rng,
+    counts: &mut Counts,
+) -> Vec<String> {
+    let sandbox = Sandbox::outside();
+    let probe = sandbox.binaries().probe();
+    let (document, mut diagnostics) = parse::toml(&with_probe(text, &probe));
+    let place = Place::in_directory(Path::new("/")).expect("the root directory is there");
+    let bytes = policy_encoder::encode(&document, &place, Architecture::NATIVE, &mut diagnostics);
+    let Some(bytes) = bytes else {
+        counts.refused += 1;
+        return Vec::new();
+    };
+    let policy = launcher_policy::wire::decode(&bytes).expect("what was encoded decodes");
+    let model_rung = match rung {
+        Rung::Namespaces => explain::Rung::Namespaces { abi: *ABI },
+        Rung::Landlock => explain::Rung::Landlock { abi: *ABI },
+    };
+    let model = Model::new(&policy, Path::new("/"), model_rung);
+    let mut kernel = Kernel::launch(&bytes, &probe, caller);
+    let model = match (model, kernel.is_up()) {
+        (Ok(model), true) => model,
+        (Err(_), false) => return Vec::new(),
+        (Ok(_), false) => return vec![format!("the launch was refused: {}", kernel.end())],
+        (Err(why), true) => return vec![format!("the launch was not refused, although {why}")],
+    };
+    counts.compared += 1;
+    let mut differences = Vec::new();
+    for (path, operation, to) in questions(tree, &model, rng) {
+        let foretold = model.ask(&path, operation, to.as_deref());
+        if matches!(foretold.because, Reason::Unknown(_)) {
+            continue;
+        }
+        counts.questions += 1;
+        let answer = kernel.ask(&path, operation, to.as_deref());
+        if is_allowed(&answer) != foretold.allowed {
+            differences.push(difference(&path, operation, to.as_deref(), &foretold, &answer));
+        }
+        if is_allowed(&answer) {
+            kernel.undo(&path, operation, to.as_deref());
+            tree.restore(caller);
+        }
+    }
+    differences
+}
+
+fn difference(
+    path: &Path,
+    operation: Operation,
+    to: Option<&Path>,
+    foretold: &Answer,
+    answer: &Outcome,
+) -> String {
+    let to = to.map_or(String::new(), |to| format!(" to {}", to.display()));
+    format!(
+        "{} {}{to}: the kernel says {answer:?}, the model {:?} because {} ({})",
+        operation.word(),
+        path.display(),
+        foretold.allowed,
+        foretold.because,
+        foretold.by,
+    )
+}
+
+/// Every path with every operation, and some moves to other directories.
+fn questions(
+    tree: &Tree,
+    model: &Model,
+    rng: &mut Rng,
+) -> Vec<(PathBuf, Operation, Option<PathBuf>)> {
+    let mut paths: BTreeSet<PathBuf> = tree.items.keys().cloned().collect();
+    paths.extend(model.paths().filter(|path| *path != Path::new("/")).map(Path::to_owned));
+    let roots: Vec<PathBuf> = paths.iter().cloned().collect();
+    // The tree as it is seen through symlinks and at other places.
+    for root in &roots {
+        paths.insert(root.join("none"));
+        for name in ["keep", "a", "d", "d/keep", "d/none", "e/a", "../keep"] {
+            paths.insert(root.join(name));
+        }
+    }
+    let paths: Vec<PathBuf> = paths.into_iter().filter(|path| is_within(path, tree)).collect();
+    let each = |path: &PathBuf| Operation::ALL.map(|operation| (path.clone(), operation, None));
+    let mut questions: Vec<_> = paths.iter().flat_map(each).collect();
+    let directories = tree.directories();
+    for _ in 0..30 {
+        let from = paths[rng.usize(..paths.len())].clone();
+        let mut to = match rng.u8(0..4) {
+            0 => paths[rng.usize(..paths.len())].clone(),
+            _ => directories[rng.usize(..directories.len())].join("moved"),
+        };
+        if rng.u8(0..5) == 0 {
+            to = Path::new("/at/one").join("moved");
+        }
+        let operation = if rng.bool() { Operation::Rename } else { Operation::Link };
+        questions.push((from, operation, Some(to)));
+    }
+    questions
+}
+
+/// What the tree's own restoring cannot put back is not touched.
+fn is_within(path: &Path, tree: &Tree) -> bool {
+    path.starts_with(tree.path()) && path != tree.path() || path.starts_with("/at")
+}
+
+/// Whether an answer says that the policy does not forbid it.
+fn is_allowed(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Ok(_) | Outcome::Errno(Errno::NOTEMPTY | Errno::NOEXEC))
+}
+
+/// A launch that is asked one question after the other.
+struct Kernel {
+    running: Running,
+    first: Option<Outcome>,
+}
+
+impl Kernel {
+    fn launch(bytes: &[u8], probe: &Path, caller: Caller) -> Self {
+        let mut running =
+            Sandbox::of_bytes(bytes).caller(caller).start([probe.as_os_str(), "batch".as_ref()]);
+        // The probe says that it is there, or nobody does.
+        let first = Outcome::parse(&running.line());
+        Self { running, first }
+    }
+
+    fn is_up(&self) -> bool {
+        self.first.is_some()
+    }
+
+    fn end(self) -> String {
+        format!("{:?}", self.running.wait())
+    }
+
+    fn ask(&mut self, path: &Path, operation: Operation, to: Option<&Path>) -> Outcome {
+        let to = to.map_or_else(|| beside(path), Path::to_owned);
+        let (path, to) = (path.display(), to.display());
+        self.say(&match operation {
+            Operation::List => format!("list {path}"),
+            Operation::Read => format!("open-for-read {path}"),
+            Operation::Write => format!("open-for-write {path}"),
+            Operation::Truncate => format!("truncate {path}"),
+            Operation::Create => format!("create {path}"),
+            Operation::Remove => format!("remove {path}"),
+            Operation::Rename => format!("rename {path} {to}"),
+            Operation::Link => format!("link {path} {to}"),
+            Operation::Execute => format!("exec {path}"),
+        })
+    }
+
+    /// Takes back what was done inside, where only the inside can.
+    fn undo(&mut self, path: &Path, operation: Operation, to: Option<&Path>) {
+        let to = to.map_or_else(|| beside(path), Path::to_owned);
+        let (path, to) = (path.display(), to.display());
+        match operation {
+            Operation::Create => drop(self.say(&format!("unlink {path}"))),
+            Operation::Rename => drop(self.say(&format!("rename {to} {path}"))),
+            Operation::Link => drop(self.say(&format!("unlink {to}"))),
+            _ => {}
+        }
+    }
+
+    fn say(&mut self, line: &str) -> Outcome {
+        self.running.write(&format!("{line}\n"));
+        let answer = Outcome::parse(&self.running.line());
+        answer.unwrap_or_else(|| panic!("no answer to {line:?}"))
+    }
+}
+
+/// A new name in the same directory.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push("~new");
+    path.with_file_name(name)
+}

@@ -17,7 +17,7 @@ mod document;
 mod tree;
 
 use document::Rung;
-use tree::Tree;
+use tree::{Item, Tree};
 
 /// How many cases a normal run makes, over all tests of this file.
 const CASES: u64 = 500;
@@ -148,12 +148,16 @@ fn compare(
             continue;
         }
         counts.questions += 1;
-        let answer = kernel.ask(&path, operation, to.as_deref());
-        if is_allowed(&answer) != foretold.allowed {
+        let other = to.clone().unwrap_or_else(|| beside(&path));
+        let names = [real(&model, &path), real(&model, &other)];
+        let answer = kernel.ask(&path, operation, &other);
+        // A directory that is not empty says nothing of the policy.
+        let is_open = operation == Operation::Rename && answer == Outcome::Errno(Errno::NOTEMPTY);
+        if is_allowed(&answer) != foretold.allowed && !is_open {
             differences.push(difference(&path, operation, to.as_deref(), &foretold, &answer));
         }
         if is_allowed(&answer) {
-            kernel.undo(&path, operation, to.as_deref());
+            kernel.undo(operation, &names, tree);
             tree.restore(caller);
         }
     }
@@ -246,8 +250,7 @@ impl Kernel {
         format!("{:?}", self.running.wait())
     }
 
-    fn ask(&mut self, path: &Path, operation: Operation, to: Option<&Path>) -> Outcome {
-        let to = to.map_or_else(|| beside(path), Path::to_owned);
+    fn ask(&mut self, path: &Path, operation: Operation, to: &Path) -> Outcome {
         let (path, to) = (path.display(), to.display());
         self.say(&match operation {
             Operation::List => format!("list {path}"),
@@ -262,11 +265,21 @@ impl Kernel {
         })
     }
 
-    /// Takes back what was done inside, where only the inside can.
-    fn undo(&mut self, path: &Path, operation: Operation, to: Option<&Path>) {
-        let to = to.map_or_else(|| beside(path), Path::to_owned);
+    /// Takes back what was done to what the launcher made, where only the
+    /// inside can.
+    fn undo(&mut self, operation: Operation, [path, to]: &[PathBuf; 2], tree: &Tree) {
+        let item = tree.items.get(path).filter(|item| tree.is_there(path, item));
         let (path, to) = (path.display(), to.display());
         match operation {
+            // It is gone inside although the tree has it: a place in a private
+            // directory that stands for the tree's.
+            Operation::Remove => drop(item.map(|item| match item {
+                Item::Directory { .. } => self.say(&format!("mkdir {path}")),
+                Item::File { .. } => self.say(&format!("create {path}")),
+                Item::Symlink(content) => {
+                    self.say(&format!("symlink {} {path}", content.display()))
+                }
+            })),
             Operation::Create => drop(self.say(&format!("unlink {path}"))),
             Operation::Rename => drop(self.say(&format!("rename {to} {path}"))),
             Operation::Link => drop(self.say(&format!("unlink {to}"))),
@@ -278,6 +291,15 @@ impl Kernel {
         self.running.write(&format!("{line}\n"));
         let answer = Outcome::parse(&self.running.line());
         answer.unwrap_or_else(|| panic!("no answer to {line:?}"))
+    }
+}
+
+/// The same name without the symlinks on the way, which may move with it.
+fn real(model: &Model, path: &Path) -> PathBuf {
+    let parent = path.parent().and_then(|parent| model.real(parent));
+    match (parent, path.file_name()) {
+        (Some(parent), Some(name)) => parent.join(name),
+        _ => path.to_owned(),
     }
 }
 

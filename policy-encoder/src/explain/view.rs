@@ -135,6 +135,11 @@ impl Model {
         self.skeleton.keys().map(PathBuf::as_path).chain(mounts)
     }
 
+    /// The path of what a path inside leads to, without symlinks.
+    pub fn real(&self, path: &Path) -> Option<PathBuf> {
+        self.find(path, true).ok()?.pop().map(|step| step.path)
+    }
+
     fn build(&mut self, mounts: &Mounts<'_>) -> Result<(), String> {
         for node in mounts.skeleton.iter() {
             let (kind, mode) = match node.kind {

@@ -10,6 +10,8 @@ use std::sync::LazyLock;
 
 use fastrand::Rng;
 use harness::{Caller, Errno, Outcome, Running, Sandbox, with_probe};
+use policy_encoder::diagnostic::Diagnostics;
+use policy_encoder::document::Document;
 use policy_encoder::explain::{Answer, Model, Operation, Reason};
 use policy_encoder::{Architecture, Place, explain, parse};
 
@@ -141,7 +143,7 @@ fn compare(
         (Err(why), true) => return vec![format!("the launch was not refused, although {why}")],
     };
     counts.compared += 1;
-    let mut differences = Vec::new();
+    let mut differences = against_document(&document, &place, &model, tree, rung);
     for (path, operation, to) in questions(tree, &model, rng) {
         let foretold = model.ask(&path, operation, to.as_deref());
         if matches!(foretold.because, Reason::Unknown(_)) {
@@ -159,6 +161,42 @@ fn compare(
         if is_allowed(&answer) {
             kernel.undo(operation, &names, tree);
             tree.restore(caller);
+        }
+    }
+    differences
+}
+
+/// What the document says of each file, and what the model makes of the bytes.
+fn against_document(
+    document: &Document,
+    place: &Place,
+    model: &Model,
+    tree: &Tree,
+    rung: Rung,
+) -> Vec<String> {
+    let view = policy_encoder::mounts::resolve(document, place, &mut Diagnostics::default());
+    let mut differences = Vec::new();
+    for (path, item) in &tree.items {
+        if !matches!(item, Item::File { .. }) || model.real(path).as_ref() != Some(path) {
+            continue;
+        }
+        let rights = view.rights(path);
+        for (operation, granted) in [
+            (Operation::Read, rights.read),
+            (Operation::Write, rights.write),
+            (Operation::Execute, rights.execute),
+        ] {
+            let foretold = model.ask(path, operation, None);
+            // Landlock knows a file by its inode: all its names have the rights
+            // of each.
+            let is_more = rung == Rung::Landlock && foretold.allowed;
+            if foretold.allowed != granted && !is_more {
+                differences.push(format!(
+                    "{} {}: the document says {granted}, the model {foretold:?}",
+                    operation.word(),
+                    path.display(),
+                ));
+            }
         }
     }
     differences
@@ -190,13 +228,14 @@ fn questions(
 ) -> Vec<(PathBuf, Operation, Option<PathBuf>)> {
     let mut paths: BTreeSet<PathBuf> = tree.items.keys().cloned().collect();
     paths.extend(model.paths().filter(|path| *path != Path::new("/")).map(Path::to_owned));
-    let roots: Vec<PathBuf> = paths.iter().cloned().collect();
-    // The tree as it is seen through symlinks and at other places.
-    for root in &roots {
-        paths.insert(root.join("none"));
-        for name in ["keep", "a", "d", "d/keep", "d/none", "e/a", "../keep"] {
-            paths.insert(root.join(name));
-        }
+    for path in paths.clone() {
+        // The tree as it is seen through symlinks and at other places.
+        let below: &[&str] = match tree.items.get(&path) {
+            Some(Item::Directory { .. }) => &["none"],
+            Some(Item::File { .. }) => &["../keep"],
+            _ => &["none", "keep", "a", "d", "d/keep", "d/none", "../keep"],
+        };
+        paths.extend(below.iter().map(|name| path.join(name)));
     }
     let paths: Vec<PathBuf> = paths.into_iter().filter(|path| is_within(path, tree)).collect();
     let each = |path: &PathBuf| Operation::ALL.map(|operation| (path.clone(), operation, None));

@@ -126,7 +126,6 @@ impl Model {
         let from = self.place(path)?;
         let step = self.child(&from.directory, &from.name)?;
         let directory = last(&from.directory)?;
-        self.free(&from)?;
         let mut wanted_to = made(&step.kind);
         let to = match to {
             None => Place { directory: from.directory.clone(), name: OsString::new() },
@@ -142,7 +141,13 @@ impl Model {
         if itself(&step, &to.directory) {
             return Err(Reason::WrongKind("a directory above its new name"));
         }
-        if let Some(old) = self.present(&to)? {
+        let old = self.present(&to)?;
+        // Two names of one file: nothing is done, successfully.
+        let is_same = old.as_ref().is_some_and(|old| old.id == step.id);
+        if !is_same {
+            self.free(&from)?;
+        }
+        if let Some(old) = old.filter(|_| !is_same) {
             self.free(&to)?;
             if itself(&old, &from.directory) {
                 return Err(Reason::WrongKind("below its new name"));
@@ -152,6 +157,8 @@ impl Model {
                 (false, true) => return Err(Reason::WrongKind("no directory, and the other is")),
                 _ => wanted_to |= removed(&old.kind),
             }
+        } else if is_same {
+            wanted_to |= removed(&step.kind);
         }
         self.refer(&from, &to, &step, removed(&step.kind), wanted_to)
     }

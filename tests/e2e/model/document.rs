@@ -26,6 +26,10 @@ pub(super) fn random(rng: &mut Rng, tree: &Tree, rung: Rung) -> String {
         let entries = (0..number).map(|_| entry(rng, tree, verb)).collect();
         filesystem.insert(verb.into(), Value::Array(entries));
     }
+    if rung == Rung::Namespaces && rng.u8(0..3) == 0 {
+        let mounts = (0..rng.usize(1..3)).map(|_| mount(rng, tree)).collect();
+        filesystem.insert("mount".into(), Value::Array(mounts));
+    }
     let mut document = Table::new();
     if rung == Rung::Landlock || !private {
         filesystem.insert("tmp".into(), "none".into());
@@ -60,20 +64,55 @@ fn entry(rng: &mut Rng, tree: &Tree, verb: &str) -> Value {
     }
     if verb != "deny" {
         if rng.u8(0..6) == 0 {
-            let directories = tree.directories();
-            let inside = directories[rng.usize(..directories.len())];
-            let at = match rng.u8(0..5) {
-                0 => "/at".into(),
-                1 => "/at/one".into(),
-                2 => "/at/two".into(),
-                3 => inside.join("d").to_string_lossy().into_owned(),
-                _ => inside.join("new").to_string_lossy().into_owned(),
-            };
-            table.insert("at".into(), at.into());
+            table.insert("at".into(), target(rng, tree).into());
         }
         if rng.u8(0..8) == 0 {
             table.insert("follow".into(), true.into());
         }
     }
+    table.into()
+}
+
+/// A place at which something appears.
+fn target(rng: &mut Rng, tree: &Tree) -> String {
+    let directories = tree.directories();
+    let inside = directories[rng.usize(..directories.len())];
+    match rng.u8(0..6) {
+        0 => "/at".into(),
+        1 => "/at/one".into(),
+        2 => "/at/one/two".into(),
+        3 => inside.join("d").to_string_lossy().into_owned(),
+        4 => inside.join("keep").to_string_lossy().into_owned(),
+        _ => inside.join("new").to_string_lossy().into_owned(),
+    }
+}
+
+/// One of `[[filesystem.mount]]`.
+fn mount(rng: &mut Rng, tree: &Tree) -> Value {
+    let mut table = Table::new();
+    let access: &[&str] = match rng.u8(0..4) {
+        0 => &["read"],
+        1 => &["read", "execute"],
+        2 => &["read", "write"],
+        _ => &["read", "write", "execute"],
+    };
+    let access: Vec<Value> = access.iter().map(|&verb| verb.into()).collect();
+    let kind = ["bind", "tmpfs", "symlink", "directory", "file"][rng.usize(..5)];
+    match kind {
+        "bind" => {
+            let items: Vec<_> = tree.items.keys().collect();
+            let source = items[rng.usize(..items.len())].to_string_lossy().into_owned();
+            table.insert("source".into(), source.into());
+            table.insert("access".into(), access.into());
+        }
+        "tmpfs" => drop(table.insert("access".into(), access.into())),
+        "symlink" => {
+            table.insert("content".into(), tree.path().to_string_lossy().into_owned().into());
+        }
+        "file" => drop(table.insert("data".into(), "text".into())),
+        _ => {}
+    }
+    table.insert("type".into(), kind.into());
+    table.insert("target".into(), target(rng, tree).into());
     table.into()
 }

@@ -141,8 +141,7 @@ impl Tree {
         self.remove_others(self.path());
     }
 
-    /// Whether a path has what it should have.
-    pub(super) fn is_there(&self, path: &Path, item: &Item) -> bool {
+    fn is_there(&self, path: &Path, item: &Item) -> bool {
         let Ok(metadata) = fs::symlink_metadata(path) else { return false };
         match item {
             Item::Directory { inode } | Item::File { inode, .. } => metadata.ino() == *inode,

@@ -51,7 +51,7 @@ enum Command {
     Run(Run),
     /// List the presets, or show one
     Presets(Presets),
-    /// Say what is wrong with a policy; exit 1 if anything is
+    /// Say what is wrong with a policy, and what is good to know; exit 1 if anything is wrong
     Check(Check),
 }
 
@@ -191,7 +191,7 @@ fn check(arguments: &Check) -> Done {
     let place = arguments.place.place()?;
     let (_, diagnostics) = text.compile(&place, arguments.place.architecture());
     render(&text, &diagnostics);
-    if diagnostics.iter().next().is_some() { Err(WRONG) } else { Ok(()) }
+    if diagnostics.has_complaints() { Err(WRONG) } else { Ok(()) }
 }
 
 fn run_command(arguments: &Run) -> Done {
@@ -242,10 +242,11 @@ fn read(arguments: &PolicyArguments) -> Result<Text, u8> {
     })
 }
 
-/// The bytes, with everything that is wrong with the policy said.
+/// The bytes, with everything that is wrong with the policy said; what is
+/// only good to know is for `check`.
 fn compile(text: &Text, place: &Place, architecture: Architecture) -> Option<Vec<u8>> {
     let (bytes, diagnostics) = text.compile(place, architecture);
-    render(text, &diagnostics);
+    render(text, &diagnostics.without_notes());
     bytes
 }
 

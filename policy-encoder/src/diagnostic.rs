@@ -9,6 +9,8 @@ pub enum Severity {
     Error,
     /// Legal, but probably not meant.
     Warning,
+    /// As meant, with a limit that is good to know.
+    Note,
 }
 
 /// One complaint.
@@ -41,6 +43,11 @@ impl Diagnostics {
         self.add(Severity::Warning, Some(span), message.into())
     }
 
+    /// Adds a note at a place.
+    pub fn note(&mut self, span: Range<usize>, message: impl Into<String>) -> &mut Diagnostic {
+        self.add(Severity::Note, Some(span), message.into())
+    }
+
     /// Adds an error of the document as a whole.
     pub fn error_anywhere(&mut self, message: impl Into<String>) -> &mut Diagnostic {
         self.add(Severity::Error, None, message.into())
@@ -54,6 +61,18 @@ impl Diagnostics {
     /// Whether anything prevents encoding.
     pub fn has_errors(&self) -> bool {
         self.list.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+
+    /// Whether anything is wrong, be it only a warning.
+    pub fn has_complaints(&self) -> bool {
+        self.list.iter().any(|diagnostic| diagnostic.severity != Severity::Note)
+    }
+
+    /// The same without what is only good to know.
+    #[must_use]
+    pub fn without_notes(mut self) -> Self {
+        self.list.retain(|diagnostic| diagnostic.severity != Severity::Note);
+        self
     }
 
     /// All of them.

@@ -49,6 +49,14 @@ pub struct Filesystem {
     pub write: Vec<Spanned<Entry>>,
     /// Hidden, whatever contains it.
     pub deny: Vec<Spanned<Entry>>,
+    /// Read-only inside every entry of `write`, beside the names that always
+    /// are: names, paths relative to those entries, patterns.
+    pub protect: Vec<Spanned<Entry>>,
+    /// What happens where a protected name does not exist: `"warn"`
+    /// (default), `"freeze"`.
+    pub protect_missing: Option<Spanned<ProtectMissing>>,
+    /// The home directory: `"hidden"` (default), `"private"`, `"host"`.
+    pub home: Option<Spanned<Home>>,
     /// The temporary directories: `"private"` (default), `"host"`, `"none"`.
     pub tmp: Option<Spanned<Tmp>>,
     /// Size of the private temporary directories together, `"256M"` by default.
@@ -78,6 +86,9 @@ pub struct EntryTable {
     /// Where it is on the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// The same as bytes in hexadecimal, for what is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<String>,
     /// A directory that the caller opened, instead of a path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fd: Option<u32>,
@@ -100,6 +111,28 @@ pub enum Missing {
     Fail,
     /// It is left out.
     Skip,
+}
+
+/// `filesystem.protect_missing`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProtectMissing {
+    /// It can be created, which is said.
+    Warn,
+    /// No name can be created in its directory.
+    Freeze,
+}
+
+/// `filesystem.home`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Home {
+    /// Empty and writable, gone afterwards.
+    Private,
+    /// Empty and read-only.
+    Hidden,
+    /// As the root directory shows it.
+    Host,
 }
 
 /// `filesystem.tmp`

@@ -1,7 +1,6 @@
 //! [`Document`] to bytes, one line per stage.
 
 use launcher_policy::Policy;
-use launcher_policy::origin::Origin;
 use launcher_policy::wire::{self, Architecture, MAX_FRAME};
 
 use crate::Place;
@@ -59,7 +58,7 @@ pub fn encode(
             terminal_is_safe: compiled.terminal_is_safe,
         }),
         exec: exec.wire(),
-        origin: Origin::default(),
+        origin: view.origin(),
     };
     frame(&policy, architecture, diagnostics)
 }

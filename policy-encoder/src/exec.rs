@@ -75,6 +75,19 @@ pub(crate) fn resolve(
     }
 }
 
+/// Where the command's programs are looked for, if that is known before the
+/// launch.
+pub(crate) fn search_path(document: &Document) -> Option<&str> {
+    let env = &document.process.env;
+    match env.set.get("PATH") {
+        Some(set) => Some(set.get_ref()),
+        None => {
+            let kept = kept(&env.keep, &mut Diagnostics::default());
+            (!kept.iter().any(|pattern| pattern.matches("PATH"))).then_some(PATH)
+        }
+    }
+}
+
 /// The variables that a document passes on.
 #[derive(Debug, PartialEq, Eq)]
 enum Pattern {

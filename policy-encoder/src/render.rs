@@ -29,6 +29,7 @@ fn report<'a>(text: &'a Text, diagnostic: &'a Diagnostic) -> Group<'a> {
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
+        Severity::Note => Level::NOTE,
     };
     let title = Group::with_title(level.primary_title(&diagnostic.message));
     let placed = match &diagnostic.span {

@@ -28,6 +28,9 @@ fn full() -> toml::Value {
         read = []
         write = []
         deny = []
+        protect = []
+        protect_missing = "warn"
+        home = "hidden"
         tmp = "private"
         tmp_size = "1M"
         proc = true
@@ -163,6 +166,7 @@ fn every_key_is_documented_and_every_documented_key_exists() {
             // The tables of entries and of exact mounts stand there, too.
             let entry = toml::Value::try_from(EntryTable {
                 path: Some(String::new()),
+                bytes: Some(String::new()),
                 fd: Some(3),
                 at: Some(String::new()),
                 missing: Some(policy_encoder::document::Missing::Skip),

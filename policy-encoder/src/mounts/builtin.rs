@@ -11,83 +11,13 @@ use std::path::{Path, PathBuf};
 use launcher_policy::mounts::Missing;
 
 use super::entries::{Entry, Object, Resolver, Rule};
+use super::groups;
 use super::host::{FileKind, Host, LookupError, Real};
 use super::layout::{Layout, Root, Symlink, host_content};
 use super::tree::{Content, Decider, Point, Rights};
 use crate::Spanned;
 use crate::diagnostic::Diagnostics;
 use crate::document::{Access, Dev, DevSet, Document, Tmp};
-
-/// What `root = "minimal"` shows: programs, libraries, and those files below
-/// `/etc` that common programs need and everybody may know. Secrets
-/// (`shadow`, `ssl/private`), what names this very host (`machine-id`,
-/// `hostname`, `ssh`) and files in which people keep tokens (`npmrc`,
-/// `gitconfig`, `environment`) are left out. A final `*` stands for any name
-/// that begins so. Each line costs a mount where the host has it.
-const MINIMAL: &[(&str, Rights)] = &[
-    ("/usr", Rights::EXECUTE),
-    ("/bin", Rights::EXECUTE),
-    ("/sbin", Rights::EXECUTE),
-    ("/lib", Rights::EXECUTE),
-    ("/lib32", Rights::EXECUTE),
-    ("/lib64", Rights::EXECUTE),
-    ("/libx32", Rights::EXECUTE),
-    // The dynamic linker, and names that Debian's alternatives go through.
-    ("/etc/ld.so.cache", Rights::READ),
-    ("/etc/ld.so.conf", Rights::READ),
-    ("/etc/ld.so.conf.d", Rights::READ),
-    ("/etc/ld-musl-x86_64.path", Rights::READ),
-    ("/etc/ld-musl-aarch64.path", Rights::READ),
-    ("/etc/alternatives", Rights::EXECUTE),
-    // Names of users, groups, services; which sources they come from.
-    ("/etc/passwd", Rights::READ),
-    ("/etc/group", Rights::READ),
-    ("/etc/nsswitch.conf", Rights::READ),
-    ("/etc/protocols", Rights::READ),
-    ("/etc/services", Rights::READ),
-    // Time, language, terminals.
-    ("/etc/localtime", Rights::READ),
-    ("/etc/timezone", Rights::READ),
-    ("/etc/locale.conf", Rights::READ),
-    ("/etc/locale.alias", Rights::READ),
-    ("/etc/inputrc", Rights::READ),
-    // Which system this is.
-    ("/etc/os-release", Rights::READ),
-    ("/etc/lsb-release", Rights::READ),
-    // Public certificates and the settings of cryptographic libraries.
-    ("/etc/ssl/certs", Rights::READ),
-    ("/etc/ssl/cert.pem", Rights::READ),
-    ("/etc/ssl/openssl.cnf", Rights::READ),
-    ("/etc/pki/ca-trust/extracted", Rights::READ),
-    ("/etc/pki/tls/certs", Rights::READ),
-    ("/etc/pki/tls/cert.pem", Rights::READ),
-    ("/etc/pki/tls/openssl.cnf", Rights::READ),
-    ("/etc/crypto-policies", Rights::READ),
-    ("/etc/gnutls", Rights::READ),
-    // Shells and languages.
-    ("/etc/profile", Rights::READ),
-    ("/etc/profile.d", Rights::READ),
-    ("/etc/bash.bashrc", Rights::READ),
-    ("/etc/bashrc", Rights::READ),
-    ("/etc/python3*", Rights::READ),
-    ("/etc/java-*", Rights::READ),
-    ("/etc/perl", Rights::READ),
-    ("/etc/fonts", Rights::READ),
-    ("/etc/mime.types", Rights::READ),
-];
-
-/// What resolver(5) and nsswitch.conf(5) read. Shown where the network is the
-/// host's.
-const RESOLVER: [&str; 8] = [
-    "/etc/resolv.conf",
-    "/etc/hosts",
-    "/etc/host.conf",
-    "/etc/nsswitch.conf",
-    "/etc/gai.conf",
-    "/etc/services",
-    "/etc/protocols",
-    "/etc/networks",
-];
 
 /// The devices of `dev = "minimal"`: they hold nothing and answer everybody.
 const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
@@ -178,31 +108,23 @@ pub(super) fn fallbacks(
 ) -> Vec<Fallback> {
     let mut list = Vec::new();
     if word == RootWord::Minimal {
-        for &(path, rights) in MINIMAL {
-            for path in expand(path, host) {
-                list.extend(fallback(&path, rights, "filesystem.root", host));
-            }
+        for (path, rights) in groups::system(host) {
+            list.extend(fallback(&path, rights, "filesystem.root", host));
         }
     }
     let access = document.network.access.as_ref().map(Spanned::get_ref);
     if access == Some(&Access::Host) && !matches!(root, Root::Tree(_)) {
-        for path in RESOLVER {
-            list.extend(fallback(Path::new(path), Rights::READ, "network.access", host));
+        for (path, rights) in groups::resolver(host) {
+            list.extend(fallback(&path, rights, "network.access", host));
         }
     }
     list
 }
 
-fn expand(path: &str, host: &Host) -> Vec<PathBuf> {
-    let Some(prefix) = path.strip_suffix('*') else {
-        return vec![path.into()];
-    };
-    let (directory, start) = prefix.rsplit_once('/').unwrap_or(("", prefix));
-    let directory = Path::new(directory);
-    let mut names = host.list(directory);
-    names.retain(|name| name.starts_with(start));
-    names.sort_unstable();
-    names.into_iter().map(|name| directory.join(name)).collect()
+/// Every path that the policy may show without listing it.
+pub(super) fn shown(fallbacks: &[Fallback]) -> Vec<PathBuf> {
+    let made = ["/proc", "/sys", "/run", "/dev"].into_iter().chain(TEMPORARY).map(PathBuf::from);
+    made.chain(fallbacks.iter().map(|fallback| fallback.real.path.clone())).collect()
 }
 
 fn fallback(path: &Path, rights: Rights, key: &'static str, host: &mut Host) -> Option<Fallback> {

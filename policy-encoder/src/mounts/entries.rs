@@ -1,7 +1,9 @@
 //! The entries of `[filesystem]`: text becomes the real path of an object of
 //! the host, or a complaint.
 
+use std::ffi::OsStr;
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use launcher_policy::MAX_PATH;
@@ -10,6 +12,7 @@ use launcher_policy::mounts::{Missing, Symlinks};
 
 use super::host::{Host, LookupError, Real};
 use super::tree::{EntryPlace, Rights};
+use super::{globs, groups};
 use crate::Place;
 use crate::Spanned;
 use crate::diagnostic::Diagnostics;
@@ -23,6 +26,20 @@ pub(super) struct Entry {
     pub(super) object: Object,
     /// Where it appears, if that is not where it is.
     pub(super) at: Option<PathBuf>,
+    pub(super) form: Form,
+}
+
+/// How an entry was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As itself.
+    Literal,
+    /// As a member of a group.
+    Member,
+    /// It matched a pattern.
+    Match,
+    /// Not at all: the host shows what an entry names at this path as well.
+    Alias,
 }
 
 /// What an entry says of its object.
@@ -64,10 +81,91 @@ impl Resolver<'_> {
         for (key, list, rule) in lists {
             for (index, entry) in list.iter().enumerate() {
                 let place = EntryPlace { key, index, span: entry.span() };
-                entries.extend(self.entry(place, rule, entry));
+                match entry.get_ref() {
+                    document::Entry::Path(text) if groups::is_name(text) => {
+                        entries.extend(self.group(&place, rule, text));
+                    }
+                    document::Entry::Path(text) if globs::is_pattern(text) => {
+                        self.only_where_denied(place, rule);
+                    }
+                    _ => entries.extend(self.entry(place, rule, entry)),
+                }
             }
         }
         entries
+    }
+
+    /// The other paths at which the host shows what is denied.
+    pub(super) fn aliases(&mut self, entries: &[Entry]) -> Vec<Entry> {
+        let mut aliases = Vec::new();
+        for entry in entries.iter().filter(|entry| entry.rule == Rule::Deny) {
+            let Object::Host { real, .. } = &entry.object else { continue };
+            for written in self.host.aliases(&real.path) {
+                if let Ok(real) = self.host.real(&written) {
+                    let (symlinks, missing) = (Symlinks::Refuse, Missing::Fail);
+                    let object = Object::Host { written, real, symlinks, missing };
+                    aliases.push(Entry { object, form: Form::Alias, ..entry.clone() });
+                }
+            }
+        }
+        aliases
+    }
+
+    /// The members of a group that exist here.
+    fn group(&mut self, place: &EntryPlace, rule: Rule, name: &str) -> Vec<Entry> {
+        let members = self.members(name, &place.span);
+        let mut entries = Vec::new();
+        for written in members {
+            let object = match self.host.real(&written) {
+                Ok(real) => {
+                    let missing = Missing::Skip;
+                    Object::Host { written, real, symlinks: Symlinks::Refuse, missing }
+                }
+                Err(LookupError::Unknown(part, reason)) if rule == Rule::Deny => {
+                    let message = format!(
+                        "whether {part:?} exists cannot be said: {reason}; it is not hidden"
+                    );
+                    self.diagnostics.warning(place.span.clone(), message);
+                    continue;
+                }
+                Err(_) => continue,
+            };
+            let place = place.clone();
+            entries.push(Entry { place, rule, object, at: None, form: Form::Member });
+        }
+        entries
+    }
+
+    /// The paths that a group stands for here, existing or not.
+    pub(super) fn members(&mut self, name: &str, span: &Range<usize>) -> Vec<PathBuf> {
+        match groups::find(name) {
+            Some(group) => group.paths(self.place, self.host),
+            None => {
+                let help = match crate::parse::nearest(name, groups::GROUPS.map(|it| it.name)) {
+                    Some(nearest) => format!("did you mean {nearest:?}?"),
+                    None => {
+                        let known = groups::GROUPS.map(|it| format!("{} ({})", it.name, it.reason));
+                        format!(
+                            "a file of that name is \"./{name}\"; groups are {}",
+                            known.join(", ")
+                        )
+                    }
+                };
+                self.diagnostics
+                    .error(span.clone(), format!("there is no group {name:?}"))
+                    .help(help);
+                Vec::new()
+            }
+        }
+    }
+
+    /// A pattern is a list of what there is now, which is no way to grant.
+    fn only_where_denied(&mut self, place: EntryPlace, rule: Rule) {
+        if rule != Rule::Deny {
+            self.diagnostics
+                .error(place.span, "a pattern can deny and protect, not grant")
+                .help("list the directory; { path = \"...\" } is always the name itself");
+        }
     }
 
     /// The socket paths of `network.unix`.
@@ -97,19 +195,41 @@ impl Resolver<'_> {
             document::Entry::Path(path) => {
                 self.path_entry(place, rule, path, &EntryTable::default())
             }
-            document::Entry::Table(table) => match (&table.path, table.fd) {
-                (Some(path), None) => self.path_entry(place, rule, path, table),
-                (None, Some(fd)) => self.fd_entry(place, rule, fd, table),
-                (Some(_), Some(_)) => {
-                    self.diagnostics.error(place.span, "an entry has either a `path` or an `fd`");
+            document::Entry::Table(table) => match (&table.path, &table.bytes, table.fd) {
+                (Some(path), None, None) => self.path_entry(place, rule, path, table),
+                (None, Some(bytes), None) => {
+                    let written = self.of_bytes(bytes, &place.span)?;
+                    self.written_entry(place, rule, written, table)
+                }
+                (None, None, Some(fd)) => self.fd_entry(place, rule, fd, table),
+                (None, None, None) => {
+                    self.diagnostics.error(place.span, "an entry needs a `path` or an `fd`");
                     None
                 }
-                (None, None) => {
-                    self.diagnostics.error(place.span, "an entry needs a `path` or an `fd`");
+                _ => {
+                    let message = "an entry has either a `path`, `bytes` or an `fd`";
+                    self.diagnostics.error(place.span, message);
                     None
                 }
             },
         }
+    }
+
+    /// A path in hexadecimal: absolute, and nothing in it has a meaning.
+    pub(super) fn of_bytes(&mut self, bytes: &str, span: &Range<usize>) -> Option<PathBuf> {
+        let complaint = match hex::decode(bytes) {
+            Err(error) => format!("{bytes:?} is not hexadecimal: {error}").to_lowercase(),
+            Ok(bytes) if bytes.contains(&0) => "a path cannot hold a NUL".into(),
+            Ok(bytes) if bytes.len() >= MAX_PATH => {
+                format!("a path has at most {} bytes", MAX_PATH - 1)
+            }
+            Ok(bytes) if !bytes.starts_with(b"/") => {
+                "a path in bytes is absolute: it begins with 2f".into()
+            }
+            Ok(bytes) => return Some(Path::new(OsStr::from_bytes(&bytes)).components().collect()),
+        };
+        self.diagnostics.error(span.clone(), complaint);
+        None
     }
 
     fn path_entry(
@@ -119,13 +239,23 @@ impl Resolver<'_> {
         path: &str,
         table: &EntryTable,
     ) -> Option<Entry> {
+        let written = self.absolute(path, &place.span)?;
+        self.written_entry(place, rule, written, table)
+    }
+
+    fn written_entry(
+        &mut self,
+        place: EntryPlace,
+        rule: Rule,
+        written: PathBuf,
+        table: &EntryTable,
+    ) -> Option<Entry> {
         if rule == Rule::Deny && (table.at.is_some() || table.follow.is_some()) {
             let message =
                 "a denied entry has neither `at` nor `follow`: it is hidden wherever it is";
             self.diagnostics.error(place.span, message);
             return None;
         }
-        let written = self.absolute(path, &place.span)?;
         let at = self.at(table, &place.span)?;
         let symlinks = match table.follow {
             Some(true) => Symlinks::Follow,
@@ -145,7 +275,7 @@ impl Resolver<'_> {
                 return None;
             }
         };
-        Some(Entry { place, rule, object, at })
+        Some(Entry { place, rule, object, at, form: Form::Literal })
     }
 
     fn absent(
@@ -199,7 +329,7 @@ impl Resolver<'_> {
             "a descriptor has neither `missing` nor `follow`: it is open already".to_owned()
         } else {
             let at = self.at(table, &place.span)?;
-            return Some(Entry { place, rule, object: Object::Fd(fd), at });
+            return Some(Entry { place, rule, object: Object::Fd(fd), at, form: Form::Literal });
         };
         self.diagnostics.error(place.span, complaint);
         None
@@ -268,6 +398,19 @@ impl Resolver<'_> {
 
 /// `~`, `$NAME` and `${NAME}` replaced by the variables of the place.
 pub(crate) fn expand(text: &str, place: &Place) -> Result<PathBuf, String> {
+    expand_with(text, place, str::to_owned).map(PathBuf::from)
+}
+
+/// The same for a pattern, in which the values of variables are literal.
+pub(super) fn expand_pattern(text: &str, place: &Place) -> Result<String, String> {
+    expand_with(text, place, globset::escape)
+}
+
+fn expand_with(
+    text: &str,
+    place: &Place,
+    taken: impl Fn(&str) -> String,
+) -> Result<String, String> {
     if text.is_empty() {
         return Err("a path cannot be empty".into());
     }
@@ -276,12 +419,12 @@ pub(crate) fn expand(text: &str, place: &Place) -> Result<PathBuf, String> {
             "{text:?}: only one's own `~` is known; a file of that name is \"./{text}\""
         ));
     }
-    let variable = |name: &str| match place.variables.get(name) {
+    let variable = |name: &str| match place.variable(name) {
         None => Err(format!("`${name}` is not set")),
         Some(value) => match value.to_str() {
             // "$DIR/build" would mean "/build".
             Some("") => Err(format!("`${name}` is empty")),
-            Some(value) => Ok(Some(value)),
+            Some(value) => Ok(Some(taken(value))),
             None => Err(format!("`${name}` is not UTF-8")),
         },
     };
@@ -296,10 +439,10 @@ pub(crate) fn expand(text: &str, place: &Place) -> Result<PathBuf, String> {
     if path.len() >= MAX_PATH {
         return Err(format!("a path has at most {} bytes", MAX_PATH - 1));
     }
-    Ok(PathBuf::from(path.as_ref()))
+    Ok(path.into_owned())
 }
 
-fn has_parent(path: &Path) -> bool {
+pub(super) fn has_parent(path: &Path) -> bool {
     path.components().any(|component| component == Component::ParentDir)
 }
 

@@ -1,11 +1,15 @@
 //! The tree that paths are judged in: what exists, what it is, and under
 //! which real path.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
+
+use super::aliases::MountTable;
 
 /// The most symlinks that one path may lead through: `MAXSYMLINKS` of
 /// path_resolution(7).
@@ -20,6 +24,7 @@ pub(super) struct Host {
     seen: HashMap<OsString, Found>,
     /// The real path of each directory as it was written.
     directories: HashMap<OsString, Real>,
+    mounts: OnceCell<MountTable>,
 }
 
 /// What a path turned out to be.
@@ -80,7 +85,12 @@ impl Real {
 impl Host {
     /// The tree below `root`.
     pub(super) fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), seen: HashMap::new(), directories: HashMap::new() }
+        Self {
+            root: root.into(),
+            seen: HashMap::new(),
+            directories: HashMap::new(),
+            mounts: OnceCell::new(),
+        }
     }
 
     /// The tree below `directory`, a real path of this one.
@@ -164,8 +174,44 @@ impl Host {
         found
     }
 
-    fn outside(&self, path: &Path) -> PathBuf {
+    /// The names in a directory, whatever their bytes.
+    pub(super) fn names(&self, directory: &Path) -> Result<Vec<OsString>, String> {
+        let entries = std::fs::read_dir(self.outside(directory));
+        let names = entries.and_then(|entries| {
+            entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<_>>()
+        });
+        names.map_err(|error| reason(&error))
+    }
+
+    /// The other paths at which this host itself shows an object; an image
+    /// that does not run has none.
+    pub(super) fn aliases(&self, object: &Path) -> Vec<PathBuf> {
+        match self.root == Path::new("/") {
+            true => self.mounts.get_or_init(MountTable::read).aliases(object),
+            false => Vec::new(),
+        }
+    }
+
+    /// How many names a file has.
+    pub(super) fn hard_links(&self, path: &Path) -> u64 {
+        std::fs::symlink_metadata(self.outside(path)).map_or(0, |metadata| metadata.nlink())
+    }
+
+    /// Where a path of this tree is on the running system.
+    pub(super) fn outside(&self, path: &Path) -> PathBuf {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// The path in this tree of one that [`Host::outside`] gave.
+    pub(super) fn inside<'p>(&self, path: &'p Path) -> &'p Path {
+        if self.root == Path::new("/") {
+            return path;
+        }
+        let below = path.as_os_str().as_bytes().strip_prefix(self.root.as_os_str().as_bytes());
+        match below.unwrap_or_default() {
+            b"" => Path::new("/"),
+            below => Path::new(OsStr::from_bytes(below)),
+        }
     }
 }
 

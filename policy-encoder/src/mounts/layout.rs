@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use launcher_policy::mounts::{Missing, Symlinks};
 
-use super::entries::{Entry, Object, Rule};
-use super::host::{FileKind, Host, LookupError, MAX_SYMLINKS, Real};
+use super::entries::{Entry, Form, Object, Rule};
+use super::freeze::Frozen;
+use super::host::{FileKind, Host, Link, LookupError, MAX_SYMLINKS, Real};
 use super::path_map::PathMap;
 use super::tree::{Content, Decider, EntryPlace, Point, Rights, Tree, moved, span_of};
 use crate::diagnostic::Diagnostics;
@@ -29,8 +30,31 @@ pub(super) struct Layout<'a> {
     objects: PathMap<Point>,
     /// What does not stand at its own path: target, and source if known.
     elsewhere: PathMap<Option<PathBuf>>,
-    /// Symlinks that lead to what is denied.
-    deny_links: Vec<(PathBuf, EntryPlace)>,
+    /// Symlinks that lead to what is denied or protected.
+    pub(super) mask_links: Vec<MaskLink>,
+    /// The directories in which no name is made.
+    pub(super) frozen: Frozen,
+}
+
+/// A symlink that leads to what is denied or protected.
+#[derive(Clone, Debug)]
+pub(super) struct MaskLink {
+    path: PathBuf,
+    span: Range<usize>,
+    what: &'static str,
+    remedy: &'static str,
+}
+
+impl MaskLink {
+    pub(super) fn denied(path: PathBuf, span: Range<usize>) -> Self {
+        let remedy = "deny the path that it leads to, or do not make its directory writable";
+        Self { path, span, what: "denied", remedy }
+    }
+
+    pub(super) fn protected(path: PathBuf, span: Range<usize>) -> Self {
+        let remedy = "list it under `write` to give it up, or replace it by what it leads to";
+        Self { path, span, what: "protected", remedy }
+    }
 }
 
 /// What the root directory is.
@@ -61,7 +85,8 @@ impl<'a> Layout<'a> {
             links: PathMap::new(),
             objects: PathMap::new(),
             elsewhere: PathMap::new(),
-            deny_links: Vec::new(),
+            mask_links: Vec::new(),
+            frozen: Frozen::new(),
             host,
             diagnostics,
         };
@@ -102,7 +127,8 @@ impl<'a> Layout<'a> {
     /// Repeats what is decided about objects at their other paths.
     pub(super) fn finish_entries(&mut self, entries: &[Entry]) {
         self.repeat_elsewhere();
-        for entry in entries.iter().filter(|entry| entry.rule == Rule::Deny) {
+        let denied = |entry: &&Entry| entry.rule == Rule::Deny && entry.form != Form::Alias;
+        for entry in entries.iter().filter(denied) {
             self.deny_inside(entry);
         }
         self.warn_of_descriptors(entries);
@@ -110,19 +136,19 @@ impl<'a> Layout<'a> {
 
     /// Refuses masks whose name the command could change.
     pub(super) fn check_links(&mut self) {
-        for (link, place) in std::mem::take(&mut self.deny_links) {
-            if self.names_of(&link).iter().any(|name| self.is_writable(name)) {
-                let message =
-                    format!("{link:?} is a symlink to what is denied, and can be replaced");
-                self.diagnostics
-                    .error(place.span, message)
-                    .help("deny the path that it leads to, or do not make its directory writable");
+        for link in std::mem::take(&mut self.mask_links) {
+            if self.names_of(&link.path).iter().any(|name| self.is_writable(name)) {
+                let message = format!(
+                    "{:?} is a symlink to what is {}, and can be replaced",
+                    link.path, link.what
+                );
+                self.diagnostics.error(link.span, message).help(link.remedy);
             }
         }
     }
 
     /// Every path at which an object of the host may appear.
-    fn names_of(&self, object: &Path) -> Vec<PathBuf> {
+    pub(super) fn names_of(&self, object: &Path) -> Vec<PathBuf> {
         let elsewhere = self.elsewhere.iter().filter_map(|(target, source)| {
             let source = source.as_ref().filter(|source| object.starts_with(source))?;
             Some(moved(object, source, target))
@@ -142,8 +168,8 @@ impl<'a> Layout<'a> {
             return;
         };
         if entry.rule == Rule::Deny {
-            let links = real.links.iter().map(|link| (link.path.clone(), entry.place.clone()));
-            self.deny_links.extend(links);
+            let link = |link: &Link| MaskLink::denied(link.path.clone(), entry.place.span.clone());
+            self.mask_links.extend(real.links.iter().map(link));
         }
         if entry.at.as_ref().is_some_and(|at| *at != real.path) {
             return;
@@ -389,7 +415,8 @@ impl<'a> Layout<'a> {
             true => link.path.clone(),
             false => moved(&link.path, source, target),
         });
-        self.deny_links.extend(links.map(|link| (link, entry.place.clone())));
+        let link = |link| MaskLink::denied(link, entry.place.span.clone());
+        self.mask_links.extend(links.map(link));
         self.tree.insert(
             inside,
             Point {

@@ -15,14 +15,21 @@ use crate::Place;
 use crate::diagnostic::Diagnostics;
 use crate::document::Document;
 
+mod aliases;
 mod builtin;
 mod entries;
 mod exact;
+mod freeze;
+mod globs;
+mod groups;
+mod home;
 mod host;
 mod layout;
 pub(crate) mod path_map;
 mod plan;
+mod protect;
 mod tree;
+mod warnings;
 mod wired;
 
 #[cfg(test)]
@@ -34,6 +41,7 @@ pub(crate) use entries::expand;
 pub use tree::{Decider, EntryPlace, Rights};
 
 use entries::Resolver;
+use globs::Origin;
 use host::Host;
 use layout::{Layout, Root, Symlink, through_links};
 use path_map::PathMap;
@@ -71,6 +79,8 @@ pub struct View {
     skeleton_size: u64,
     skeleton_bytes: Vec<u8>,
     mount_bytes: Vec<u8>,
+    rule_bytes: Vec<u8>,
+    origin: Origin,
 }
 
 /// What the policy says of one path.
@@ -89,11 +99,17 @@ pub fn resolve(document: &Document, place: &Place, diagnostics: &mut Diagnostics
     let mut host = Host::new(&place.sysroot);
     let mut resolver = Resolver { place, host: &mut host, diagnostics };
     let (root, word) = builtin::root(document, &mut resolver);
-    let entries = resolver.entries(document);
+    let mut entries = resolver.entries(document);
+    let mut matches = globs::expand(document, &entries, &mut resolver);
+    entries.append(&mut matches.denied);
+    entries.extend(resolver.aliases(&entries));
+    let protect = resolver.protect(document, &matches);
     let sockets = resolver.sockets(document);
     let exact = exact::resolve(document, &mut resolver);
     let fallbacks = builtin::fallbacks(document, &root, word, &mut host);
+    let builtin = builtin::shown(&fallbacks);
     builtin::warn_of_dev(&entries, diagnostics);
+    warnings::of_entries(&entries, diagnostics);
 
     let mut layout = Layout::new(root.clone(), &mut host, diagnostics);
     layout.exact_links(&exact);
@@ -101,13 +117,20 @@ pub fn resolve(document: &Document, place: &Place, diagnostics: &mut Diagnostics
     layout.entries(&entries, &sockets);
     layout.exact_mounts(exact);
     layout.finish_entries(&entries);
+    layout.protect(&protect, &entries);
     layout.facilities(document);
+    layout.home(document, place);
     layout.exact_directories();
     layout.fallbacks(fallbacks);
     layout.check_links();
+    layout.warn_of_void_denials(&entries, &builtin);
+    layout.warn_of_denied_hard_links(&entries);
     let (plan, tree, links) = plan::plan(layout);
 
-    view(document, root, plan, tree, links, diagnostics)
+    let view =
+        View { origin: matches.origin, ..view(document, root, plan, tree, links, diagnostics) };
+    warnings::of_path(document, &view, diagnostics);
+    view
 }
 
 fn view(
@@ -131,6 +154,8 @@ fn view(
         skeleton_size: skeleton_size(document, &tree, diagnostics),
         skeleton_bytes: wired::nodes(&plan.nodes, diagnostics),
         mount_bytes,
+        rule_bytes: wired::rules(&plan.rules, diagnostics),
+        origin: Origin::default(),
         nodes: plan.nodes,
         tree,
         links,
@@ -175,8 +200,13 @@ impl View {
             skeleton_size: self.skeleton_size,
             skeleton: List::from_bytes(&self.skeleton_bytes),
             mounts: List::from_bytes(&self.mount_bytes),
-            rules: List::EMPTY,
+            rules: List::from_bytes(&self.rule_bytes),
         }
+    }
+
+    /// When the patterns of the document were expanded, and what they matched.
+    pub fn origin(&self) -> launcher_policy::origin::Origin<'_> {
+        self.origin.wire()
     }
 
     /// What may be done with an absolute path inside, and who says so.

@@ -23,6 +23,9 @@ pub(super) struct Plan {
     pub(super) nodes: PathMap<Node>,
     /// What is attached, by target.
     pub(super) mounts: PathMap<Mount>,
+    /// Landlock rights on directories of the host that no mount shows by
+    /// itself.
+    pub(super) rules: PathMap<u32>,
     /// The first guarantee that Landlock alone does not keep.
     pub(super) lost: Option<String>,
     /// Whether a guarantee is lost without Landlock.
@@ -59,12 +62,13 @@ pub(super) enum Source {
 
 /// Plans the whole tree.
 pub(super) fn plan(layout: Layout<'_>) -> (Plan, Tree, PathMap<Symlink>) {
-    let Layout { host, diagnostics, root, tree, links, .. } = layout;
+    let Layout { host, diagnostics, root, tree, links, frozen, .. } = layout;
     let mut planner = Planner { host, diagnostics, plan: Plan::default() };
     if root != Root::Skeleton {
         planner.lose("the root directory is a whole tree, of which parts are replaced".into());
     }
     planner.points(&tree);
+    planner.freeze(&tree, &frozen);
     for (path, symlink) in links.iter() {
         planner.symlink(&tree, path, symlink);
     }
@@ -127,7 +131,7 @@ pub(super) enum Devices {
 
 impl Devices {
     /// Those of a source work if it was listed for their sake.
-    fn of(path: &Path, kind: FileKind) -> Self {
+    pub(super) fn of(path: &Path, kind: FileKind) -> Self {
         let below_dev = path.starts_with("/dev") && path != Path::new("/dev");
         // Made by everybody, for data.
         let data = ["/dev/shm", "/dev/mqueue", "/dev/hugepages"];
@@ -168,10 +172,11 @@ struct Frame<'t> {
     granted: Rights,
 }
 
-struct Planner<'a> {
-    host: &'a mut Host,
-    diagnostics: &'a mut Diagnostics,
-    plan: Plan,
+/// What makes a plan of a tree.
+pub(super) struct Planner<'a> {
+    pub(super) host: &'a mut Host,
+    pub(super) diagnostics: &'a mut Diagnostics,
+    pub(super) plan: Plan,
 }
 
 impl Planner<'_> {

@@ -44,7 +44,7 @@ fn resolved(tree: &Tree, text: &str) -> (View, Diagnostics) {
 /// The view of a document without any complaint.
 fn view(tree: &Tree, text: &str) -> View {
     let (view, diagnostics) = resolved(tree, text);
-    assert_eq!(diagnostics.iter().next(), None);
+    assert_eq!(diagnostics.without_notes().iter().next(), None);
     view
 }
 
@@ -53,11 +53,19 @@ fn bare(tree: &Tree, text: &str) -> View {
     view(tree, &format!("{BARE}{text}"))
 }
 
+/// The same, although something in it is void or contradictory.
+fn warned(tree: &Tree, text: &str) -> View {
+    let (view, diagnostics) = resolved(tree, &format!("{BARE}{text}"));
+    assert!(!diagnostics.has_errors(), "{diagnostics:?}");
+    view
+}
+
 /// Each complaint: the text it points at, and what it says.
 fn complaints(tree: &Tree, text: &str) -> Vec<(String, String)> {
     let text = format!("{BARE}{text}");
     let (_, diagnostics) = resolved(tree, &text);
     diagnostics
+        .without_notes()
         .iter()
         .map(|it| (text[it.span.clone().unwrap_or(0..0)].to_owned(), it.message.clone()))
         .collect()
@@ -210,7 +218,7 @@ fn entries_for_the_same_path_are_united() {
 #[test]
 fn a_denial_of_the_same_path_wins() {
     let tree = Tree::new(&["a/"], &[]);
-    let view = bare(&tree, "write = ['/a']\ndeny = ['/a']");
+    let view = warned(&tree, "write = ['/a']\ndeny = ['/a']");
     assert!(mounts(&view).is_empty());
     let decision = view.decide(Path::new("/a/x"));
     assert_eq!(decision.rights, Rights::NONE);
@@ -253,7 +261,8 @@ fn a_denied_file_is_covered_by_an_unreadable_one() {
 #[test]
 fn a_denied_path_that_nothing_shows_needs_nothing() {
     let tree = Tree::new(&["srv/x/", "usr/"], &[]);
-    let view = bare(&tree, "execute = ['/usr']\ndeny = ['/srv', '/srv/x']");
+    let text = "execute = ['/usr']\ndeny = ['/srv', '/srv/x']";
+    let view = warned(&tree, text);
     assert_eq!(plan(&view), ["dir /usr 755", "/usr rx"]);
     assert_eq!(view.without_namespaces, Ok(3));
 }
@@ -474,7 +483,7 @@ fn a_mask_is_repeated_where_its_object_appears() {
 fn a_denied_object_does_not_appear_elsewhere() {
     let tree = Tree::new(&["data/secret"], &[]);
     let view =
-        bare(&tree, "read = [{ path = '/data/secret', at = '/x' }]\ndeny = ['/data/secret']");
+        warned(&tree, "read = [{ path = '/data/secret', at = '/x' }]\ndeny = ['/data/secret']");
     assert!(mounts(&view).is_empty());
 }
 
@@ -760,7 +769,8 @@ fn a_host_root_has_its_moving_parts_replaced() {
         ],
         &[],
     );
-    let view = view(&tree, "[filesystem]\nroot = 'host'\nwrite = ['.']\ndeny = ['~/.ssh']");
+    let view =
+        view(&tree, "[filesystem]\nroot = 'host'\nhome = 'host'\nwrite = ['.']\ndeny = ['~/.ssh']");
     assert!(matches!(view.wire().root, Root::Host { access } if access != 0));
     assert_eq!(
         mounts(&view),
@@ -1111,7 +1121,7 @@ fn the_plan_shows_what_the_entries_say_by_the_letter() {
         };
         let text: String =
             (0..4).map(|verb| format!("{} = [{}]\n", VERBS[verb], list(verb))).collect();
-        let view = bare(&tree, &text);
+        let view = warned(&tree, &text);
         for file in FILES {
             let expected = by_the_letter(&entries, file);
             assert_eq!(view.rights(Path::new(file)), expected, "{file} under\n{text}");

@@ -36,6 +36,17 @@ pub(super) fn mounts(
     concatenated(encoded, diagnostics)
 }
 
+/// The Landlock rights on directories that no mount shows by itself.
+pub(super) fn rules(rules: &PathMap<u32>, diagnostics: &mut Diagnostics) -> Vec<u8> {
+    concatenated(rules.iter().map(|(path, access)| (path, rule(path, *access))), diagnostics)
+}
+
+fn rule(path: &Path, access: u32) -> Option<Vec<u8>> {
+    let path = text(path)?;
+    let path = launcher_policy::Path::new(&path)?;
+    encoded(&wire::Rule { path, kind: wire::Kind::Directory, access })
+}
+
 fn is_of_skeleton(mount: &Mount) -> bool {
     matches!(mount.source, Source::Skeleton)
 }

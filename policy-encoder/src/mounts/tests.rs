@@ -15,6 +15,13 @@ use linux_raw_sys::general::{
 };
 use linux_raw_sys::landlock as uapi;
 
+mod entries;
+mod freeze;
+mod globs;
+mod home;
+mod protect;
+mod warnings;
+
 use super::testing::Tree;
 use super::{Decider, Rights, View, resolve};
 use crate::Place;
@@ -58,6 +65,13 @@ fn warned(tree: &Tree, text: &str) -> View {
     let (view, diagnostics) = resolved(tree, &format!("{BARE}{text}"));
     assert!(!diagnostics.has_errors(), "{diagnostics:?}");
     view
+}
+
+/// What is good to know of a document.
+fn notes(tree: &Tree, text: &str) -> Vec<String> {
+    let (_, diagnostics) = resolved(tree, &format!("{BARE}{text}"));
+    let notes = diagnostics.iter().filter(|it| it.severity == Severity::Note);
+    notes.map(|it| it.message.clone()).collect()
 }
 
 /// Each complaint: the text it points at, and what it says.

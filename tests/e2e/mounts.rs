@@ -942,6 +942,26 @@ fn what_is_written_is_not_run() {
     }
 }
 
+#[test]
+fn thousands_of_mounts_fit_where_the_launcher_keeps_them() {
+    let dir = TempDir::new();
+    let number = 5000;
+    let mut list = String::new();
+    for name in 0..number {
+        fs::create_dir(dir.join(name.to_string())).expect("a directory is made");
+        list += &format!("'{}',", dir.join(name.to_string()).display());
+    }
+    let last = format!("list {dir}/{}", number - 1);
+    let wrapper = ["prlimit", "--nofile=20000", "--"];
+    let outcome = Sandbox::new(&format!("filesystem.read = [{list}]")).wrap(wrapper).probe(&last);
+    assert_eq!(outcome, Outcome::Ok(String::new()));
+    // With fewer descriptors than sources it is refused, in words.
+    let few = ["prlimit", "--nofile=1024", "--"];
+    let output = Sandbox::new(&format!("filesystem.read = [{list}]")).wrap(few).run(["true"]);
+    assert_eq!(output.status.code(), Some(125), "{output:?}");
+    assert!(output.stderr_text().contains("too many open files"), "{output:?}");
+}
+
 /// A launch from a mount namespace of the test's own, where root has run a
 /// script before the caller takes over. The script ends in `exec "$@"`.
 fn own_mounts(sandbox: Sandbox, script: &str, caller: Caller) -> Sandbox {

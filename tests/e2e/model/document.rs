@@ -30,6 +30,15 @@ pub(super) fn random(rng: &mut Rng, tree: &Tree, rung: Rung) -> String {
         let mounts = (0..rng.usize(1..3)).map(|_| mount(rng, tree)).collect();
         filesystem.insert("mount".into(), Value::Array(mounts));
     }
+    if rng.u8(0..3) == 0 {
+        let names = ["a", "d/a", "d/.git", "**/b", "absent"];
+        let number = rng.usize(0..names.len());
+        let names = (0..number).map(|_| names[rng.usize(..names.len())].into()).collect();
+        filesystem.insert("protect".into(), Value::Array(names));
+    }
+    if rng.u8(0..4) == 0 {
+        filesystem.insert("protect_missing".into(), "freeze".into());
+    }
     let mut document = Table::new();
     if rung == Rung::Landlock || !private {
         filesystem.insert("tmp".into(), "none".into());
@@ -51,6 +60,9 @@ fn entry(rng: &mut Rng, tree: &Tree, verb: &str) -> Value {
     let (path, item) = items[rng.usize(..items.len())];
     let mut table = Table::new();
     let mut path = path.clone();
+    if verb == "deny" && rng.u8(0..6) == 0 {
+        return ["**/a", "d*/*", "*/.claude", "**/.git"][rng.usize(..4)].into();
+    }
     if let (Item::Symlink(_), true) = (item, rng.bool()) {
         path.push("keep");
     }

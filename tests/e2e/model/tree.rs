@@ -60,11 +60,11 @@ impl Tree {
         let inode = inode(&directory);
         self.items.insert(directory.clone(), Item::Directory { inode });
         self.file(directory.join("keep"));
-        for name in ["a", "b", "c"].into_iter().take(rng.usize(0..3)) {
+        for name in ["a", ".claude", "b"].into_iter().take(rng.usize(0..3)) {
             self.file(directory.join(name));
         }
         let most = if depth + 1 < DEPTH { 3 } else { 1 };
-        for name in ["d", "e"].into_iter().take(rng.usize(0..most)) {
+        for name in ["d", ".git"].into_iter().take(rng.usize(0..most)) {
             let below = directory.join(name);
             fs::create_dir(&below).expect("a directory is made");
             self.fill(rng, below, depth + 1);

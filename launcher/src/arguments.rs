@@ -53,8 +53,6 @@ pub(crate) enum Request {
 pub(crate) struct Arguments {
     /// Where the policy comes from.
     pub(crate) source: Source,
-    /// Which argument names its file.
-    pub(crate) place: u16,
     /// Whether it must be a sealed memfd.
     pub(crate) sealed: bool,
     /// Seconds to wait for it.
@@ -109,28 +107,26 @@ const NAMES: [(&[u8], Name); 11] = [
     (b"--exec-fd", Name::ExecFd),
 ];
 
-/// Reads the arguments.
+/// Reads the arguments, and keeps the one it reads in `at`.
 ///
 /// # Errors
 ///
 /// The first one that makes no sense.
-pub(crate) fn parse(argv: CStrings<'static>) -> Result<Request, Failure> {
+pub(crate) fn parse(
+    argv: CStrings<'static>,
+    at: &mut Option<&'static CStr>,
+) -> Result<Request, Failure> {
     let mut source = None;
     let mut sealed = false;
     let mut deadline = DEADLINE;
     let mut options = Options::default();
     let mut rest = argv.skip(1);
-    let mut place = 0;
-    let mut file = 0;
     loop {
-        place += 1;
-        let Some(argument) = rest.first() else {
-            return Err(refused(Refusal::NoSeparator));
-        };
+        let argument = rest.first().ok_or_else(|| refused(Refusal::NoSeparator))?;
+        *at = Some(argument);
         rest = rest.skip(1);
         let (name, attached) = split(argument);
-        let (_, name) =
-            NAMES.iter().find(|(text, _)| *text == name).ok_or_else(|| unknown(place))?;
+        let (_, name) = NAMES.iter().find(|(text, _)| *text == name).ok_or_else(unknown)?;
         let value = match (name, attached) {
             (Name::End, None) => break,
             (Name::Help, None) => return Ok(Request::Print(HELP)),
@@ -142,38 +138,26 @@ pub(crate) fn parse(argv: CStrings<'static>) -> Result<Request, Failure> {
             (Name::End | Name::Help | Name::Version | Name::Sealed, Some(_)) => None,
             (_, Some(value)) => Some(value),
             (_, None) => {
-                place += 1;
-                let value = rest.first();
+                *at = rest.first();
                 rest = rest.skip(1);
-                value
+                *at
             }
         };
-        let value = value.ok_or_else(|| unknown(place))?;
+        let value = value.ok_or_else(unknown)?;
         match name {
             Name::Policy if value == c"-" => set(&mut source, Source::Input)?,
-            Name::Policy => {
-                file = place;
-                set(&mut source, Source::File(value))?;
-            }
-            Name::Fd => set(&mut source, Source::Fd(number(place, value, 0)?))?,
-            Name::Deadline => deadline = number(place, value, 0)? as u32,
-            Name::StatusFd => options.status = Some(number(place, value, 3)?),
-            Name::ParentFd => options.caller = Some(number(place, value, 3)?),
-            Name::CgroupFd => options.cgroup = Some(number(place, value, 3)?),
-            _ => options.program = Some(number(place, value, 3)?),
+            Name::Policy => set(&mut source, Source::File(value))?,
+            Name::Fd => set(&mut source, Source::Fd(number(value, 0)?))?,
+            Name::Deadline => deadline = number(value, 0)? as u32,
+            Name::StatusFd => options.status = Some(number(value, 3)?),
+            Name::ParentFd => options.caller = Some(number(value, 3)?),
+            Name::CgroupFd => options.cgroup = Some(number(value, 3)?),
+            _ => options.program = Some(number(value, 3)?),
         }
     }
     let source = source.ok_or_else(|| refused(Refusal::NoPolicy))?;
     let command = rest.first().ok_or_else(|| refused(Refusal::NoCommand))?;
-    Ok(Request::Launch(Arguments {
-        source,
-        place: file,
-        sealed,
-        deadline,
-        options,
-        command,
-        argv: rest,
-    }))
+    Ok(Request::Launch(Arguments { source, sealed, deadline, options, command, argv: rest }))
 }
 
 /// `--name=value` in its two parts.
@@ -197,18 +181,18 @@ fn set(source: &mut Option<Source>, new: Source) -> Result<(), Failure> {
 }
 
 /// A number of at most six digits that is at least `least`.
-fn number(place: u16, value: &CStr, least: RawFd) -> Result<RawFd, Failure> {
+fn number(value: &CStr, least: RawFd) -> Result<RawFd, Failure> {
     let digits = value.to_bytes();
     let valid = (1..=6).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
     let number = digits.iter().fold(0, |sum, digit| sum * 10 + RawFd::from(digit & 15));
     if valid && number >= least {
         return Ok(number);
     }
-    Err(refused(Refusal::Number).about(Subject::Argument).at(place))
+    Err(refused(Refusal::Number).about(Subject::Argument))
 }
 
-fn unknown(place: u16) -> Failure {
-    refused(Refusal::UnknownOption).about(Subject::Argument).at(place)
+fn unknown() -> Failure {
+    refused(Refusal::UnknownOption).about(Subject::Argument)
 }
 
 fn refused(why: Refusal) -> Failure {

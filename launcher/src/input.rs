@@ -4,14 +4,18 @@
 //! socket exactly one frame is read, so that what follows belongs to the
 //! command.
 
+use core::mem::MaybeUninit;
+
 use launcher_policy::wire::{self, DecodeError, HEADER, MAX_FRAME};
 use launcher_policy::{Call, Failure, Policy, Refusal, Stage};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::BorrowedFd;
 use rustix::fs::{FileType, SealFlags, fcntl_get_seals, fstat};
 use rustix::io::{Errno, pread, read};
 
 use crate::report::failed;
+use crate::sys;
+use crate::wait::time_until;
 
 const STAGE: Stage = Stage::Input;
 
@@ -36,13 +40,20 @@ pub fn apply<'m>(
     form: Form,
     deadline: u32,
     memory: &'m mut [u8; MAX_FRAME],
-) -> Result<Policy<'m>, Failure> {
+    policy: &'m mut MaybeUninit<Policy<'m>>,
+) -> Result<&'m Policy<'m>, Failure> {
     let stat = fstat(fd).map_err(failed(STAGE, Call::Fstat))?;
     let length = match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile if form == Form::Sealed => sealed(fd, stat.st_size, memory)?,
         _ if form == Form::Sealed => return Err(refused(Refusal::IsNoMemfd)),
-        FileType::RegularFile => file(fd, form, memory)?,
-        FileType::Fifo | FileType::Socket => stream(fd, deadline, memory)?,
+        FileType::RegularFile if form == Form::Shared => {
+            read_frame(fd, Extent::Frame, None, memory)?
+        }
+        FileType::RegularFile => read_frame(fd, Extent::File, None, memory)?,
+        FileType::Fifo | FileType::Socket => {
+            let deadline = sys::monotonic_milliseconds() + u64::from(deadline) * 1000;
+            read_frame(fd, Extent::Frame, Some(deadline), memory)?
+        }
         FileType::Directory => return Err(refused(Refusal::IsDirectory)),
         FileType::CharacterDevice => {
             return Err(refused(Refusal::IsDevice));
@@ -50,7 +61,7 @@ pub fn apply<'m>(
         _ => return Err(refused(Refusal::IsNoFile)),
     };
     let frame = memory.get(..length).unwrap_or_default();
-    wire::decode(frame).map_err(undecodable)
+    wire::decode_into(frame, policy).map_err(undecodable)
 }
 
 /// A memfd that nobody can change any more, read at offset 0.
@@ -68,60 +79,47 @@ fn sealed(fd: BorrowedFd<'_>, size: i64, memory: &mut [u8; MAX_FRAME]) -> Result
     }
 }
 
-/// A regular file, read at its offset.
-fn file(fd: BorrowedFd<'_>, form: Form, memory: &mut [u8; MAX_FRAME]) -> Result<usize, Failure> {
-    if form == Form::Shared {
-        return read_frame(memory, |buffer| read(fd, buffer));
-    }
-    // Whatever follows in a file that is only the policy's is an accident,
-    // which decoding notices.
-    match read(fd, memory.as_mut_slice()) {
-        Ok(0) => Err(undecodable(DecodeError::Empty)),
-        Ok(length) => Ok(length),
-        Err(error) => Err(failed(STAGE, Call::Read)(error)),
-    }
+/// How far reading goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// To the end of the frame: what follows belongs to the command.
+    Frame,
+    /// Past it: what follows in a file that is only the policy's is an
+    /// accident, which decoding notices.
+    File,
 }
 
-/// A pipe or a socket, read against a deadline.
-fn stream(
-    fd: BorrowedFd<'_>,
-    deadline: u32,
-    memory: &mut [u8; MAX_FRAME],
-) -> Result<usize, Failure> {
-    let end = now() + u64::from(deadline) * 1000;
-    read_frame(memory, |buffer| {
-        let left = end.saturating_sub(now());
-        let timeout =
-            Timespec { tv_sec: (left / 1000) as i64, tv_nsec: (left % 1000 * 1_000_000) as i64 };
-        match poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&timeout)) {
-            Ok(0) => Err(Errno::TIMEDOUT),
-            Ok(_) => read(fd, buffer),
-            Err(error) => Err(error),
-        }
-    })
-}
-
-/// Reads a header and then exactly the bytes it announces.
+/// Reads a header and the bytes it announces, until a deadline in
+/// milliseconds where there is one.
 fn read_frame(
+    fd: BorrowedFd<'_>,
+    extent: Extent,
+    deadline: Option<u64>,
     memory: &mut [u8; MAX_FRAME],
-    mut read: impl FnMut(&mut [u8]) -> Result<usize, Errno>,
 ) -> Result<usize, Failure> {
     let mut have = 0;
     let mut want = HEADER;
     while have < want {
-        let space = memory.get_mut(have..want).unwrap_or_default();
-        match read(space) {
+        if let Some(deadline) = deadline {
+            let asked = &mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+            match poll(asked, Some(&time_until(deadline))) {
+                Ok(0) => return Err(refused(Refusal::Deadline)),
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(failed(STAGE, Call::Poll)(error)),
+            }
+        }
+        let end = if extent == Extent::Frame { want } else { MAX_FRAME };
+        match read(fd, memory.get_mut(have..end).unwrap_or_default()) {
             Ok(0) if have == 0 => return Err(undecodable(DecodeError::Empty)),
             Ok(0) => return Err(undecodable(DecodeError::Truncated)),
             Ok(count) => have += count,
             Err(Errno::INTR | Errno::AGAIN) => {}
-            Err(Errno::TIMEDOUT) => {
-                return Err(refused(Refusal::Deadline));
-            }
             Err(error) => return Err(failed(STAGE, Call::Read)(error)),
         }
-        if have == HEADER && want == HEADER {
-            let (header, _) = memory.split_first_chunk::<HEADER>().unwrap_or((&[0; HEADER], &[]));
+        if let Some((header, _)) = memory.split_first_chunk::<HEADER>()
+            && have >= HEADER
+        {
             want = wire::frame_length(header).map_err(undecodable)?;
         }
     }
@@ -135,11 +133,6 @@ fn fit(size: i64) -> Result<usize, Failure> {
         Ok(length) if length <= MAX_FRAME => Ok(length),
         _ => Err(undecodable(DecodeError::TooLong)),
     }
-}
-
-/// The monotonic clock in milliseconds.
-fn now() -> u64 {
-    crate::sys::monotonic_milliseconds()
 }
 
 fn refused(why: Refusal) -> Failure {

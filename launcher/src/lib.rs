@@ -8,7 +8,7 @@
 
 use core::convert::Infallible;
 use core::ffi::CStr;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use launcher_policy::{Failure, Policy, words};
 use rustix::fd::RawFd;
@@ -95,6 +95,9 @@ pub struct Shared {
     missing: AtomicU32,
     /// Set by a child that failed, after it has said why.
     failed: AtomicBool,
+    /// Which item of a list of the policy is being applied, for a failure that
+    /// is about one.
+    item: AtomicU16,
     /// How the command ended, as PID 1 saw it: see `reaper`.
     ended: AtomicI32,
     /// When the wall time is over, in milliseconds; 0 is never.
@@ -151,6 +154,21 @@ impl Shared {
     /// Whether something offered is not there.
     pub fn misses(&self, facility: Facility) -> bool {
         self.missing.load(Ordering::Relaxed) & 1 << facility as u32 != 0
+    }
+
+    /// Which item of a list is in hand.
+    fn item(&self) -> u16 {
+        self.item.load(Ordering::Relaxed)
+    }
+
+    /// The items of a list, each noted while it is the one in hand.
+    fn each<T>(&self, mut items: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+        let mut next = 0;
+        core::iter::from_fn(move || {
+            self.item.store(next, Ordering::Relaxed);
+            next += 1;
+            items.next()
+        })
     }
 
     /// Whether a child failed before it became the command.

@@ -68,7 +68,7 @@ extern "C" fn main(_: c_int, argv: *const *const c_char, envp: *const *const c_c
     // SAFETY: this function runs once, in the only thread, and is the only
     // place that names the memory.
     let memory = unsafe { &mut *memory };
-    let mut words = Words { arguments: Some(argv), ..Words::default() };
+    let mut words = Words::default();
     match run(argv, envp, ids, memory, &mut words) {
         Ok(status) => status,
         Err(failure) => {
@@ -86,7 +86,7 @@ fn run(
     memory: &'static mut Memory,
     words: &mut Words<'static>,
 ) -> Result<c_int, Failure> {
-    match arguments::parse(argv)? {
+    match arguments::parse(argv, &mut words.argument)? {
         Request::Print(text) => print(text),
         Request::Launch(given) => {
             words.status = given.options.status;
@@ -112,12 +112,17 @@ fn launch(
 ) -> Result<core::convert::Infallible, Failure> {
     // Before anything is opened: a descriptor of our own must not pass for
     // one that was given.
-    let source = open_source(given)?;
+    let source = open_source(given, words)?;
     let caller = Caller { uid: ids.0, gid: ids.1, parent: session::parent() };
     check_open(given)?;
     let form = source.form;
-    let policy = input::apply(sys::inherited(source.fd), form, given.deadline, &mut memory.frame)?;
-    let policy = &*memory.policy.write(policy);
+    let policy = input::apply(
+        sys::inherited(source.fd),
+        form,
+        given.deadline,
+        &mut memory.frame,
+        &mut memory.policy,
+    )?;
     words.policy = Some(policy);
     check_numbers(policy, given)?;
     if source.replaced_by_null {
@@ -156,7 +161,7 @@ struct Opened {
     replaced_by_null: bool,
 }
 
-fn open_source(given: &Given) -> Result<Opened, Failure> {
+fn open_source(given: &Given, words: &mut Words<'static>) -> Result<Opened, Failure> {
     let opened = |fd, form| Ok(Opened { fd, form, replaced_by_null: false });
     match given.source {
         Source::Fd(fd) if given.sealed => opened(fd, Form::Sealed),
@@ -171,10 +176,11 @@ fn open_source(given: &Given) -> Result<Opened, Failure> {
         },
         Source::Input => Ok(Opened { fd: 0, form: Form::Any, replaced_by_null: true }),
         Source::File(path) => {
+            words.argument = Some(path);
             let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
             let file = openat(CWD, path, flags, Mode::empty())
                 .map_err(report::failed(STAGE, Call::Open))
-                .map_err(|failure| failure.about(Subject::Argument).at(given.place))?;
+                .map_err(|failure| failure.about(Subject::Argument))?;
             // It must not lie among 0 to 2, which the command would inherit.
             let file = rustix::io::fcntl_dupfd_cloexec(file, 3)
                 .map_err(report::failed(STAGE, Call::Fcntl))?;

@@ -133,16 +133,16 @@ fn build(
     let spent = Spent::of(mounts);
     let mut sources: Vec<Option<OwnedFd>, MAX_MOUNTS> = Vec::new();
     let mut fd_paths = launch.carried.fds.as_bytes();
-    for (place, mount) in (0..).zip(mounts.mounts.iter()) {
+    for mount in launch.shared.each(mounts.mounts.iter()) {
         let source = clone_source(&mount, &mut fd_paths, ruleset, spent)
-            .map_err(|failure| failure.about(Subject::Source).at(place))?;
+            .map_err(|failure| failure.about(Subject::Source))?;
         // Validation has counted the mounts.
         let _ = sources.push(source);
     }
-    add_rules(mounts, ruleset)?;
+    add_rules(launch, mounts, ruleset)?;
     // After the sources, which the caller's own ids may be needed to reach.
     namespaces::take_mapped_ids(launch)?;
-    let skeleton = sys::until_exec(make::skeleton(mounts)?);
+    let skeleton = sys::until_exec(make::skeleton(launch, mounts)?);
     let root = open_root(mounts, skeleton, ruleset)?;
     if !matches!(mounts.root, Root::Host { .. }) {
         // On top of the old root, where lookups do not see it: they start at
@@ -151,13 +151,13 @@ fn build(
         move_on(root, c"/").map_err(failed(STAGE, Call::MoveMount))?;
     }
     if matches!(mounts.root, Root::Skeleton) {
-        clone_all_of_skeleton(mounts, skeleton, &mut sources, ruleset)?;
+        clone_all_of_skeleton(launch, mounts, skeleton, &mut sources, ruleset)?;
     }
     let mut place = Attach { root, skeleton, hidden: false, spent };
-    for ((number, mount), source) in (0..).zip(mounts.mounts.iter()).zip(sources.iter_mut()) {
+    for (source, mount) in sources.iter_mut().zip(launch.shared.each(mounts.mounts.iter())) {
         place
             .attach(launch, &mount, source.take(), ruleset)
-            .map_err(|failure| failure.about(Subject::Target).at(number))?;
+            .map_err(|failure| failure.about(Subject::Target))?;
     }
     enter_root(mounts, root)
 }
@@ -226,15 +226,16 @@ fn open_root(
 /// where the skeleton is the root itself: a lookup in it would end in what is
 /// mounted there, and a mask would be made of what it is to cover.
 fn clone_all_of_skeleton(
+    launch: &Launch<'static>,
     mounts: &Mounts<'static>,
     skeleton: BorrowedFd<'static>,
     sources: &mut [Option<OwnedFd>],
     ruleset: Option<Ruleset>,
 ) -> Result<(), Failure> {
-    for ((number, mount), source) in (0..).zip(mounts.mounts.iter()).zip(sources) {
+    for (source, mount) in sources.iter_mut().zip(launch.shared.each(mounts.mounts.iter())) {
         if mount.source == Source::Skeleton {
             let made = clone_of_skeleton(&mount, skeleton, ruleset)
-                .map_err(|failure| failure.about(Subject::Target).at(number))?;
+                .map_err(|failure| failure.about(Subject::Target))?;
             *source = Some(made);
         }
     }
@@ -485,27 +486,31 @@ fn only_rules(
     let Some(ruleset) = ruleset else { return Ok(()) };
     let spent = Spent::of(mounts);
     let mut fd_paths = launch.carried.fds.as_bytes();
-    for (place, mount) in (0..).zip(mounts.mounts.iter()) {
-        let at = |failure: Failure| failure.about(Subject::Source).at(place);
+    let at = |failure: Failure| failure.about(Subject::Source);
+    for mount in launch.shared.each(mounts.mounts.iter()) {
         if let Some(source) = open_host(&mount.source, &mut fd_paths).map_err(at)? {
             ruleset.allow(&source, mount.access).map_err(at)?;
             spent.let_go(source);
         }
     }
-    add_rules(mounts, Some(ruleset))
+    add_rules(launch, mounts, Some(ruleset))
 }
 
 /// Grants what the policy grants on things that no mount shows by themselves.
-fn add_rules(mounts: &Mounts<'static>, ruleset: Option<Ruleset>) -> Result<(), Failure> {
+fn add_rules(
+    launch: &Launch<'static>,
+    mounts: &Mounts<'static>,
+    ruleset: Option<Ruleset>,
+) -> Result<(), Failure> {
     let Some(ruleset) = ruleset else { return Ok(()) };
-    for (place, rule) in (0..).zip(mounts.rules.iter()) {
+    let at = |failure: Failure| failure.about(Subject::Rule);
+    for rule in launch.shared.each(mounts.rules.iter()) {
         let source = Source::Host {
             path: rule.path,
             kind: rule.kind,
             symlinks: Symlinks::Refuse,
             missing: Missing::Skip,
         };
-        let at = |failure: Failure| failure.about(Subject::Rule).at(place);
         if let Some(object) = open_host(&source, &mut &[][..]).map_err(at)? {
             ruleset.allow(&object, rule.access).map_err(at)?;
         }

@@ -11,7 +11,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{BorrowedFd, RawFd};
 use rustix::io::{Errno, write};
 
-use crate::sys::CStrings;
 use crate::text::Text;
 use crate::{Facility, Launch, errno, remedy, sys};
 
@@ -46,10 +45,12 @@ pub fn exit_status(failure: &Failure) -> i32 {
 /// Where the words of a failure are found.
 #[derive(Clone, Copy, Default)]
 pub struct Words<'a> {
-    /// The launcher's own arguments.
-    pub arguments: Option<CStrings<'a>>,
+    /// The argument of the launcher that is being read.
+    pub argument: Option<&'a CStr>,
     /// The policy, once it is decoded.
     pub policy: Option<&'a Policy<'a>>,
+    /// Which item of its lists is being applied.
+    pub item: u16,
     /// The command.
     pub command: Option<&'a CStr>,
     /// Where the events are written.
@@ -60,8 +61,9 @@ impl<'a> Words<'a> {
     /// Those of a launch that has begun.
     pub fn of(launch: &'a Launch<'_>) -> Self {
         Self {
-            arguments: None,
+            argument: None,
             policy: Some(launch.policy),
+            item: launch.shared.item(),
             command: Some(launch.command),
             status: launch.options.status,
         }
@@ -70,19 +72,19 @@ impl<'a> Words<'a> {
     /// The path or word that a failure is about.
     fn subject(&self, failure: &Failure) -> Option<&'a [u8]> {
         let mounts = self.policy.and_then(|policy| policy.mounts.as_ref());
-        let place = usize::from(failure.place());
-        let mount = || mounts?.mounts.iter().nth(place);
+        let item = usize::from(self.item);
+        let mount = || mounts?.mounts.iter().nth(item);
         Some(match failure.subject() {
             Subject::None | Subject::Guarantee => return None,
             Subject::Command => self.command?.to_bytes(),
-            Subject::Argument => self.arguments?.skip(place).first()?.to_bytes(),
+            Subject::Argument => self.argument?.to_bytes(),
             Subject::Target => mount()?.target.to_bytes(),
             Subject::Source => match mount()? {
                 Mount { source: Source::Host { path, .. }, .. } => path.to_bytes(),
                 other => other.target.to_bytes(),
             },
-            Subject::Rule => mounts?.rules.iter().nth(place)?.path.to_bytes(),
-            Subject::Node => mounts?.skeleton.iter().nth(place)?.path.to_bytes(),
+            Subject::Rule => mounts?.rules.iter().nth(item)?.path.to_bytes(),
+            Subject::Node => mounts?.skeleton.iter().nth(item)?.path.to_bytes(),
             Subject::Root => match mounts?.root {
                 Root::Tree { path, .. } => path.to_bytes(),
                 Root::Host { .. } | Root::Skeleton => b"/",

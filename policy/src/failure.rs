@@ -1,34 +1,52 @@
 //! The first call of a launch that failed.
 //!
-//! A failure is a few numbers: it travels in registers through every stage and
-//! fits into a message between processes. Its words are found when it is
-//! reported, by whoever has the policy and room for text.
+//! A failure is a few numbers: it travels in half a register through every
+//! stage. Its words are found when it is reported, by whoever has the policy
+//! and room for text.
 
-use core::num::NonZeroU64;
+use core::num::NonZeroU32;
 
 use crate::{Refusal, Stage, words};
 
 /// What ended a launch. No later stage ran.
-// One word that is never zero, so that a result is told by one comparison.
+// Never zero, so that a result is told by one comparison; and no longer than
+// a descriptor, so that a result with either fits into a register.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Failure(NonZeroU64);
+pub struct Failure(NonZeroU32);
 
-/// The lowest bit of each part of a failure. In this order a system call's
-/// error is the shortest to make.
-const STAGE: u32 = 0;
-const CALL: u32 = 8;
-const ERRNO: u32 = 16;
-const REFUSED: u32 = 32;
-const SUBJECT: u32 = 40;
-const PLACE: u32 = 48;
+/// A part of a failure: its lowest bit, and how many bits it has.
+struct Part(u32, u32);
+
+// In this order a system call's error is the shortest to make.
+const STAGE: Part = Part(0, 4);
+const CALL: Part = Part(4, 7);
+/// Linux numbers its errors up to 133.
+const ERRNO: Part = Part(11, 8);
+const REFUSED: Part = Part(19, 7);
+const SUBJECT: Part = Part(26, 5);
+
+// Each part has room for its numbers; two of them are counted from 1.
+const _: () = {
+    assert!(Stage::ALL.len() < STAGE.values());
+    assert!(Call::ALL.len() <= CALL.values());
+    assert!(Refusal::ALL.len() < REFUSED.values());
+    assert!(Subject::ALL.len() <= SUBJECT.values());
+};
+
+impl Part {
+    /// How many values it can have.
+    const fn values(&self) -> usize {
+        1 << self.1
+    }
+}
 
 impl Failure {
     /// A system call's error.
     pub fn errno(stage: Stage, call: Call, errno: i32) -> Self {
         // Counted from 1, so that there is a bit that is set.
-        Self(NonZeroU64::MIN.saturating_add(stage as u64))
-            .with(CALL, call as u64)
-            .with(ERRNO, errno as u16 as u64)
+        Self(NonZeroU32::MIN.saturating_add(stage as u32))
+            .with(CALL, call as u32)
+            .with(ERRNO, errno as u8 as u32)
     }
 
     /// The launcher's own refusal.
@@ -39,30 +57,23 @@ impl Failure {
     /// The same failure, with the launcher's own reason.
     #[must_use]
     pub fn because(self, why: Refusal) -> Self {
-        self.with(REFUSED, why as u64 + 1)
+        self.with(REFUSED, why as u32 + 1)
     }
 
     /// The same failure, with what it is about.
     #[must_use]
     pub fn about(self, subject: Subject) -> Self {
-        self.with(SUBJECT, subject as u64)
-    }
-
-    /// The same failure, with the number of what it is about, in the policy or
-    /// among the arguments, counted from 0.
-    #[must_use]
-    pub fn at(self, place: u16) -> Self {
-        self.with(PLACE, place as u64)
+        self.with(SUBJECT, subject as u32)
     }
 
     /// Sets a part that is not set.
-    fn with(self, part: u32, value: u64) -> Self {
-        Self(self.0 | value << part)
+    fn with(self, part: Part, value: u32) -> Self {
+        Self(self.0 | value << part.0)
     }
 
-    /// The part of this many bits that begins at a bit.
-    const fn part(self, part: u32) -> u8 {
-        (self.0.get() >> part) as u8
+    /// The value of a part.
+    const fn part(self, part: Part) -> u8 {
+        (self.0.get() >> part.0 & (part.values() as u32 - 1)) as u8
     }
 
     /// The stage in which it happened.
@@ -77,7 +88,7 @@ impl Failure {
 
     /// The kernel's error number, errno(3); 0 where the launcher refused.
     pub const fn error(self) -> u16 {
-        (self.0.get() >> ERRNO) as u16
+        self.part(ERRNO) as u16
     }
 
     /// The launcher's own reason, where it is not the kernel's.
@@ -85,14 +96,9 @@ impl Failure {
         variant(Refusal::ALL, self.part(REFUSED).wrapping_sub(1))
     }
 
-    /// What it is about.
+    /// What it is about. Which of several, whoever reports it has to know.
     pub fn subject(self) -> Subject {
         variant(Subject::ALL, self.part(SUBJECT)).unwrap_or(Subject::None)
-    }
-
-    /// Which of them.
-    pub const fn place(self) -> u16 {
-        (self.0.get() >> PLACE) as u16
     }
 }
 

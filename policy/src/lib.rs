@@ -9,7 +9,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub mod credentials;
 pub mod enforce;
@@ -37,11 +37,10 @@ pub use path::{MAX_PATH, Path, Text};
 pub use refusal::Refusal;
 pub use stage::Stage;
 
-/// Everything that a launch does, resolved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Everything that a launch does, resolved. It is written and read by [`wire`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Policy<'a> {
     /// What happens on a host that cannot give everything.
-    #[serde(borrow)]
     pub enforce: enforce::Enforce<'a>,
     /// Descriptors that are passed on.
     pub fds: fds::Fds<'a>,

@@ -10,6 +10,8 @@
 //! | 12..16 | CRC-32 (ISO-HDLC) of bytes 0..12 and of the payload |
 //! | 16.. | the [`Policy`], in postcard |
 
+use core::mem::MaybeUninit;
+
 use serde::Deserialize;
 
 use crate::validate::validate;
@@ -115,12 +117,6 @@ impl From<postcard::Error> for Refusal {
     }
 }
 
-impl From<postcard::Error> for DecodeError {
-    fn from(_: postcard::Error) -> Self {
-        Self::Malformed
-    }
-}
-
 /// Checks a header and returns the length of the whole frame.
 ///
 /// # Errors
@@ -153,6 +149,18 @@ pub fn frame_length(header: &[u8; HEADER]) -> Result<usize, DecodeError> {
 ///
 /// The first thing wrong with the bytes.
 pub fn decode(frame: &[u8]) -> Result<Policy<'_>, DecodeError> {
+    decode_into(frame, &mut MaybeUninit::uninit()).copied()
+}
+
+/// [`decode`] into memory of the caller's, which spares it a copy.
+///
+/// # Errors
+///
+/// As [`decode`].
+pub fn decode_into<'m, 'p>(
+    frame: &'p [u8],
+    place: &'m mut MaybeUninit<Policy<'p>>,
+) -> Result<&'m Policy<'p>, DecodeError> {
     let Some((header, _)) = frame.split_first_chunk::<HEADER>() else {
         return Err(if frame.is_empty() { DecodeError::Empty } else { DecodeError::Truncated });
     };
@@ -167,21 +175,55 @@ pub fn decode(frame: &[u8]) -> Result<Policy<'_>, DecodeError> {
     if checksum(header, payload) != u32::from_le_bytes([c0, c1, c2, c3]) {
         return Err(DecodeError::Checksum);
     }
-    let policy = value(payload)?;
-    check(&policy)?;
+    let policy = value(payload, place)?;
+    check(policy)?;
     Ok(policy)
 }
 
 /// The value that takes up all of the payload.
-// On its own, so that the policy is made in its place and not moved about.
-#[inline(never)]
-fn value(payload: &[u8]) -> Result<Policy<'_>, DecodeError> {
+// Part by part: what serde derives for a structure of this size moves each of
+// them about three times.
+fn value<'m, 'p>(
+    payload: &'p [u8],
+    place: &'m mut MaybeUninit<Policy<'p>>,
+) -> Result<&'m Policy<'p>, DecodeError> {
     let mut bytes = postcard::Deserializer::from_bytes(payload);
-    let policy = Policy::deserialize(&mut bytes)?;
-    if !bytes.finalize()?.is_empty() {
-        return Err(DecodeError::TrailingBytes);
+    let policy = place.write(Policy {
+        enforce: part(&mut bytes)?,
+        fds: part(&mut bytes)?,
+        namespaces: part(&mut bytes)?,
+        mounts: part(&mut bytes)?,
+        limits: part(&mut bytes)?,
+        session: part(&mut bytes)?,
+        credentials: part(&mut bytes)?,
+        landlock: part(&mut bytes)?,
+        seccomp: part(&mut bytes)?,
+        exec: part(&mut bytes)?,
+        origin: part(&mut bytes)?,
+    });
+    match bytes.finalize() {
+        Ok([]) => Ok(policy),
+        _ => Err(DecodeError::TrailingBytes),
     }
-    Ok(policy)
+}
+
+/// The next part of a policy.
+#[inline(never)]
+fn part<'p, T: Deserialize<'p>>(bytes: &mut Bytes<'p>) -> Result<T, Malformed> {
+    T::deserialize(bytes).map_err(|_| Malformed)
+}
+
+/// What a payload is decoded from.
+type Bytes<'p> = postcard::Deserializer<'p, postcard::de_flavors::Slice<'p>>;
+
+/// Bytes that are not of the type that should stand there. What postcard knows
+/// beyond that nobody is told.
+struct Malformed;
+
+impl From<Malformed> for DecodeError {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
 }
 
 /// Writes a policy as one frame for `architecture` into `buffer` and returns

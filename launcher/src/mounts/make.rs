@@ -17,8 +17,8 @@ use rustix::process::umask;
 
 use super::{FD_PATH, STAGE, fd_path, open_source};
 use crate::report::failed;
-use crate::sys;
 use crate::text::Text;
+use crate::{Launch, sys};
 
 /// Inodes of a tmpfs: one per this many bytes, and a few for its own start.
 const BYTES_PER_INODE: u64 = 4096;
@@ -50,13 +50,16 @@ pub(super) fn clone_tree(
 }
 
 /// The tmpfs in which everything of the launcher's own making stands.
-pub(super) fn skeleton(mounts: &Mounts<'static>) -> Result<OwnedFd, Failure> {
+pub(super) fn skeleton(
+    launch: &Launch<'static>,
+    mounts: &Mounts<'static>,
+) -> Result<OwnedFd, Failure> {
     let attributes = u64::from(uapi::MOUNT_ATTR_NOSUID | uapi::MOUNT_ATTR_NODEV);
     let skeleton = tmpfs(mounts.skeleton_size, 0o755, attributes)?;
     // The modes are the policy's, whatever mask the caller has set.
     let mask = umask(Mode::empty());
-    let made = (0..).zip(mounts.skeleton.iter()).try_for_each(|(place, node)| {
-        make_node(&skeleton, &node).map_err(|failure| failure.about(Subject::Node).at(place))
+    let made = launch.shared.each(mounts.skeleton.iter()).try_for_each(|node| {
+        make_node(&skeleton, &node).map_err(|failure| failure.about(Subject::Node))
     });
     umask(mask);
     made.map(|()| skeleton)

@@ -79,13 +79,21 @@ fn take_ids(launch: &Launch<'_>) -> Result<(), Failure> {
     if may_set_groups(launch) {
         sys::setgroups_none().map_err(failed(STAGE, Call::Setgroups))?;
     }
-    if let Some(gid) = credentials.gid {
-        let gid = Gid::from_raw(gid);
-        set_thread_res_gid(gid, gid, gid).map_err(failed(STAGE, Call::Setresgid))?;
+    become_ids(STAGE, credentials.uid, credentials.gid)
+}
+
+/// Takes these ids as real, effective and saved ones: the group's first, which
+/// the user's may not change any more.
+///
+/// # Errors
+///
+/// setresgid(2), setresuid(2)
+pub fn become_ids(stage: Stage, uid: Option<u32>, gid: Option<u32>) -> Result<(), Failure> {
+    if let Some(gid) = gid.map(Gid::from_raw) {
+        set_thread_res_gid(gid, gid, gid).map_err(failed(stage, Call::Setresgid))?;
     }
-    if let Some(uid) = credentials.uid {
-        let uid = Uid::from_raw(uid);
-        set_thread_res_uid(uid, uid, uid).map_err(failed(STAGE, Call::Setresuid))?;
+    if let Some(uid) = uid.map(Uid::from_raw) {
+        set_thread_res_uid(uid, uid, uid).map_err(failed(stage, Call::Setresuid))?;
     }
     Ok(())
 }

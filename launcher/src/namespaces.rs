@@ -13,12 +13,11 @@ use linux_raw_sys::general as uapi;
 use rustix::fs::{OFlags, open};
 use rustix::io::{Errno, write};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-use rustix::process::{Gid, Uid};
 use rustix::system::sethostname;
-use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
 
 use core::sync::atomic::Ordering;
 
+use crate::credentials::become_ids;
 use crate::report::failed;
 use crate::text::Text;
 use crate::{Facility, Launch, limits, sys};
@@ -111,7 +110,8 @@ pub fn go_without(launch: &Launch<'static>, call: Call, error: Errno) -> Result<
     let refused = failed(STAGE, call)(error);
     let closed =
         matches!(error, Errno::PERM | Errno::ACCESS | Errno::NOSPC | Errno::USERS | Errno::INVAL);
-    if !closed || launch.policy.enforce.namespaces == Mode::Require || has_single_purpose(launch) {
+    // Nothing replaces id maps that were asked for.
+    if !closed || launch.policy.enforce.namespaces == Mode::Require || needs_writer(launch) {
         return Err(refused);
     }
     check_without(launch).map_err(|lost| refused.about(lost.subject()))?;
@@ -119,14 +119,6 @@ pub fn go_without(launch: &Launch<'static>, call: Call, error: Errno) -> Result<
     launch.shared.miss(Facility::Namespaces);
     // Some limits rest on namespaces.
     limits::check(launch)
-}
-
-/// Whether namespaces were asked for by id maps, which nothing replaces.
-fn has_single_purpose(launch: &Launch<'_>) -> bool {
-    launch.policy.namespaces.is_some_and(|namespaces| {
-        matches!(namespaces.uid_map, IdMap::Ranges(_))
-            || matches!(namespaces.gid_map, IdMap::Ranges(_))
-    })
 }
 
 /// Fills in the new namespaces: id maps, host name, loopback.
@@ -212,20 +204,19 @@ pub fn take_mapped_ids(launch: &Launch<'_>) -> Result<(), Failure> {
     let Some(namespaces) = wanted(launch).filter(|_| needs_writer(launch)) else {
         return Ok(());
     };
-    if let IdMap::Ranges(ranges) = namespaces.gid_map
-        && let Some(range) = ranges.iter().next()
-    {
-        let gid = Gid::from_raw(range.inside);
+    let gid = first_inside(&namespaces.gid_map);
+    if gid.is_some() {
         sys::setgroups_none().map_err(failed(STAGE, Call::Setgroups))?;
-        set_thread_res_gid(gid, gid, gid).map_err(failed(STAGE, Call::Setresgid))?;
     }
-    if let IdMap::Ranges(ranges) = namespaces.uid_map
-        && let Some(range) = ranges.iter().next()
-    {
-        let uid = Uid::from_raw(range.inside);
-        set_thread_res_uid(uid, uid, uid).map_err(failed(STAGE, Call::Setresuid))?;
+    become_ids(STAGE, first_inside(&namespaces.uid_map), gid)
+}
+
+/// The first id of a map of ranges.
+fn first_inside(map: &IdMap<'_>) -> Option<u32> {
+    match map {
+        IdMap::Ranges(ranges) => ranges.iter().next().map(|range| range.inside),
+        IdMap::Caller | IdMap::Single(_) => None,
     }
-    Ok(())
 }
 
 fn write_file(

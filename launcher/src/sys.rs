@@ -761,15 +761,15 @@ pub fn capset(capabilities: u32) -> Result<()> {
 /// ioctl(2)
 pub fn loopback_up(socket: impl AsFd) -> Result<()> {
     use linux_raw_sys::if_arp::net_device_flags::IFF_UP;
-    // `struct ifreq`: sixteen bytes of name, then the flags.
-    let mut request = [0_u8; 40];
-    let up = (IFF_UP as u16).to_ne_bytes();
-    for (place, byte) in request.iter_mut().zip(*b"lo") {
-        *place = byte;
+    /// `struct ifreq`
+    #[repr(C)]
+    struct Request {
+        name: [u8; 16],
+        flags: u16,
+        rest: [u8; 22],
     }
-    for (place, byte) in request.iter_mut().skip(16).zip(up) {
-        *place = byte;
-    }
+    let name = *b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let request = Request { name, flags: IFF_UP as u16, rest: [0; 22] };
     // SAFETY: the kernel reads one `ifreq`, which is no longer than `request`.
     unsafe {
         syscall!(

@@ -95,24 +95,20 @@ fn make_node(skeleton: &OwnedFd, node: &Node<'static>) -> Result<(), Failure> {
 /// A tmpfs of bounded size.
 pub(super) fn tmpfs(size: u64, mode: u16, attributes: u64) -> Result<OwnedFd, Failure> {
     let inodes = (size / BYTES_PER_INODE).max(LEAST_INODES);
-    let [mut size_text, mut inodes_text, mut mode_text] = [const { Text::new() }; 3];
-    let options = [
-        (c"size", decimal(&mut size_text, size)),
-        (c"nr_inodes", decimal(&mut inodes_text, inodes)),
-        (c"mode", mode_text.octal(mode).c_str()),
-    ];
-    make(c"tmpfs", &options, attributes)
-}
-
-/// A number as an option of a file system takes it.
-fn decimal(text: &mut Text<24>, number: u64) -> Option<&CStr> {
-    text.number(number).c_str()
+    let context = Context::open(c"tmpfs")?;
+    context.set(c"size", Text::<24>::new().number(size).c_str())?;
+    context.set(c"nr_inodes", Text::<24>::new().number(inodes).c_str())?;
+    context.set(c"mode", Text::<24>::new().octal(mode).c_str())?;
+    context.mount(attributes)
 }
 
 /// A pseudo-terminal file system that shares nothing with the host's.
 pub(super) fn devpts(attributes: u64) -> Result<OwnedFd, Failure> {
-    let options = [(c"newinstance", None), (c"ptmxmode", Some(c"0666")), (c"mode", Some(c"0620"))];
-    make(c"devpts", &options, attributes)
+    let context = Context::open(c"devpts")?;
+    context.set(c"newinstance", None)?;
+    context.set(c"ptmxmode", Some(c"0666"))?;
+    context.set(c"mode", Some(c"0620"))?;
+    context.mount(attributes)
 }
 
 /// An overlay whose changes stay in `upper`.
@@ -122,15 +118,13 @@ pub(super) fn overlay(
     work: Path<'static>,
     attributes: u64,
 ) -> Result<OwnedFd, Failure> {
-    let (mut lower, mut upper, mut work) = (layer(lower)?, layer(upper)?, layer(work)?);
-    let options = [
-        (c"lowerdir", lower.c_str()),
-        (c"upperdir", upper.c_str()),
-        (c"workdir", work.c_str()),
-        // In a user namespace the attributes of trusted.overlay are out of reach.
-        (c"userxattr", None),
-    ];
-    make(c"overlay", &options, attributes)
+    let context = Context::open(c"overlay")?;
+    for (key, path) in [(c"lowerdir", lower), (c"upperdir", upper), (c"workdir", work)] {
+        context.set(key, layer(path)?.c_str())?;
+    }
+    // In a user namespace the attributes of trusted.overlay are out of reach.
+    context.set(c"userxattr", None)?;
+    context.mount(attributes)
 }
 
 /// A layer by its descriptor: the option is a list in which some characters
@@ -143,28 +137,35 @@ fn layer(path: Path<'static>) -> Result<Text<FD_PATH>, Failure> {
 
 /// A fresh proc(5) of the caller's PID namespace.
 pub(super) fn proc(attributes: u64) -> Result<OwnedFd, Failure> {
-    make(c"proc", &[], attributes)
+    Context::open(c"proc")?.mount(attributes)
 }
 
-/// Makes a file system of this type with these options, some of which have a
-/// value, and a mount of it.
-fn make(
-    kind: &CStr,
-    options: &[(&CStr, Option<&CStr>)],
-    attributes: u64,
-) -> Result<OwnedFd, Failure> {
-    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed(STAGE, Call::Fsopen))?;
-    let context = context.as_fd();
-    for (key, value) in options {
-        match value {
-            Some(value) => fsconfig_set_string(context, *key, *value),
-            None => fsconfig_set_flag(context, *key),
-        }
-        .map_err(failed(STAGE, Call::Fsconfig))?;
+/// A file system that is being made: fsopen(2).
+struct Context(OwnedFd);
+
+impl Context {
+    /// Of this type, without options.
+    fn open(kind: &CStr) -> Result<Self, Failure> {
+        fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).map(Self).map_err(failed(STAGE, Call::Fsopen))
     }
-    fsconfig_create(context).map_err(failed(STAGE, Call::Fsconfig))?;
-    // Every attribute of a policy fits in the flags of fsmount(2).
-    let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
-    fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-        .map_err(failed(STAGE, Call::Fsmount))
+
+    /// Sets an option, which may have a value.
+    #[inline(never)]
+    fn set(&self, key: &CStr, value: Option<&CStr>) -> Result<(), Failure> {
+        match value {
+            Some(value) => fsconfig_set_string(self.0.as_fd(), key, value),
+            None => fsconfig_set_flag(self.0.as_fd(), key),
+        }
+        .map_err(failed(STAGE, Call::Fsconfig))
+    }
+
+    /// A mount of the file system.
+    fn mount(self, attributes: u64) -> Result<OwnedFd, Failure> {
+        let context = self.0.as_fd();
+        fsconfig_create(context).map_err(failed(STAGE, Call::Fsconfig))?;
+        // Every attribute of a policy fits in the flags of fsmount(2).
+        let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
+        fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+            .map_err(failed(STAGE, Call::Fsmount))
+    }
 }

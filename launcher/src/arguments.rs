@@ -6,7 +6,7 @@ use core::ffi::CStr;
 use launcher::Options;
 use launcher::report::VERSION_LINE;
 use launcher::sys::CStrings;
-use launcher_policy::{Call, Failure, Refusal, Stage, Subject};
+use launcher_policy::{Call, Failure, Refusal, Stage, Subject, words};
 use rustix::fd::RawFd;
 
 const STAGE: Stage = Stage::Input;
@@ -76,36 +76,23 @@ pub(crate) enum Source {
     File(&'static CStr),
 }
 
-/// The launcher's own arguments.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Name {
-    End,
-    Help,
-    Version,
-    Sealed,
-    // What follows takes a value.
-    Fd,
-    Policy,
-    Deadline,
-    StatusFd,
-    ParentFd,
-    CgroupFd,
-    ExecFd,
+words! {
+    /// The launcher's own arguments.
+    pub enum Name {
+        End "--"
+        Help "--help"
+        Version "--version"
+        Sealed "--sealed"
+        // What follows takes a value.
+        Fd "--fd"
+        Policy "--policy"
+        Deadline "--deadline"
+        StatusFd "--status-fd"
+        ParentFd "--parent-fd"
+        CgroupFd "--cgroup-fd"
+        ExecFd "--exec-fd"
+    }
 }
-
-const NAMES: [(&[u8], Name); 11] = [
-    (b"--", Name::End),
-    (b"--help", Name::Help),
-    (b"--version", Name::Version),
-    (b"--sealed", Name::Sealed),
-    (b"--fd", Name::Fd),
-    (b"--policy", Name::Policy),
-    (b"--deadline", Name::Deadline),
-    (b"--status-fd", Name::StatusFd),
-    (b"--parent-fd", Name::ParentFd),
-    (b"--cgroup-fd", Name::CgroupFd),
-    (b"--exec-fd", Name::ExecFd),
-];
 
 /// Reads the arguments, and keeps the one it reads in `at`.
 ///
@@ -126,7 +113,8 @@ pub(crate) fn parse(
         *at = Some(argument);
         rest = rest.skip(1);
         let (name, attached) = split(argument);
-        let (_, name) = NAMES.iter().find(|(text, _)| *text == name).ok_or_else(unknown)?;
+        let is_given = |known: &&Name| known.name().as_bytes() == name;
+        let name = *Name::ALL.iter().find(is_given).ok_or_else(unknown)?;
         let value = match (name, attached) {
             (Name::End, None) => break,
             (Name::Help, None) => return Ok(Request::Print(HELP)),

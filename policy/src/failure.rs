@@ -108,18 +108,29 @@ fn variant<T: Copy>(all: &[T], number: u8) -> Option<T> {
 }
 
 words! {
-    /// What a failure is about.
+    /// What a failure is about: something of the policy or of the arguments,
+    /// which whoever reports it has to find, or this path.
     pub enum Subject {
-        None "nothing in particular"
-        Target "the target of a mount"
-        Source "the source of a mount"
-        Rule "the object of a rule"
-        Node "a node of the skeleton"
-        Root "the directory that becomes the root"
-        Cwd "the working directory"
-        Command "the command"
-        Argument "an argument of the launcher"
-        Guarantee "the guarantee that is lost without namespaces"
+        /// Nothing in particular.
+        None ""
+        /// The target of a mount.
+        Target ""
+        /// The source of a mount.
+        Source ""
+        /// The object of a rule.
+        Rule ""
+        /// A node of the skeleton.
+        Node ""
+        /// The directory that becomes the root.
+        Root ""
+        /// The working directory.
+        Cwd ""
+        /// The command.
+        Command ""
+        /// An argument of the launcher.
+        Argument ""
+        /// The guarantee that is lost without namespaces.
+        Guarantee ""
         DevNull "/dev/null"
         DevTty "/dev/tty"
         Proc "/proc"

@@ -14,18 +14,19 @@ use rustix::mount::{MoveMountFlags, move_mount};
 use super::{Attach, STAGE, make};
 use crate::landlock::Ruleset;
 use crate::report::failed;
+use crate::text::Text;
 use crate::{Facility, Launch};
 
 /// What of /proc reaches beyond the command's own processes, and is covered
 /// read-only. Not all of it exists on every kernel.
-static COVERED: [(&CStr, Subject); 7] = [
-    (c"sys", Subject::ProcSys),
-    (c"sysrq-trigger", Subject::ProcSysrqTrigger),
-    (c"irq", Subject::ProcIrq),
-    (c"bus", Subject::ProcBus),
-    (c"fs", Subject::ProcFs),
-    (c"acpi", Subject::ProcAcpi),
-    (c"pressure", Subject::ProcPressure),
+const COVERED: [Subject; 7] = [
+    Subject::ProcSys,
+    Subject::ProcSysrqTrigger,
+    Subject::ProcIrq,
+    Subject::ProcBus,
+    Subject::ProcFs,
+    Subject::ProcAcpi,
+    Subject::ProcPressure,
 ];
 
 /// A file that must not open for writing: it names a program that the kernel
@@ -89,14 +90,17 @@ fn cover(
 
 /// Binds each entry onto itself, read-only.
 fn cover_entries(proc: &OwnedFd) -> Result<(), Failure> {
-    for (name, path) in &COVERED {
-        let at = |failure: Failure| failure.about(*path);
+    for path in COVERED {
+        let at = |failure: Failure| failure.about(path);
+        let mut name = Text::<32>::new();
+        let name = name.text(path.name().strip_prefix("/proc/").unwrap_or_default());
+        let name = name.c_str().unwrap_or_default();
         let entry = match make::clone_tree(proc, name, READ_ONLY) {
             Ok(entry) => entry,
             Err(Errno::NOENT) => continue,
             Err(error) => return Err(at(failed(STAGE, Call::OpenTree)(error))),
         };
-        move_mount(entry, c"", proc, *name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        move_mount(entry, c"", proc, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .map_err(failed(STAGE, Call::MoveMount))
             .map_err(at)?;
     }

@@ -17,17 +17,19 @@ pub struct Failure(NonZeroU32);
 /// A part of a failure: its lowest bit, and how many bits it has.
 struct Part(u32, u32);
 
-// In this order a system call's error is the shortest to make.
-const STAGE: Part = Part(0, 4);
-const CALL: Part = Part(4, 7);
-/// Linux numbers its errors up to 133.
-const ERRNO: Part = Part(11, 8);
-const REFUSED: Part = Part(19, 7);
-const SUBJECT: Part = Part(26, 5);
+// What a call site knows lies in the lower half, what the kernel answers at
+// the upper end: the shortest to put together on every architecture.
+const SET: NonZeroU32 = NonZeroU32::MIN;
+const CALL: Part = Part(1, 7);
+const STAGE: Part = Part(8, 4);
+const REFUSED: Part = Part(12, 7);
+const SUBJECT: Part = Part(19, 5);
+/// Below zero, as the kernel returns it. Linux numbers its errors up to 133.
+const ERRNO: Part = Part(24, 8);
 
-// Each part has room for its numbers; two of them are counted from 1.
+// Each part has room for its numbers; reasons are counted from 1.
 const _: () = {
-    assert!(Stage::ALL.len() < STAGE.values());
+    assert!(Stage::ALL.len() <= STAGE.values());
     assert!(Call::ALL.len() <= CALL.values());
     assert!(Refusal::ALL.len() < REFUSED.values());
     assert!(Subject::ALL.len() <= SUBJECT.values());
@@ -43,10 +45,10 @@ impl Part {
 impl Failure {
     /// A system call's error.
     pub fn errno(stage: Stage, call: Call, errno: i32) -> Self {
-        // Counted from 1, so that there is a bit that is set.
-        Self(NonZeroU32::MIN.saturating_add(stage as u32))
+        Self(SET)
+            .with(STAGE, stage as u32)
             .with(CALL, call as u32)
-            .with(ERRNO, errno as u8 as u32)
+            .with(ERRNO, errno.wrapping_neg() as u8 as u32)
     }
 
     /// The launcher's own refusal.
@@ -78,7 +80,7 @@ impl Failure {
 
     /// The stage in which it happened.
     pub fn stage(self) -> Stage {
-        variant(&Stage::ALL, self.part(STAGE).wrapping_sub(1)).unwrap_or(Stage::Input)
+        variant(&Stage::ALL, self.part(STAGE)).unwrap_or(Stage::Input)
     }
 
     /// The system call, or the part of the launcher, that refused.
@@ -88,7 +90,7 @@ impl Failure {
 
     /// The kernel's error number, errno(3); 0 where the launcher refused.
     pub const fn error(self) -> u16 {
-        self.part(ERRNO) as u16
+        self.part(ERRNO).wrapping_neg() as u16
     }
 
     /// The launcher's own reason, where it is not the kernel's.

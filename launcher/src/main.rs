@@ -135,7 +135,7 @@ fn launch(
     let envp = exec::environment(&policy.exec, envp, &mut memory.environment)?;
     launcher::fds::apply(&policy.fds)?;
     let safe = policy.seccomp.is_some_and(|seccomp| seccomp.terminal_is_safe);
-    let terminal = Held::of(policy.session.terminal, safe);
+    let terminal = Held::of(policy.session.terminal, safe)?;
     memory.carried.gather(policy)?;
     let launch = memory.launch.write(Launch {
         command: given.command,
@@ -195,7 +195,8 @@ fn is_pipe(fd: RawFd) -> bool {
         .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo)
 }
 
-/// Refuses a descriptor that was named but is not open.
+/// Refuses a descriptor that was named but is not open, and a caller that is
+/// no process.
 fn check_open(given: &Given) -> Result<(), Failure> {
     let Options { status, caller, cgroup, program } = given.options;
     let named = [
@@ -210,6 +211,11 @@ fn check_open(given: &Given) -> Result<(), Failure> {
         {
             return Err(Failure::refused(STAGE, name, Refusal::FdClosed));
         }
+    }
+    // Signal 0 asks without doing anything; what else it may answer is about
+    // the process.
+    if caller.is_some_and(|fd| sys::pidfd_send_signal(sys::inherited(fd), 0) == Err(Errno::BADF)) {
+        return Err(Failure::refused(STAGE, Call::ParentFd, Refusal::NoPidfd));
     }
     Ok(())
 }

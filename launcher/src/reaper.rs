@@ -164,9 +164,12 @@ fn run(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
     let how = Clone { flags: uapi::CLONE_VFORK.into(), cgroup: None };
     let child = sys::clone(&how, &launch.stacks.command, command_main, launch)
         .map_err(failed(STAGE, Call::Clone3))?;
-    if !launch.shared.has_failed() {
-        report::executed(launch.options.status);
+    if launch.shared.has_failed() {
+        // The command has said why, and nothing runs: all that is left to do
+        // is to end as it did.
+        return attend(launch, channel, signals, &child);
     }
+    report::executed(launch.options.status);
     credentials::give_up(launch)?;
     fds::keep_only(&mut [
         channel.fd(),

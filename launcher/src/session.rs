@@ -5,7 +5,7 @@
 //! would leave the sandbox.
 
 use launcher_policy::session::{DieWithParent, Terminal};
-use launcher_policy::{Call, Failure, Refusal, Stage};
+use launcher_policy::{Call, Failure, Refusal, Stage, Subject};
 use linux_raw_sys::general as uapi;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -35,20 +35,26 @@ pub enum Held {
 
 impl Held {
     /// Decides by what the policy wants and by where the launcher runs.
-    pub fn of(wanted: Terminal, safe: bool) -> Self {
-        let Ok(terminal) = open(c"/dev/tty", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) else {
-            // Without a controlling terminal there is nothing to keep.
-            return Self::None;
+    ///
+    /// # Errors
+    ///
+    /// Where there may be a terminal, and it cannot be opened: the command
+    /// would keep it.
+    pub fn of(wanted: Terminal, safe: bool) -> Result<Self, Failure> {
+        let terminal = match open(c"/dev/tty", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(terminal) => sys::until_exec(terminal),
+            // There is none, it has hung up, or there is not even its device.
+            Err(Errno::NXIO | Errno::IO | Errno::NODEV | Errno::NOENT) => return Ok(Self::None),
+            Err(error) => return Err(failed(STAGE, Call::Open)(error).about(Subject::DevTty)),
         };
-        let terminal = sys::until_exec(terminal);
         let kept = wanted == Terminal::Keep || (wanted == Terminal::Auto && safe);
-        match tcgetpgrp(terminal) {
+        Ok(match tcgetpgrp(terminal) {
             Ok(foreground) if kept && foreground == getpgrp() => {
                 Self::Foreground(terminal.as_raw_fd())
             }
             _ if wanted == Terminal::Keep => Self::Session,
             _ => Self::Left(terminal.as_raw_fd()),
-        }
+        })
     }
 
     /// Whether the command stays in the caller's session.

@@ -914,14 +914,14 @@ pub fn wait4(pid: i32) -> Result<Option<(i32, Waited)>> {
     Ok((pid != 0).then_some((pid, waited)))
 }
 
-/// pidfd_send_signal(2) of `SIGKILL`.
+/// pidfd_send_signal(2), of 0 to ask only.
 ///
 /// # Errors
 ///
-/// pidfd_send_signal(2)
-pub fn kill_by(pidfd: impl AsFd) -> Result<()> {
+/// `EBADF` for what is no pidfd; pidfd_send_signal(2)
+pub fn pidfd_send_signal(pidfd: impl AsFd, signal: u32) -> Result<()> {
     // SAFETY: no signal information is passed.
-    unsafe { syscall!(Sysno::pidfd_send_signal, pidfd.as_fd().as_raw_fd(), uapi::SIGKILL, 0, 0) }
+    unsafe { syscall!(Sysno::pidfd_send_signal, pidfd.as_fd().as_raw_fd(), signal, 0, 0) }
         .map(drop)
         .map_err(errno)
 }

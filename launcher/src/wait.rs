@@ -194,7 +194,7 @@ fn attend(
     let mut waiter = Waiter::new(launch, child, channel, signals);
     if let Err(failure) = waiter.prepare().and_then(|()| waiter.watch()) {
         // Fail closed: nothing runs on without its waiter.
-        let _ = sys::kill_by(&child.pidfd);
+        let _ = sys::pidfd_send_signal(&child.pidfd, uapi::SIGKILL);
         waiter.take_terminal_back();
         return Err(failure);
     }
@@ -355,7 +355,7 @@ impl<'l> Waiter<'l> {
             // Its group, as far as one signal reaches.
             let _ = sys::kill(-self.child.pid, uapi::SIGKILL);
         }
-        match sys::kill_by(&self.child.pidfd) {
+        match sys::pidfd_send_signal(&self.child.pidfd, uapi::SIGKILL) {
             Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(error) => Err(failed(STAGE, Call::PidfdSendSignal)(error)),
         }

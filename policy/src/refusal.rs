@@ -55,6 +55,7 @@ words! {
         Number "the number is wrong"
         UnknownOption "unknown option, or a value is missing; see --help, and put -- before the command"
         FdClosed "the descriptor is not open"
+        NoPidfd "the descriptor is not a pidfd"
         FdKept "a descriptor of the launcher is among the policy's keep_fds"
         FdTwice "the policy's descriptor serves another purpose, too"
         IsDirectory "the policy is a directory"

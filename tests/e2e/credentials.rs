@@ -1,8 +1,8 @@
 //! Credentials: no capability is left, whoever called, and none comes back.
 
-use harness::{Caller, Errno, Outcome, Sandbox, TempDir};
+use harness::{Caller, Errno, Outcome, Sandbox, TempDir, needs_strace};
 
-use crate::faults::{has_strace, inject};
+use crate::faults::inject;
 
 /// One policy with all namespaces, one that works in place, one as root of
 /// its own user namespace.
@@ -52,9 +52,7 @@ fn no_capability_is_left_and_no_new_privs_is_set() {
 
 #[test]
 fn a_capability_that_stays_in_the_bounding_set_is_a_refusal() {
-    if !has_strace() {
-        harness::skip!("strace", "strace is not installed, or may not trace");
-    }
+    needs_strace!();
     for caller in Caller::both() {
         // Nobody has no say over that set where it makes no user namespace.
         for policy in if caller.is_root() { &["", IN_PLACE][..] } else { &[""] } {

@@ -6,7 +6,10 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 
-use harness::{Caller, Handover, Output, Sandbox, TempDir};
+use std::os::fd::OwnedFd;
+
+use harness::{Caller, Handover, IN_PLACE, Output, Sandbox, TempDir, memory};
+use rustix::fs::SealFlags;
 
 const MINIMAL: &str = "filesystem.root = \"minimal\"";
 
@@ -217,6 +220,92 @@ fn output_of_any_length_comes_through_in_order() {
         let expected: String = (1..=100_000).map(|number| format!("{number}\n")).collect();
         assert!(output.stdout_text() == expected, "{caller}");
         assert_eq!(output.event_names(), ["launch", "exec", "exit"], "{caller}");
+    }
+}
+
+/// Nothing granted, with PID 1 of the launcher's, without, and without any
+/// namespace.
+const NOTHING: [&str; 3] = ["", "namespaces.pid = false\nfilesystem.proc = false", IN_PLACE];
+
+/// A launch of a program that is open as 150.
+fn of_open(policy: &str, program: impl Into<OwnedFd>, caller: Caller) -> Sandbox {
+    Sandbox::new(policy).without_probe().caller(caller).pass(program, 150).option("--exec-fd=150")
+}
+
+/// The probe, in memory.
+fn probe_in_memory() -> OwnedFd {
+    let probe = fs::read(Sandbox::outside().probe_path()).expect("the probe is read");
+    memory(&probe, SealFlags::empty())
+}
+
+#[test]
+fn a_program_that_is_open_runs_where_nothing_is_granted() {
+    for caller in Caller::both() {
+        for policy in NOTHING {
+            let output = of_open(policy, probe_in_memory(), caller).run(["no/such", "say ran"]);
+            let said = (output.code(), output.stdout_text());
+            assert_eq!(said, (0, "ok ran\n".into()), "{caller}, {policy}: {output:?}");
+            // The control: the same program by its path.
+            let path = Sandbox::outside().probe_path();
+            let output =
+                Sandbox::new(policy).without_probe().caller(caller).run([&path, "say ran"]);
+            assert_ne!(output.code(), 0, "{caller}, {policy}: {output:?}");
+        }
+    }
+}
+
+#[test]
+fn the_name_of_an_open_program_is_only_what_it_is_called() {
+    for caller in Caller::both() {
+        let output = of_open("", probe_in_memory(), caller).run(["a name", "args"]);
+        let hex: String = "a name".bytes().map(|byte| format!("{byte:02x}")).collect();
+        assert!(output.stdout_text().starts_with(&format!("ok {hex} ")), "{caller}: {output:?}");
+    }
+}
+
+#[test]
+fn the_descriptor_of_an_open_program_is_not_inherited() {
+    for caller in Caller::both() {
+        for policy in NOTHING {
+            let output = of_open(policy, probe_in_memory(), caller).run(["probe", "fd-kind 150"]);
+            assert_eq!(output.stdout_text(), "ok BADF\n", "{caller}, {policy}: {output:?}");
+        }
+        // The control: one that the policy passes on.
+        let output = of_open("process.keep_fds = [151]", probe_in_memory(), caller)
+            .pass(memory(b"", SealFlags::empty()), 151)
+            .run(["probe", "fd-kind 151"]);
+        assert!(output.stdout_text().starts_with("ok RegularFile"), "{caller}: {output:?}");
+    }
+}
+
+#[test]
+fn an_open_program_that_is_none_is_126() {
+    for caller in Caller::both() {
+        for policy in NOTHING {
+            let text = memory(b"text\n", SealFlags::empty());
+            let output = of_open(policy, text, caller).run(["tool"]);
+            assert_eq!(output.code(), 126, "{caller}, {policy}: {output:?}");
+            let failure = output.failure();
+            let said = (&failure["call"], &failure["error"], &failure["path"]);
+            let expected = ["execveat", "ENOEXEC", "tool"].map(Into::into);
+            assert_eq!(said, expected.each_ref().into(), "{caller}, {policy}");
+        }
+    }
+}
+
+#[test]
+fn a_program_that_is_not_open_or_passed_on_as_well_is_refused() {
+    for caller in Caller::both() {
+        let refused = |sandbox: Sandbox, says: &str| {
+            let output = sandbox.run(["tool"]);
+            assert_eq!((output.code(), output.stdout.len()), (125, 0), "{caller}: {output:?}");
+            let said = output.stderr_text();
+            assert!(said.contains(says) && said.lines().count() == 1, "{caller}: {said}");
+        };
+        let closed = Sandbox::new("").caller(caller).option("--exec-fd=150");
+        refused(closed, "--exec-fd: the descriptor is not open");
+        let kept = of_open("process.keep_fds = [150]", probe_in_memory(), caller);
+        refused(kept, "a descriptor of the launcher is among the policy's keep_fds");
     }
 }
 

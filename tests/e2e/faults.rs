@@ -2,9 +2,7 @@
 //! the launch ends with the stage, the call and the path, before the command
 //! runs.
 
-use std::process::Command;
-
-use harness::{Caller, Output, Sandbox, TempDir, skip};
+use harness::{Caller, Output, Sandbox, TempDir, needs_strace};
 use launcher_policy::Stage;
 use serde_json::json;
 
@@ -175,35 +173,21 @@ fn check(fault: &Fault, output: &Output) -> Result<(), &'static str> {
     require(said.starts_with(&line) && said.lines().count() == 1, "the line is wrong")
 }
 
-/// Whether faults can be injected here.
-pub(crate) fn has_strace() -> bool {
-    Command::new("strace")
-        .args(["-qq", "-o", "/dev/null", "-e", "inject=getppid:error=EIO", "true"])
-        .status()
-        .is_ok_and(|status| status.success())
-}
-
 #[test]
 fn a_failing_call_of_any_stage_ends_the_launch_before_the_command() {
-    if !has_strace() {
-        skip!("strace", "strace is not installed, or may not trace");
-    }
+    needs_strace!();
     assert_fails(FULL, FAULTS, Caller::both());
 }
 
 #[test]
 fn a_failing_call_in_place_ends_the_launch_before_the_command() {
-    if !has_strace() {
-        skip!("strace", "strace is not installed, or may not trace");
-    }
+    needs_strace!();
     assert_fails(IN_PLACE, FAULTS_IN_PLACE, Caller::both());
 }
 
 #[test]
 fn a_failing_change_of_ids_ends_the_launch_before_the_command() {
-    if !has_strace() {
-        skip!("strace", "strace is not installed, or may not trace");
-    }
+    needs_strace!();
     let root = Caller::both().into_iter().filter(|caller| caller.is_root()).collect();
     assert_fails(PRIVILEGED, FAULTS_OF_ROOT, root);
 }
@@ -219,9 +203,7 @@ fn every_stage_has_a_fault() {
 
 #[test]
 fn the_injection_is_what_ends_the_launch() {
-    if !has_strace() {
-        skip!("strace", "strace is not installed, or may not trace");
-    }
+    needs_strace!();
     // The control: a call that nobody makes so often.
     let never = Fault { when: "1000", ..fault(Stage::Mounts, "pivot_root", "1") };
     for caller in Caller::both() {
@@ -239,9 +221,7 @@ fn the_injection_is_what_ends_the_launch() {
 
 #[test]
 fn a_failing_exec_has_a_status_of_its_own() {
-    if !has_strace() {
-        skip!("strace", "strace is not installed, or may not trace");
-    }
+    needs_strace!();
     for caller in Caller::both() {
         for (error, status) in [("EACCES", 126), ("ENOEXEC", 126), ("EIO", 126), ("ENOENT", 127)] {
             for policy in [FULL, IN_PLACE] {
@@ -262,10 +242,25 @@ fn a_failing_exec_has_a_status_of_its_own() {
 }
 
 #[test]
-fn nothing_runs_on_when_the_waiter_fails() {
-    if !has_strace() {
-        skip!("strace", "strace is not installed, or may not trace");
+fn a_launch_that_has_failed_says_why_once() {
+    needs_strace!();
+    for caller in Caller::both() {
+        // Of the command, and then of PID 1, which gives up its own.
+        let capset = fault(Stage::Credentials, "capset", "1+");
+        let output = run("", &capset, caller);
+        check(&capset, &output).unwrap_or_else(|why| panic!("{caller}: {why}: {output:?}"));
+
+        // PID 1 ends as the command did, not as it would itself.
+        let sandbox = inject(Sandbox::new("").caller(caller), "capset:error=EIO:when=2+");
+        let output = sandbox.run(["/no/such/program"]);
+        assert_eq!(output.code(), 127, "{caller}: {output:?}");
+        assert_eq!(output.event_names(), ["launch", "failure"], "{caller}: {output:?}");
     }
+}
+
+#[test]
+fn nothing_runs_on_when_the_waiter_fails() {
+    needs_strace!();
     for caller in Caller::both() {
         let directory = TempDir::new();
         let policy = format!("[filesystem]\nwrite = [{directory:?}]");

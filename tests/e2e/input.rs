@@ -325,6 +325,7 @@ fn arguments_that_make_no_sense_are_refused() {
         given(&["--fd=5", "--status-fd=150"]).refused("the descriptor is not open");
         given(&["--fd=5", "--parent-fd=150"]).refused("the descriptor is not open");
         given(&["--fd=5", "--cgroup-fd=150"]).refused("the descriptor is not open");
+        given(&["--fd=5", "--parent-fd=5"]).refused("--parent-fd: the descriptor is not a pidfd");
         given(&["--fd=5"]).accepted();
     }
 }

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use harness::{Caller, Errno, Handover, Outcome, Sandbox, TempDir};
+use harness::{Caller, Errno, Handover, Outcome, Sandbox, TempDir, needs_strace};
 
-use crate::faults::{has_strace, inject};
+use crate::faults::inject;
 
 #[test]
 fn every_rlimit_is_set_soft_and_hard() {
@@ -216,9 +216,7 @@ fn what_cannot_be_bound_for_the_whole_tree_is_said_or_refused() {
 
 #[test]
 fn a_limit_that_rests_on_namespaces_is_said_to_be_missing_or_refused_where_none_can_be_made() {
-    if !has_strace() {
-        harness::skip!("strace", "strace is not installed, or may not trace");
-    }
+    needs_strace!();
     // The first clone3 is the one that makes namespaces.
     const NO_NAMESPACES: &str = "clone3:error=EPERM:when=1";
     for caller in Caller::both() {

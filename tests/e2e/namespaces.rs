@@ -5,9 +5,9 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
-use harness::{Caller, Errno, Outcome, Sandbox};
+use harness::{Caller, Errno, Outcome, Sandbox, needs_strace};
 
-use crate::faults::{has_strace, inject};
+use crate::faults::inject;
 
 const KINDS: [(&str, &str); 8] = [
     ("user", "user"),
@@ -63,9 +63,7 @@ fn the_command_is_pid_2_under_a_reaper_and_pid_1_without() {
 
 #[test]
 fn without_clone3_the_same_namespaces_are_made_by_clone() {
-    if !has_strace() {
-        harness::skip!("strace", "strace is not installed, or may not trace");
-    }
+    needs_strace!();
     for caller in Caller::both() {
         for (policy, pid) in
             [("process.uid = 1000", "2"), ("process.uid = 1000\nnamespaces.init = \"none\"", "1")]
@@ -94,9 +92,7 @@ fn without_clone3_the_same_namespaces_are_made_by_clone() {
 
 #[test]
 fn a_time_namespace_that_clone_cannot_make_is_a_refusal() {
-    if !has_strace() {
-        harness::skip!("strace", "strace is not installed, or may not trace");
-    }
+    needs_strace!();
     for caller in Caller::both() {
         // With and without a way to go on without namespaces.
         let fallback = "filesystem = { tmp = \"none\", proc = false, dev = \"none\" }\n\

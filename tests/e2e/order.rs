@@ -3,9 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::process::Command;
 
-use harness::{Caller, Output, Sandbox, TempDir, skip};
+use harness::{Caller, Output, Sandbox, TempDir, needs_strace};
 use launcher_policy::Stage;
 
 /// Every layer: all namespaces but time, mounts of each kind, limits, ids,
@@ -141,14 +140,6 @@ fn traced(policy: &str, caller: Caller, strace: &TempDir) -> Sandbox {
     Sandbox::new(policy).caller(caller).wrap(["strace", "-f", "-qq", "-o", &output, "--"])
 }
 
-/// Whether strace is there and allowed to trace.
-fn has_strace() -> bool {
-    Command::new("strace")
-        .args(["-qq", "-o", "/dev/null", "true"])
-        .status()
-        .is_ok_and(|status| status.success())
-}
-
 /// The calls of the launcher's processes, until the command is executed and
 /// after: all but those of the command itself.
 fn launchers(calls: &[Call]) -> Vec<Call> {
@@ -160,9 +151,7 @@ fn launchers(calls: &[Call]) -> Vec<Call> {
 
 #[test]
 fn every_stage_comes_in_its_place() {
-    if !has_strace() {
-        skip!("strace", "strace is not installed, or may not trace");
-    }
+    needs_strace!();
     for caller in Caller::both() {
         let strace = TempDir::new();
 
@@ -184,9 +173,7 @@ fn every_stage_comes_in_its_place() {
 
 #[test]
 fn no_policy_changes_the_order() {
-    if !has_strace() {
-        skip!("strace", "strace is not installed, or may not trace");
-    }
+    needs_strace!();
     let directory = rules();
     for policy in [IN_PLACE.to_owned(), SHIM.replace("D/", &format!("{directory}/")), String::new()]
     {
@@ -205,9 +192,7 @@ fn no_policy_changes_the_order() {
 
 #[test]
 fn nothing_is_called_between_the_filter_and_the_command() {
-    if !has_strace() {
-        skip!("strace", "strace is not installed, or may not trace");
-    }
+    needs_strace!();
     for caller in Caller::both() {
         let strace = TempDir::new();
 
@@ -263,9 +248,7 @@ fn names(calls: &[Call]) -> BTreeMap<&str, usize> {
 
 #[test]
 fn landlock_and_seccomp_with_eight_rules_take_at_most_forty_calls_and_no_clone() {
-    if !has_strace() {
-        skip!("strace", "strace is not installed, or may not trace");
-    }
+    needs_strace!();
     for caller in Caller::both() {
         let calls = count(SHIM, caller);
         let rules = calls.iter().filter(|call| call.name == "landlock_add_rule").count();
@@ -278,9 +261,7 @@ fn landlock_and_seccomp_with_eight_rules_take_at_most_forty_calls_and_no_clone()
 
 #[test]
 fn seven_namespaces_with_eight_binds_take_at_most_120_calls() {
-    if !has_strace() {
-        skip!("strace", "strace is not installed, or may not trace");
-    }
+    needs_strace!();
     for caller in Caller::both() {
         let calls = count(BINDS, caller);
         let clone = calls.iter().find(|call| call.name == "clone3").expect("a clone");

@@ -4,10 +4,10 @@
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::OwnedFd;
 
-use harness::{Caller, Errno, IN_PLACE, Outcome, Sandbox, TIMEOUT, is_ready};
+use harness::{Caller, Errno, IN_PLACE, Outcome, Sandbox, TIMEOUT, is_ready, needs_strace};
 use rustix::process::Signal;
 
-use crate::faults::{has_strace, inject};
+use crate::faults::inject;
 
 #[test]
 fn the_command_leads_a_session_of_its_own() {
@@ -223,9 +223,7 @@ fn a_process_that_is_named_as_the_caller_counts_whatever_the_policy_says() {
 
 #[test]
 fn a_session_that_cannot_be_started_is_a_refusal() {
-    if !has_strace() {
-        harness::skip!("strace", "strace is not installed, or may not trace");
-    }
+    needs_strace!();
     for caller in Caller::both() {
         // EPERM is what a group leader gets, and nobody here is one.
         for policy in ["", IN_PLACE] {
@@ -236,6 +234,26 @@ fn a_session_that_cannot_be_started_is_a_refusal() {
             let said = (&failure["stage"], &failure["call"], &failure["error"]);
             let expected = ["session", "setsid", "EPERM"].map(Into::into);
             assert_eq!(said, expected.each_ref().into(), "{caller}, {policy}");
+        }
+    }
+}
+
+#[test]
+fn a_terminal_that_cannot_be_opened_is_a_refusal_and_none_is_not() {
+    needs_strace!();
+    for caller in Caller::both() {
+        for (error, code) in [("EMFILE", 125), ("EACCES", 125), ("ENXIO", 0), ("EIO", 0)] {
+            let fault = format!("inject=openat,open:error={error}");
+            let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", "/dev/tty", "-e", &fault];
+            let sandbox = Sandbox::new("").caller(caller).wrap(strace).wrap(["--"]);
+            let output = sandbox.run([sandbox.probe_path(), "say ran".into()]);
+            assert_eq!(output.code(), code, "{caller}, {error}: {output:?}");
+            if code != 0 {
+                let failure = output.failure();
+                let said = (&failure["stage"], &failure["error"], &failure["path"]);
+                let expected = ["session", error, "/dev/tty"].map(Into::into);
+                assert_eq!(said, expected.each_ref().into(), "{caller}");
+            }
         }
     }
 }

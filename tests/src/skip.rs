@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::sync::{Mutex, PoisonError};
+use std::process::Command;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// What may be skipped where `CI` is set: its hosts lack it.
 pub const EXPECTED_SKIPS: &[&str] = &[];
@@ -32,4 +33,25 @@ macro_rules! skip {
         $crate::skipped($name, $reason);
         return;
     }};
+}
+
+/// Skips the rest of a test where strace(1) cannot trace and inject faults.
+#[macro_export]
+macro_rules! needs_strace {
+    () => {
+        if !$crate::has_strace() {
+            $crate::skip!("strace", "strace is not installed, or may not trace");
+        }
+    };
+}
+
+/// Whether strace is there and allowed to inject faults.
+pub fn has_strace() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        Command::new("strace")
+            .args(["-qq", "-o", "/dev/null", "-e", "inject=getppid:error=EIO", "true"])
+            .status()
+            .is_ok_and(|status| status.success())
+    })
 }

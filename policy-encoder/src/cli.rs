@@ -8,15 +8,16 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use policy_encoder::{Architecture, Place, presets};
 
+use crate::commands::explain;
 use crate::render::{render, say};
 use crate::source::{Source, Text};
 use crate::{output, run};
 
 /// Something is wrong with the policy, or could not be read or written.
-const WRONG: u8 = 1;
+pub(crate) const WRONG: u8 = 1;
 
 /// The arguments make no sense.
-const USAGE: u8 = 2;
+pub(crate) const USAGE: u8 = 2;
 
 /// `run` did not come as far as the command: the status the launcher has for
 /// it, so that the command's own 1 and 2 keep their meaning.
@@ -53,6 +54,9 @@ enum Command {
     Presets(Presets),
     /// Say what is wrong with a policy, and what is good to know; exit 1 if anything is wrong
     Check(Check),
+    /// Show what a policy grants, or answer about one path: exit 0 for yes, 1
+    /// for no
+    Explain(explain::Arguments),
 }
 
 #[derive(Args)]
@@ -105,17 +109,17 @@ enum PresetsAction {
 
 #[derive(Args)]
 #[group(required = true, multiple = false)]
-struct PolicyArguments {
+pub(crate) struct PolicyArguments {
     /// The policy, in TOML or JSON; - is standard input
     #[arg(value_name = "FILE")]
-    file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// A policy that is built in, see `encode-policy presets`
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
 }
 
 #[derive(Args)]
-struct PlaceArguments {
+pub(crate) struct PlaceArguments {
     /// The directory that relative paths start from [default: the current
     /// one, or / of the sysroot]
     #[arg(short = 'C', long, value_name = "DIR")]
@@ -123,7 +127,7 @@ struct PlaceArguments {
     /// Judge paths in the tree below DIR, an unpacked image, instead of this
     /// host's
     #[arg(long, value_name = "DIR")]
-    sysroot: Option<PathBuf>,
+    pub(crate) sysroot: Option<PathBuf>,
     /// The architecture that the policy is made for [default: this one]
     #[arg(long, value_name = "ARCH")]
     arch: Option<Arch>,
@@ -145,6 +149,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Arguments { command: Some(Command::Run(run)), .. }) => run_command(&run),
         Ok(Arguments { command: Some(Command::Presets(presets)), .. }) => show_presets(&presets),
         Ok(Arguments { command: Some(Command::Check(check)), .. }) => self::check(&check),
+        Ok(Arguments { command: Some(Command::Explain(explain)), .. }) => explain::main(&explain),
         Ok(Arguments { command: None, encode }) => self::encode(&encode),
         Err(error) => usage(&error),
     };
@@ -153,7 +158,7 @@ pub(crate) fn main() -> ExitCode {
 
 /// What a command came to; the error is its exit status, and everything that
 /// there is to say has been said.
-type Done = Result<(), u8>;
+pub(crate) type Done = Result<(), u8>;
 
 /// Prints what clap says: the help, or what is wrong with the arguments.
 fn usage(error: &clap::Error) -> Done {
@@ -230,7 +235,7 @@ fn preset(name: &str) -> Result<&'static presets::Preset, u8> {
 }
 
 /// The text of the policy, or what is wrong with the file.
-fn read(arguments: &PolicyArguments) -> Result<Text, u8> {
+pub(crate) fn read(arguments: &PolicyArguments) -> Result<Text, u8> {
     let source = match (&arguments.file, &arguments.preset) {
         (Some(file), _) => Source::of_argument(file),
         (None, Some(name)) => Source::Preset(preset(name)?),
@@ -244,7 +249,7 @@ fn read(arguments: &PolicyArguments) -> Result<Text, u8> {
 
 /// The bytes, with everything that is wrong with the policy said; what is
 /// only good to know is for `check`.
-fn compile(text: &Text, place: &Place, architecture: Architecture) -> Option<Vec<u8>> {
+pub(crate) fn compile(text: &Text, place: &Place, architecture: Architecture) -> Option<Vec<u8>> {
     let (bytes, diagnostics) = text.compile(place, architecture);
     render(text, &diagnostics.without_notes());
     bytes
@@ -264,7 +269,7 @@ fn place(directory: Option<&Path>) -> Result<Place, u8> {
 }
 
 impl PlaceArguments {
-    fn place(&self) -> Result<Place, u8> {
+    pub(crate) fn place(&self) -> Result<Place, u8> {
         let Some(sysroot) = &self.sysroot else { return place(self.directory.as_deref()) };
         let directory = self.directory.as_deref().unwrap_or(Path::new("/"));
         Place::in_sysroot(sysroot, directory).map_err(|error| {
@@ -273,7 +278,7 @@ impl PlaceArguments {
         })
     }
 
-    fn architecture(&self) -> Architecture {
+    pub(crate) fn architecture(&self) -> Architecture {
         match self.arch {
             None => Architecture::NATIVE,
             Some(Arch::X86_64) => Architecture::X86_64,

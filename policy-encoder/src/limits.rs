@@ -29,10 +29,9 @@ const RESOURCES: [(&str, u32); 16] = [
     ("rttime", uapi::RLIMIT_RTTIME),
 ];
 
-/// The name of a resource.
-pub(crate) fn resource_name(number: u8) -> &'static str {
-    let named = RESOURCES.iter().find(|(_, resource)| *resource == u32::from(number));
-    named.map_or("of an unknown resource", |(name, _)| name)
+/// The word of a resource.
+pub(crate) fn resource_word(number: u8) -> Option<&'static str> {
+    RESOURCES.iter().find(|(_, known)| *known == u32::from(number)).map(|(word, _)| *word)
 }
 
 /// The stage's part of the policy.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use policy_encoder::diagnostic::{Diagnostic, Diagnostics};
@@ -127,6 +128,18 @@ impl Text {
             }
         }
         (bytes, diagnostics)
+    }
+
+    /// The policy as it is written.
+    pub(crate) fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// `file:line` of a place in the text; nothing for what is not written.
+    pub(crate) fn place_of(&self, span: &Range<usize>) -> Option<String> {
+        let before = self.text.get(..span.start).filter(|_| !span.is_empty())?;
+        let line = before.bytes().filter(|&byte| byte == b'\n').count() + 1;
+        Some(format!("{}:{line}", self.name))
     }
 
     /// The descriptors whose numbers the policy names.

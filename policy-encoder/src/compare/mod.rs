@@ -20,7 +20,7 @@ use serde::Serialize;
 mod calls;
 mod files;
 
-use crate::limits::resource_name;
+use crate::limits::resource_word;
 use files::Files;
 
 /// Something that one policy grants and the other refuses.
@@ -180,7 +180,8 @@ impl Comparison<'_> {
             let own = own.rlimits.iter().find(|own| own.resource == limit.resource);
             // Without a limit of the policy's own, the caller's holds.
             if own.is_none_or(|own| own.hard > limit.hard || own.soft > limit.soft) {
-                found.push(format!("more {}, getrlimit(2)", resource_name(limit.resource)));
+                let word = resource_word(limit.resource).unwrap_or("of an unknown resource");
+                found.push(format!("more {word}, getrlimit(2)"));
             }
         }
         let cpus = |mask: &[u8], cpu: usize| {

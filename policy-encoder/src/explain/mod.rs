@@ -17,11 +17,17 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 mod ask;
+mod calls;
 mod files;
 mod landlock;
+mod summary;
 mod view;
 
+pub use calls::SystemCalls;
 pub use landlock::words as landlock_words;
+pub use summary::{
+    Descriptor, File, Granted, Line, Needs, Network, Patterns, Process, Shows, Summary, merged,
+};
 pub use view::Model;
 
 /// What keeps the policy: it is applied differently on each.

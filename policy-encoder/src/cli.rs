@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use policy_encoder::{Architecture, Place, presets};
 
-use crate::commands::explain;
+use crate::commands::{explain, probe, verify};
 use crate::render::{render, say};
 use crate::source::{Source, Text};
 use crate::{output, run};
@@ -57,6 +57,12 @@ enum Command {
     /// Show what a policy grants, or answer about one path: exit 0 for yes, 1
     /// for no
     Explain(explain::Arguments),
+    /// Run the launcher with a probe inside, and say where the kernel does
+    /// otherwise than `explain` says; exit 1 if it does anywhere
+    Verify(verify::Arguments),
+    /// What `verify` runs inside
+    #[command(hide = true)]
+    VerifyProbe,
 }
 
 #[derive(Args)]
@@ -150,6 +156,8 @@ pub(crate) fn main() -> ExitCode {
         Ok(Arguments { command: Some(Command::Presets(presets)), .. }) => show_presets(&presets),
         Ok(Arguments { command: Some(Command::Check(check)), .. }) => self::check(&check),
         Ok(Arguments { command: Some(Command::Explain(explain)), .. }) => explain::main(&explain),
+        Ok(Arguments { command: Some(Command::Verify(verify)), .. }) => verify::main(&verify),
+        Ok(Arguments { command: Some(Command::VerifyProbe), .. }) => probe::main(),
         Ok(Arguments { command: None, encode }) => self::encode(&encode),
         Err(error) => usage(&error),
     };
@@ -269,6 +277,11 @@ fn place(directory: Option<&Path>) -> Result<Place, u8> {
 }
 
 impl PlaceArguments {
+    /// This host and its architecture.
+    pub(crate) const fn of_directory(directory: Option<PathBuf>) -> Self {
+        Self { directory, sysroot: None, arch: None }
+    }
+
     pub(crate) fn place(&self) -> Result<Place, u8> {
         let Some(sysroot) = &self.sysroot else { return place(self.directory.as_deref()) };
         let directory = self.directory.as_deref().unwrap_or(Path::new("/"));

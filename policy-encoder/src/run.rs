@@ -85,7 +85,7 @@ impl LauncherArguments {
 /// The launcher that was named, else the one beside this program, else the
 /// first on PATH. Never one in the working directory, where the files may be
 /// the very ones to be kept out.
-fn launcher(named: Option<&Path>) -> Result<PathBuf, String> {
+pub(crate) fn launcher(named: Option<&Path>) -> Result<PathBuf, String> {
     if let Some(named) = named {
         // Absolute, so that exec does not look on PATH for it.
         return std::path::absolute(named)
@@ -106,7 +106,7 @@ fn launcher(named: Option<&Path>) -> Result<PathBuf, String> {
 }
 
 /// The policy in memory that nobody can change any more.
-fn sealed(policy: &[u8]) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn sealed(policy: &[u8]) -> rustix::io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let memfd = match memfd_create(c"policy", flags | MemfdFlags::NOEXEC_SEAL) {
         // Before Linux 6.3.
@@ -122,7 +122,10 @@ fn sealed(policy: &[u8]) -> rustix::io::Result<OwnedFd> {
 
 /// The same file on a number of 3 or above that nothing else is meant to
 /// have, and that survives the exec.
-fn on_free_number(memfd: &OwnedFd, taken: &BTreeSet<u32>) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn on_free_number(
+    memfd: &OwnedFd,
+    taken: &BTreeSet<u32>,
+) -> rustix::io::Result<OwnedFd> {
     let mut lowest = 3;
     loop {
         let fd = fcntl_dupfd_cloexec(memfd.as_fd(), lowest)?;

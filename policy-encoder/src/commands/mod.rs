@@ -1,4 +1,6 @@
 //! The commands that show what a policy does.
 
 pub(crate) mod explain;
+pub(crate) mod probe;
 mod table;
+pub(crate) mod verify;

@@ -140,6 +140,25 @@ impl Model {
         self.find(path, true).ok()?.pop().map(|step| step.path)
     }
 
+    /// The host's paths, inside the sysroot, of what lies on the way to a path:
+    /// directories, and what it leads to. What the launcher makes has none.
+    pub fn host_way(&self, path: &Path) -> Vec<PathBuf> {
+        let way = self.find(path, true).unwrap_or_default();
+        let outside = |step: Step| match step.object {
+            Object::Host(outside) => Some(outside),
+            Object::Made(_) | Object::Empty(_) | Object::Unknown(_) => None,
+        };
+        way.into_iter().filter_map(outside).collect()
+    }
+
+    /// The host's path, inside the sysroot, of what a path leads to.
+    pub fn outside(&self, path: &Path) -> Option<PathBuf> {
+        match self.find(path, true).ok()?.pop()?.object {
+            Object::Host(outside) => Some(outside),
+            Object::Made(_) | Object::Empty(_) | Object::Unknown(_) => None,
+        }
+    }
+
     fn build(&mut self, mounts: &Mounts<'_>) -> Result<(), String> {
         for node in mounts.skeleton.iter() {
             let (kind, mode) = match node.kind {

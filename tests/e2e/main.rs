@@ -4,6 +4,7 @@
 mod credentials;
 mod enforce;
 mod exec;
+mod explain;
 mod faults;
 mod fds;
 mod image;

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use policy_encoder::{Architecture, Place, presets};
 
 use crate::commands::{explain, probe, verify};
+use crate::options::Options;
 use crate::render::{render, say};
 use crate::source::{Source, Text};
 use crate::{output, run};
@@ -22,6 +23,10 @@ pub(crate) const USAGE: u8 = 2;
 /// `run` did not come as far as the command: the status the launcher has for
 /// it, so that the command's own 1 and 2 keep their meaning.
 const NOT_RUN: u8 = 125;
+
+/// The preset that `run` starts from where no policy is named: without any,
+/// nothing is visible, so that nothing can run.
+const BASE: &str = "strict";
 
 /// Compile a sandbox policy to the bytes that the launcher reads
 ///
@@ -49,7 +54,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Run a command under a policy: encode it and start the launcher
-    Run(Run),
+    Run(Box<Run>),
     /// List the presets, or show one
     Presets(Presets),
     /// Say what is wrong with a policy, and what is good to know; exit 1 if anything is wrong
@@ -86,15 +91,26 @@ struct Check {
 
 #[derive(Args)]
 struct Run {
+    /// The policy, in TOML or JSON; - is standard input [default: the preset
+    /// strict]
+    #[arg(value_name = "FILE", conflicts_with = "preset")]
+    file: Option<PathBuf>,
+    /// A policy that is built in, see `encode-policy presets`
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
     #[command(flatten)]
-    policy: PolicyArguments,
+    options: Options,
+    /// Print the policy with all that it extends as one document, instead of
+    /// running anything
+    #[arg(long)]
+    print: bool,
     /// The directory that relative paths start from [default: the current one]
     #[arg(short = 'C', long, value_name = "DIR")]
     directory: Option<PathBuf>,
     #[command(flatten)]
     launcher: run::LauncherArguments,
     /// The command and its arguments
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[arg(last = true, required_unless_present = "print", value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
@@ -185,8 +201,8 @@ fn encode(arguments: &Encode) -> Done {
         say("the encoded policy is not for a terminal: use -o FILE, or a pipe to the launcher");
         return Err(USAGE);
     }
-    let text = read(&arguments.policy)?;
     let place = arguments.place.place()?;
+    let text = read(&arguments.policy, &place)?;
     let bytes = compile(&text, &place, arguments.place.architecture()).ok_or(WRONG)?;
     let written = match &arguments.output {
         Some(file) => output::replace(file, &bytes),
@@ -200,16 +216,19 @@ fn encode(arguments: &Encode) -> Done {
 }
 
 fn check(arguments: &Check) -> Done {
-    let text = read(&arguments.policy)?;
     let place = arguments.place.place()?;
+    let text = read(&arguments.policy, &place)?;
     let (_, diagnostics) = text.compile(&place, arguments.place.architecture());
-    render(&text, &diagnostics);
+    render(text.sources(), &diagnostics);
     if diagnostics.has_complaints() { Err(WRONG) } else { Ok(()) }
 }
 
 fn run_command(arguments: &Run) -> Done {
-    let text = read(&arguments.policy).map_err(|_| NOT_RUN)?;
     let place = place(arguments.directory.as_deref()).map_err(|_| NOT_RUN)?;
+    let text = arguments.read(&place).map_err(|_| NOT_RUN)?;
+    if arguments.print {
+        return print(&text).map_err(|_| NOT_RUN);
+    }
     let bytes = compile(&text, &place, Architecture::NATIVE).ok_or(NOT_RUN)?;
     // Returns only if the launcher could not be started.
     let error = run::run(&bytes, &text.used_fds(), &arguments.launcher, &arguments.command);
@@ -243,14 +262,50 @@ fn preset(name: &str) -> Result<&'static presets::Preset, u8> {
 }
 
 /// The text of the policy, or what is wrong with the file.
-pub(crate) fn read(arguments: &PolicyArguments) -> Result<Text, u8> {
-    let source = match (&arguments.file, &arguments.preset) {
-        (Some(file), _) => Source::of_argument(file),
-        (None, Some(name)) => Source::Preset(preset(name)?),
-        (None, None) => return Err(USAGE),
-    };
-    source.read().map_err(|complaint| {
-        say(&complaint);
+pub(crate) fn read(arguments: &PolicyArguments, place: &Place) -> Result<Text, u8> {
+    let source = source(arguments.file.as_deref(), arguments.preset.as_deref())?;
+    source.ok_or(USAGE)?.read(place).map_err(wrong)
+}
+
+fn source(file: Option<&Path>, name: Option<&str>) -> Result<Option<Source>, u8> {
+    match (file, name) {
+        (Some(file), _) => Ok(Some(Source::of_argument(file))),
+        (None, Some(name)) => Ok(Some(Source::Preset(preset(name)?))),
+        (None, None) => Ok(None),
+    }
+}
+
+/// Says what is wrong with a policy.
+fn wrong(complaint: String) -> u8 {
+    say(&complaint);
+    WRONG
+}
+
+impl Run {
+    /// The policy: what was named, else the strictest preset, and over it
+    /// what the options say.
+    fn read(&self, place: &Place) -> Result<Text, u8> {
+        let source = match source(self.file.as_deref(), self.preset.as_deref())? {
+            Some(source) => source,
+            None => Source::Preset(preset(BASE)?),
+        };
+        let text = match self.options.input() {
+            Some(options) => source.read_under(options, place),
+            None => source.read(place),
+        };
+        text.map_err(wrong)
+    }
+}
+
+/// Writes the policy as one document.
+fn print(text: &Text) -> Done {
+    render(text.sources(), text.diagnostics());
+    if text.diagnostics().has_errors() {
+        return Err(WRONG);
+    }
+    let written = text.document().to_toml().map_err(wrong)?;
+    io::stdout().write_all(written.as_bytes()).map_err(|error| {
+        say(&format!("cannot write standard output: {error}"));
         WRONG
     })
 }
@@ -259,7 +314,7 @@ pub(crate) fn read(arguments: &PolicyArguments) -> Result<Text, u8> {
 /// only good to know is for `check`.
 pub(crate) fn compile(text: &Text, place: &Place, architecture: Architecture) -> Option<Vec<u8>> {
     let (bytes, diagnostics) = text.compile(place, architecture);
-    render(text, &diagnostics.without_notes());
+    render(text.sources(), &diagnostics.without_notes());
     bytes
 }
 
@@ -330,6 +385,14 @@ mod tests {
         let both = ["encode-policy", "--preset", "strict", "policy.toml"];
         assert!(Arguments::try_parse_from(both).is_err());
         assert!(Arguments::try_parse_from(["encode-policy", "-o", "x"]).is_err());
-        assert!(Arguments::try_parse_from(["encode-policy", "run", "--", "true"]).is_err());
+        let both = ["encode-policy", "run", "--preset", "strict", "policy.toml", "--", "true"];
+        assert!(Arguments::try_parse_from(both).is_err());
+    }
+
+    #[test]
+    fn what_runs_is_named_unless_the_policy_is_printed() {
+        assert!(Arguments::try_parse_from(["encode-policy", "run", "--", "true"]).is_ok());
+        assert!(Arguments::try_parse_from(["encode-policy", "run", "--print"]).is_ok());
+        assert!(Arguments::try_parse_from(["encode-policy", "run", "policy.toml"]).is_err());
     }
 }

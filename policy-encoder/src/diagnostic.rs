@@ -20,7 +20,8 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// What is wrong, in a sentence without a full stop.
     pub message: String,
-    /// Where, in bytes of the text; `None` where no place is to blame.
+    /// Where, in bytes of the texts, see [`sources`](crate::sources); `None`
+    /// where no place is to blame.
     pub span: Option<Range<usize>>,
     /// What can be done about it.
     pub help: Option<String>,

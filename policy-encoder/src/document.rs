@@ -8,46 +8,80 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 mod forms;
+mod written;
 
 use forms::ExactMountTable;
 
 use crate::Spanned;
 
 /// A whole policy document. Everything is optional; what is absent is safe.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Document {
     /// What the policy is for, in a sentence.
     pub description: Option<String>,
+    /// Presets by their names, and files, that this document builds on; see
+    /// [`compose`](crate::compose).
+    #[serde(skip_serializing_if = "is_absent")]
+    pub extends: Vec<Spanned<String>>,
+    /// How it is joined with what it extends: `"add"` (default) or
+    /// `"strictest"`.
+    pub merge: Option<Spanned<Merge>>,
     /// What is visible, and what may be done with it.
+    #[serde(skip_serializing_if = "is_absent")]
     pub filesystem: Filesystem,
     /// What may be reached.
+    #[serde(skip_serializing_if = "is_absent")]
     pub network: Network,
     /// How the command runs.
+    #[serde(skip_serializing_if = "is_absent")]
     pub process: Process,
     /// How much it may use.
+    #[serde(skip_serializing_if = "is_absent")]
     pub limits: Limits,
     /// Which system calls it may make.
+    #[serde(skip_serializing_if = "is_absent")]
     pub seccomp: Seccomp,
     /// Namespaces, for experts: they follow from the other tables.
+    #[serde(skip_serializing_if = "is_absent")]
     pub namespaces: Namespaces,
     /// What happens on a host that cannot give everything.
+    #[serde(skip_serializing_if = "is_absent")]
     pub enforce: Enforce,
 }
 
+/// How a document is joined with what it extends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Merge {
+    /// The union of all, in which the document itself has the last word.
+    Add,
+    /// What every one of them grants.
+    Strictest,
+}
+
+/// Whether a list or table says nothing, so that it need not be written.
+fn is_absent<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// `[filesystem]`
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Filesystem {
     /// `"empty"` (default), `"minimal"`, `"host"` or the path of a directory.
     pub root: Option<Spanned<String>>,
     /// Read and run.
+    #[serde(skip_serializing_if = "is_absent")]
     pub execute: Vec<Spanned<Entry>>,
     /// Read; not run.
+    #[serde(skip_serializing_if = "is_absent")]
     pub read: Vec<Spanned<Entry>>,
     /// Read, change, create, remove; run only if listed under `execute` too.
+    #[serde(skip_serializing_if = "is_absent")]
     pub write: Vec<Spanned<Entry>>,
     /// Hidden, whatever contains it.
+    #[serde(skip_serializing_if = "is_absent")]
     pub deny: Vec<Spanned<Entry>>,
     /// Read-only inside every entry of `write`, beside the names that always
     /// are: names, paths relative to those entries, patterns.
@@ -66,11 +100,12 @@ pub struct Filesystem {
     /// `"minimal"` (default), `"none"`, or a list of device names.
     pub dev: Option<Spanned<Dev>>,
     /// Exact mounts, for what the words above cannot say.
+    #[serde(skip_serializing_if = "is_absent")]
     pub mount: Vec<Spanned<ExactMount>>,
 }
 
 /// A path that something is granted on: a string or a table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(untagged)]
 pub enum Entry {
     /// A path and nothing else.
@@ -80,7 +115,7 @@ pub enum Entry {
 }
 
 /// The long form of an entry.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EntryTable {
     /// Where it is on the host.
@@ -104,7 +139,7 @@ pub struct EntryTable {
 }
 
 /// What happens when an entry does not exist.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Missing {
     /// It is an error (default).
@@ -168,7 +203,7 @@ pub enum DevSet {
 }
 
 /// `[[filesystem.mount]]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case", try_from = "ExactMountTable")]
 pub enum ExactMount {
     /// A file or directory of the host.
@@ -178,6 +213,7 @@ pub enum ExactMount {
         /// Where it appears.
         target: String,
         /// `["read"]` by default; `write`, `execute`.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         access: Vec<Verb>,
         /// What happens when the source does not exist.
         missing: Option<Missing>,
@@ -191,6 +227,7 @@ pub enum ExactMount {
         /// Permission bits, `0o755` by default.
         mode: Option<u16>,
         /// `["read", "write"]` by default.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         access: Vec<Verb>,
     },
     /// A fresh proc(5).
@@ -247,7 +284,7 @@ pub enum Verb {
 }
 
 /// `[network]`
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Network {
     /// `"none"` (default), `"loopback"`, `"host"`.
@@ -298,7 +335,7 @@ pub enum UnixSet {
 }
 
 /// `[process]`
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Process {
     /// Working directory; default: the launch directory if it is visible.
@@ -318,8 +355,10 @@ pub struct Process {
     /// `"process"`, `"thread"` or `false`.
     pub die_with_parent: Option<Spanned<DieWithParent>>,
     /// Descriptors that are passed on.
+    #[serde(skip_serializing_if = "is_absent")]
     pub keep_fds: Vec<Spanned<KeepFd>>,
     /// Environment.
+    #[serde(skip_serializing_if = "is_absent")]
     pub env: Env,
 }
 
@@ -368,17 +407,19 @@ pub struct KeepFdTable {
 }
 
 /// `process.env`
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Env {
     /// Names of the caller's variables to pass on; `LC_*` and `*` are globs.
+    #[serde(skip_serializing_if = "is_absent")]
     pub keep: Vec<Spanned<String>>,
     /// Variables to set.
+    #[serde(skip_serializing_if = "is_absent")]
     pub set: BTreeMap<String, Spanned<String>>,
 }
 
 /// `[limits]`
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Memory of the whole tree.
@@ -396,6 +437,7 @@ pub struct Limits {
     /// OOM score adjustment, -1000 to 1000.
     pub oom_score_adjust: Option<Spanned<i16>>,
     /// getrlimit(2) by the kernel's words in lower case: nofile, fsize, ...
+    #[serde(skip_serializing_if = "is_absent")]
     pub rlimit: BTreeMap<Spanned<String>, Spanned<Rlimit>>,
 }
 
@@ -417,7 +459,7 @@ pub struct Amount(
 );
 
 /// A size in bytes: a number, or text such as `"512M"` (binary multiples).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Size(
     /// Bytes.
     pub u64,
@@ -431,14 +473,16 @@ pub struct Duration(
 );
 
 /// `[seccomp]`
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Seccomp {
     /// `"default"` or `"unconfined"`.
     pub profile: Option<Spanned<Profile>>,
     /// System calls that are allowed although the profile denies them.
+    #[serde(skip_serializing_if = "is_absent")]
     pub allow: Vec<Spanned<String>>,
     /// System calls that are denied.
+    #[serde(skip_serializing_if = "is_absent")]
     pub deny: Vec<Spanned<String>>,
     /// Error number of what is denied, `"EPERM"` by default.
     pub errno: Option<Spanned<String>>,
@@ -455,7 +499,7 @@ pub enum Profile {
 }
 
 /// `[namespaces]`
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Namespaces {
     /// User namespace.
@@ -505,7 +549,7 @@ pub enum Init {
 }
 
 /// `[enforce]`
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Enforce {
     /// Namespaces and mounts.

@@ -23,6 +23,12 @@ pub fn encode(
     architecture: Architecture,
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<u8>> {
+    if let Some(base) = document.extends.first() {
+        // What it extends may be what makes it strict.
+        diagnostics
+            .error(base.span(), "what the document extends was not read")
+            .help("`compose::read` reads a document with all that it extends");
+    }
     let network = network::resolve(document, diagnostics);
     let fds = fds::resolve(document, diagnostics);
     let namespaces = namespaces::resolve(document, &network, diagnostics);
@@ -155,6 +161,18 @@ mod tests {
     fn a_document_that_was_not_read_properly_is_not_encoded() {
         let (document, mut diagnostics) = crate::parse::toml("x = 1");
         assert!(encode(&document, &place(), Architecture::NATIVE, &mut diagnostics).is_none());
+    }
+
+    #[test]
+    fn a_document_is_not_encoded_without_what_it_extends() {
+        let mut diagnostics = Diagnostics::default();
+        let document = document("extends = ['strict']");
+        let bytes = encode(&document, &place(), Architecture::NATIVE, &mut diagnostics);
+        assert!(bytes.is_none());
+        assert_eq!(
+            crate::tests::messages(&diagnostics),
+            ["what the document extends was not read"]
+        );
     }
 
     #[test]

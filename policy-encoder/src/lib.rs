@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 pub mod compare;
+pub mod compose;
 mod credentials;
 pub mod diagnostic;
 pub mod document;
@@ -38,6 +39,7 @@ mod place;
 pub mod presets;
 pub mod seccomp;
 mod session;
+pub mod sources;
 mod spanned;
 
 pub use encode::encode;

@@ -3,6 +3,7 @@
 
 mod cli;
 mod commands;
+mod options;
 mod output;
 mod render;
 mod run;

@@ -22,9 +22,15 @@ const MAX_PROBLEMS: usize = 200;
 /// Reads a document written in TOML.
 ///
 /// The document holds all that could be read; it is meant to be encoded only
-/// if the diagnostics hold no error.
+/// if the diagnostics hold no error, and if it extends no other: what a
+/// document extends is read by [`compose`](crate::compose).
 pub fn toml(text: &str) -> (Document, Diagnostics) {
-    let mut problems = Problems::new(text);
+    toml_at(text, 0)
+}
+
+/// The same, for a text whose first byte has the number `offset`.
+pub(crate) fn toml_at(text: &str, offset: usize) -> (Document, Diagnostics) {
+    let mut problems = Problems::new(text, offset);
     let (tree, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         problems.syntax(error.span().unwrap_or_default(), error.message());
@@ -36,10 +42,14 @@ pub fn toml(text: &str) -> (Document, Diagnostics) {
 /// Reads a document written in JSON: the same tables, keys and values.
 /// `null` is the absence of a value.
 ///
-/// The document holds all that could be read; it is meant to be encoded only
-/// if the diagnostics hold no error.
+/// The document holds all that could be read, as with [`toml`].
 pub fn json(text: &str) -> (Document, Diagnostics) {
-    let mut problems = Problems::new(text);
+    json_at(text, 0)
+}
+
+/// The same, for a text whose first byte has the number `offset`.
+pub(crate) fn json_at(text: &str, offset: usize) -> (Document, Diagnostics) {
+    let mut problems = Problems::new(text, offset);
     let document = match json_tree(text, &mut problems) {
         Some(tree) => read(tree, &mut problems),
         None => Document::default(),
@@ -48,18 +58,45 @@ pub fn json(text: &str) -> (Document, Diagnostics) {
 }
 
 /// Reads the tree, cutting out what has no meaning.
-fn read(mut tree: Spanned<DeTable<'_>>, problems: &mut Problems<'_>) -> Document {
+fn read(tree: Spanned<DeTable<'_>>, problems: &mut Problems<'_>) -> Document {
+    let offset = problems.offset;
+    let mut tree = if offset == 0 { tree } else { shifted(tree, offset, shifted_table) };
     loop {
         let error = match Document::deserialize(toml::Deserializer::from(tree.clone())) {
             Ok(document) => return document,
             Err(error) => error,
         };
-        let span = error.span().unwrap_or_default();
+        let span = error.span().unwrap_or(offset..offset);
         let (message, help) = in_words(error.message());
-        problems.meaning(span.clone(), message, help);
+        let in_text = span.start.saturating_sub(offset)..span.end.saturating_sub(offset);
+        problems.meaning(in_text, message, help);
         if problems.list.len() >= MAX_PROBLEMS || !cut_from_table(tree.get_mut(), &span) {
             return Document::default();
         }
+    }
+}
+
+/// The same with every span moved by `offset` bytes: its own, and by `inside`
+/// those in it.
+fn shifted<T>(node: Spanned<T>, offset: usize, inside: fn(T, usize) -> T) -> Spanned<T> {
+    let span = node.span();
+    let moved = span.start + offset..span.end + offset;
+    Spanned::new(moved, inside(node.into_inner(), offset))
+}
+
+fn shifted_table(table: DeTable<'_>, offset: usize) -> DeTable<'_> {
+    let shifted =
+        |(key, value)| (shifted(key, offset, |key, _| key), shifted(value, offset, shifted_value));
+    table.into_iter().map(shifted).collect()
+}
+
+fn shifted_value(value: DeValue<'_>, offset: usize) -> DeValue<'_> {
+    match value {
+        DeValue::Table(table) => DeValue::Table(shifted_table(table, offset)),
+        DeValue::Array(array) => DeValue::Array(
+            array.into_iter().map(|item| shifted(item, offset, shifted_value)).collect(),
+        ),
+        other => other,
     }
 }
 
@@ -93,6 +130,9 @@ fn cut_from_value(value: &mut DeValue<'_>, span: &Range<usize>) -> bool {
 /// What is wrong with one text.
 struct Problems<'t> {
     text: &'t str,
+    /// The number of the text's first byte. Until they become diagnostics,
+    /// problems count from the beginning of the text.
+    offset: usize,
     list: Vec<Problem>,
     /// Lines that are not TOML or JSON: what they mean is not asked.
     broken: Vec<Range<usize>>,
@@ -105,8 +145,8 @@ struct Problem {
 }
 
 impl<'t> Problems<'t> {
-    fn new(text: &'t str) -> Self {
-        Self { text, list: Vec::new(), broken: Vec::new() }
+    fn new(text: &'t str, offset: usize) -> Self {
+        Self { text, offset, list: Vec::new(), broken: Vec::new() }
     }
 
     /// Adds a place where the text is not TOML or JSON. The parser stumbles
@@ -167,7 +207,8 @@ impl<'t> Problems<'t> {
         let mut diagnostics = Diagnostics::default();
         let is_full = self.list.len() >= MAX_PROBLEMS;
         for problem in self.list {
-            let diagnostic = diagnostics.error(problem.span, problem.message);
+            let span = problem.span.start + self.offset..problem.span.end + self.offset;
+            let diagnostic = diagnostics.error(span, problem.message);
             diagnostic.help = problem.help;
         }
         if is_full {

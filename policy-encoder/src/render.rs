@@ -5,17 +5,16 @@ use std::io::{self, IsTerminal, Write};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use policy_encoder::diagnostic::{Diagnostic, Diagnostics, Severity};
+use policy_encoder::sources::{Location, Sources};
 
-use crate::source::Text;
-
-/// Writes what is wrong with a text to standard error, in the order of the
-/// text; what has no place comes last.
-pub(crate) fn render(text: &Text, diagnostics: &Diagnostics) {
+/// Writes what is wrong with a policy to standard error, each complaint in
+/// the text that it is about, in their order; what has no place comes last.
+pub(crate) fn render(sources: &Sources, diagnostics: &Diagnostics) {
     let renderer = renderer();
     let mut list: Vec<_> = diagnostics.iter().collect();
     list.sort_by_key(|diagnostic| diagnostic.span.as_ref().map_or(usize::MAX, |span| span.start));
     for diagnostic in list {
-        print(&renderer.render(&[report(text, diagnostic)]));
+        print(&renderer.render(&[report(sources, diagnostic)]));
     }
 }
 
@@ -25,20 +24,22 @@ pub(crate) fn say(message: &str) {
     print(&renderer().render(&[message]));
 }
 
-fn report<'a>(text: &'a Text, diagnostic: &'a Diagnostic) -> Group<'a> {
+fn report<'a>(sources: &'a Sources, diagnostic: &'a Diagnostic) -> Group<'a> {
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
         Severity::Note => Level::NOTE,
     };
     let title = Group::with_title(level.primary_title(&diagnostic.message));
-    let placed = match &diagnostic.span {
-        Some(span) => title.element(
-            Snippet::source(&text.text)
-                .path(&text.name)
-                .annotation(AnnotationKind::Primary.span(span.clone())),
+    let located = diagnostic.span.as_ref().and_then(|span| sources.locate(span));
+    let placed = match (located, sources.iter().next()) {
+        (Some(Location { source, range }), _) => title.element(
+            Snippet::source(&source.text)
+                .path(&source.name)
+                .annotation(AnnotationKind::Primary.span(range)),
         ),
-        None => title.element(Origin::path(&text.name)),
+        (None, Some(first)) => title.element(Origin::path(&first.name)),
+        (None, None) => title,
     };
     match &diagnostic.help {
         Some(help) => placed.element(Level::HELP.message(help)),

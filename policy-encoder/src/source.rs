@@ -1,19 +1,16 @@
 //! Where the text of a policy comes from.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use policy_encoder::compose::{self, Composition, Input};
 use policy_encoder::diagnostic::{Diagnostic, Diagnostics};
 use policy_encoder::document::Document;
 use policy_encoder::presets::Preset;
-use policy_encoder::{Architecture, Place, encode, parse, used_fds};
-
-/// The longest text that is read, in bytes: far past any policy that fits
-/// the frame, and an end for a file that has none.
-const MAX_TEXT: usize = 16 << 20;
+use policy_encoder::sources::Sources;
+use policy_encoder::{Architecture, Place, encode, used_fds};
 
 /// A place that a policy can be read from.
 #[derive(Debug)]
@@ -26,15 +23,10 @@ pub(crate) enum Source {
     Preset(&'static Preset),
 }
 
-/// The text of a policy, parsed.
+/// The text of a policy and of all that it extends, read.
 #[derive(Debug)]
 pub(crate) struct Text {
-    /// What the text is called in complaints.
-    pub(crate) name: String,
-    /// The text.
-    pub(crate) text: String,
-    document: Document,
-    diagnostics: Diagnostics,
+    composition: Composition,
 }
 
 impl Source {
@@ -46,65 +38,22 @@ impl Source {
         }
     }
 
-    /// Reads and parses the policy, or says why it cannot be read at all.
-    pub(crate) fn read(&self) -> Result<Text, String> {
-        let name = self.name();
-        let text = match self {
-            Self::Preset(preset) => preset.text.to_owned(),
-            Self::StandardInput => read_all(io::stdin(), &name)?,
-            Self::File(path) => {
-                let file = File::open(path).map_err(|error| cannot_read(&name, &error))?;
-                read_all(file, &name)?
-            }
-        };
-        let (document, diagnostics) =
-            if self.is_json(&text) { parse::json(&text) } else { parse::toml(&text) };
-        Ok(Text { name, text, document, diagnostics })
+    /// Reads the policy for a place, or says why it cannot be read at all.
+    pub(crate) fn read(&self, place: &Place) -> Result<Text, String> {
+        Ok(Text { composition: compose::read(self.input()?, place) })
     }
 
-    fn name(&self) -> String {
+    /// The same with what `over` says over it.
+    pub(crate) fn read_under(&self, over: Input, place: &Place) -> Result<Text, String> {
+        Ok(Text { composition: compose::read_over(self.input()?, over, place) })
+    }
+
+    fn input(&self) -> Result<Input, String> {
         match self {
-            Self::StandardInput => "standard input".to_owned(),
-            Self::File(path) => path.display().to_string(),
-            Self::Preset(preset) => format!("preset {}", preset.name),
+            Self::Preset(preset) => Ok(Input::of_preset(preset)),
+            Self::StandardInput => Input::of_reader("standard input", io::stdin()),
+            Self::File(path) => Input::of_file(path),
         }
-    }
-
-    /// By the file's name where it says so; else by the brace that begins an
-    /// object of JSON and never a document of TOML.
-    fn is_json(&self, text: &str) -> bool {
-        let extension = match self {
-            Self::File(path) => path.extension(),
-            Self::StandardInput | Self::Preset(_) => None,
-        };
-        match extension.and_then(|extension| extension.to_str()) {
-            Some("json") => true,
-            Some("toml") => false,
-            _ => text.trim_start().starts_with('{'),
-        }
-    }
-}
-
-fn read_all(from: impl Read, name: &str) -> Result<String, String> {
-    let mut bytes = Vec::new();
-    from.take(MAX_TEXT as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| cannot_read(name, &error))?;
-    if bytes.len() > MAX_TEXT {
-        return Err(format!("{name} is longer than any policy ({} MiB)", MAX_TEXT >> 20));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let good = error.utf8_error().valid_up_to();
-        let line = error.as_bytes().iter().take(good).filter(|&&byte| byte == b'\n').count() + 1;
-        format!("{name} is not text: line {line} is not UTF-8")
-    })
-}
-
-fn cannot_read(name: &str, error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => format!("there is no file {name}"),
-        io::ErrorKind::IsADirectory => format!("{name} is a directory, not a policy"),
-        _ => format!("cannot read {name}: {error}"),
     }
 }
 
@@ -115,9 +64,9 @@ impl Text {
         place: &Place,
         architecture: Architecture,
     ) -> (Option<Vec<u8>>, Diagnostics) {
-        let mut diagnostics = self.diagnostics.clone();
+        let mut diagnostics = self.composition.diagnostics.clone();
         let mut found = Diagnostics::default();
-        let bytes = encode(&self.document, place, architecture, &mut found);
+        let bytes = encode(&self.composition.document, place, architecture, &mut found);
         // What could not be parsed is missing from the document, and that
         // something is missing there would be said again.
         let bytes = bytes.filter(|_| !diagnostics.has_errors());
@@ -130,21 +79,29 @@ impl Text {
         (bytes, diagnostics)
     }
 
-    /// The policy as it is written.
+    /// The document, which extends nothing any more.
     pub(crate) fn document(&self) -> &Document {
-        &self.document
+        &self.composition.document
     }
 
-    /// `file:line` of a place in the text; nothing for what is not written.
+    /// What was found wrong when it was read.
+    pub(crate) fn diagnostics(&self) -> &Diagnostics {
+        &self.composition.diagnostics
+    }
+
+    /// The texts that it was read from.
+    pub(crate) fn sources(&self) -> &Sources {
+        &self.composition.sources
+    }
+
+    /// `file:line` of a place in the texts; nothing for what is not written.
     pub(crate) fn place_of(&self, span: &Range<usize>) -> Option<String> {
-        let before = self.text.get(..span.start).filter(|_| !span.is_empty())?;
-        let line = before.bytes().filter(|&byte| byte == b'\n').count() + 1;
-        Some(format!("{}:{line}", self.name))
+        self.sources().place_of(span)
     }
 
     /// The descriptors whose numbers the policy names.
     pub(crate) fn used_fds(&self) -> BTreeSet<u32> {
-        used_fds(&self.document)
+        used_fds(self.document())
     }
 }
 

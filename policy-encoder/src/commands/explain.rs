@@ -169,9 +169,9 @@ impl Given {
         if let Some(bytes) = policy.file.as_deref().and_then(encoded) {
             return Ok(Self { text: None, bytes, architecture: Architecture::NATIVE });
         }
-        let text = cli::read(policy)?;
         let architecture = place.architecture();
         let place = place.place()?;
+        let text = cli::read(policy, &place)?;
         let bytes = cli::compile(&text, &place, architecture).ok_or(WRONG)?;
         Ok(Self { text: Some((text, place)), bytes, architecture })
     }

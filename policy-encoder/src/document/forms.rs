@@ -247,7 +247,9 @@ impl Serialize for Amount {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             u64::MAX => serializer.serialize_str(UNLIMITED),
-            number => serializer.serialize_u64(number),
+            // A count, more likely than not.
+            number if number < 1 << 20 => serializer.serialize_u64(number),
+            number => serializer.serialize_str(&size_in_words(number)),
         }
     }
 }
@@ -292,9 +294,19 @@ fn size<E: de::Error>(text: &str) -> Result<u64, E> {
     })
 }
 
+/// The largest of the multiples that says it without a fraction.
+fn size_in_words(size: u64) -> String {
+    let units = [(40, "T"), (30, "G"), (20, "M"), (10, "K")];
+    let unit = units.into_iter().find(|(bits, _)| size != 0 && size.trailing_zeros() >= *bits);
+    match unit {
+        Some((bits, unit)) => format!("{}{unit}", size >> bits),
+        None => size.to_string(),
+    }
+}
+
 impl Serialize for Size {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(self.0)
+        serializer.serialize_str(&size_in_words(self.0))
     }
 }
 

@@ -25,6 +25,11 @@ const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 /// The words of `dev` that are not files of the host's `/dev`.
 const DEV_WORDS: [&str; 7] = ["pts", "ptmx", "fd", "stdin", "stdout", "stderr", "shm"];
 
+/// The names that `dev = "minimal"` stands for.
+pub(crate) fn minimal_devices() -> Vec<String> {
+    DEVICES.iter().chain(&DEV_WORDS).map(|&name| name.to_owned()).collect()
+}
+
 /// What the symlinks among them say.
 const DEV_LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),

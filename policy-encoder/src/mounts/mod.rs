@@ -28,6 +28,7 @@ mod layout;
 pub(crate) mod path_map;
 mod plan;
 mod protect;
+mod standing;
 mod tree;
 mod warnings;
 mod wired;
@@ -37,7 +38,9 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use builtin::minimal_devices;
 pub(crate) use entries::expand;
+pub(crate) use standing::Standing;
 pub use tree::{Decider, EntryPlace, Rights};
 
 use entries::Resolver;
@@ -49,7 +52,7 @@ use plan::{Node, Plan};
 use tree::{Content, Tree};
 
 /// Size of the private temporary directories together, in bytes.
-const TMP_SIZE: u64 = 256 << 20;
+pub(crate) const TMP_SIZE: u64 = 256 << 20;
 
 /// Size of a skeleton without private directories, in bytes.
 const SKELETON_SIZE: u64 = 1 << 20;

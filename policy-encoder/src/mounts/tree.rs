@@ -113,6 +113,16 @@ impl Rights {
         }
     }
 
+    /// What both allow.
+    #[must_use]
+    pub const fn intersection(self, other: Self) -> Self {
+        Self {
+            read: self.read & other.read,
+            execute: self.execute & other.execute,
+            write: self.write & other.write,
+        }
+    }
+
     /// Whether all that `other` allows is allowed here.
     #[must_use]
     pub fn contain(self, other: Self) -> bool {
@@ -169,6 +179,7 @@ mod tests {
         assert!(Rights::WRITE.contain(Rights::READ));
         assert!(!Rights::WRITE.contain(Rights::EXECUTE));
         assert_eq!(Rights::WRITE.union(Rights::EXECUTE).words(), "write and execute");
+        assert_eq!(Rights::WRITE.intersection(Rights::EXECUTE), Rights::READ);
     }
 
     #[test]

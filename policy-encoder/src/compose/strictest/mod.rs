@@ -1,21 +1,174 @@
 //! `merge = "strictest"`: what every one of the parts grants.
+//!
+//! The parts are the documents that are extended, and the document itself
+//! unless it says nothing of its own. What a part leaves out means its
+//! default. Each table is intersected two parts at a time; the paths of
+//! `[filesystem]`, of all parts at once, by what each of them grants on every
+//! path that one of them speaks of.
 
 use std::ops::Range;
 
-use crate::Place;
 use crate::diagnostic::Diagnostics;
-use crate::document::Document;
+use crate::document::{Document, Enforce, Init, LandlockLog, Mode, Namespaces, Profile, Seccomp};
+use crate::{Place, Spanned};
 
-/// Merges the parts; each is refused until all keys are intersected.
+mod empty;
+mod frame;
+mod limits;
+mod network;
+mod paths;
+mod process;
+
+#[cfg(test)]
+mod property;
+#[cfg(test)]
+mod tests;
+
+/// Merges what a document extends, and the document. `at` is where it says
+/// so.
 pub(super) fn merge(
-    bases: Vec<Document>,
+    mut parts: Vec<Document>,
     own: Document,
     at: &Range<usize>,
-    _place: &Place,
+    place: &Place,
     diagnostics: &mut Diagnostics,
 ) -> Document {
-    if !bases.is_empty() {
-        diagnostics.error(at.clone(), "the strictest of several documents cannot be told");
+    let description = own.description.clone();
+    if (Document { description: None, ..own.clone() }) != Document::default() {
+        parts.push(own);
     }
-    own
+    let mut document = match parts.as_slice() {
+        [] => Document::default(),
+        [only] => only.clone(),
+        // Views of what could not be read would be complained of for nothing.
+        [first, ..] if diagnostics.has_errors() => first.clone(),
+        parts => intersected(parts, at, place, diagnostics),
+    };
+    document.description = description;
+    document
+}
+
+fn intersected(
+    parts: &[Document],
+    at: &Range<usize>,
+    place: &Place,
+    diagnostics: &mut Diagnostics,
+) -> Document {
+    let Some(document) = parts.iter().cloned().reduce(|one, two| both(&one, &two, diagnostics))
+    else {
+        return Document::default();
+    };
+    empty::warn_of_lists(parts, &document, at, diagnostics);
+    paths::intersected(parts, document, at, place, diagnostics)
+}
+
+/// What both grant, but for the paths. Every key is named here or in the
+/// table's own function, so that none is forgotten.
+fn both(one: &Document, two: &Document, diagnostics: &mut Diagnostics) -> Document {
+    let network = network::both(&one.network, &two.network);
+    Document {
+        description: None,
+        extends: Vec::new(),
+        merge: None,
+        filesystem: frame::both(&one.filesystem, &two.filesystem),
+        process: process::both(&one.process, &two.process),
+        limits: limits::both(&one.limits, &two.limits),
+        seccomp: seccomp(&one.seccomp, &two.seccomp),
+        namespaces: namespaces(&one.namespaces, &two.namespaces, diagnostics),
+        enforce: enforce(&one.enforce, &two.enforce),
+        network,
+    }
+}
+
+fn seccomp(one: &Seccomp, two: &Seccomp) -> Seccomp {
+    let Seccomp { profile, allow, deny, errno } = one;
+    let rank = |profile: &Profile| match profile {
+        Profile::Default => 0,
+        Profile::Unconfined => 1,
+    };
+    let deny = super::add::both(deny.clone(), two.deny.clone());
+    Seccomp {
+        profile: stricter(profile, &two.profile, &Profile::Default, rank),
+        allow: allow
+            .iter()
+            .filter(|call| two.allow.contains(call) && !deny.contains(call))
+            .cloned()
+            .collect(),
+        deny,
+        errno: last(errno, &two.errno),
+    }
+}
+
+fn namespaces(one: &Namespaces, two: &Namespaces, diagnostics: &mut Diagnostics) -> Namespaces {
+    let Namespaces { user, mount, pid, net, ipc, uts, cgroup, time, uid_map, gid_map, init } = one;
+    // On by default.
+    let on = |one, two| stricter(one, two, &true, |on| u8::from(!*on));
+    Namespaces {
+        user: on(user, &two.user),
+        mount: on(mount, &two.mount),
+        pid: on(pid, &two.pid),
+        // Where it is said to be on, the network is not the host's.
+        net: on(net, &two.net).filter(|net| !*net.get_ref()),
+        ipc: on(ipc, &two.ipc),
+        uts: on(uts, &two.uts),
+        cgroup: on(cgroup, &two.cgroup),
+        time: stricter(time, &two.time, &false, |on| u8::from(!*on)),
+        uid_map: same("namespaces.uid_map", uid_map, &two.uid_map, diagnostics),
+        gid_map: same("namespaces.gid_map", gid_map, &two.gid_map, diagnostics),
+        init: last::<Init>(init, &two.init),
+    }
+}
+
+fn enforce(one: &Enforce, two: &Enforce) -> Enforce {
+    let Enforce { namespaces, landlock, seccomp, limits, landlock_log } = one;
+    let rank = |mode: &Mode| match mode {
+        Mode::Require => 0,
+        Mode::Prefer => 1,
+        Mode::Off => 2,
+    };
+    let mode = |one, two| stricter(one, two, &Mode::Prefer, rank);
+    Enforce {
+        namespaces: mode(namespaces, &two.namespaces),
+        landlock: mode(landlock, &two.landlock),
+        seccomp: mode(seccomp, &two.seccomp),
+        limits: mode(limits, &two.limits),
+        landlock_log: last::<LandlockLog>(landlock_log, &two.landlock_log),
+    }
+}
+
+/// The value of the lower rank, where what is left out means `default`.
+fn stricter<T: Clone, R: Ord>(
+    one: &Option<Spanned<T>>,
+    two: &Option<Spanned<T>>,
+    default: &T,
+    rank: impl Fn(&T) -> R,
+) -> Option<Spanned<T>> {
+    let rank = |value: &Option<Spanned<T>>| rank(value.as_ref().map_or(default, Spanned::get_ref));
+    match rank(one).cmp(&rank(two)) {
+        std::cmp::Ordering::Less => one.clone(),
+        std::cmp::Ordering::Equal => last(one, two),
+        std::cmp::Ordering::Greater => two.clone(),
+    }
+}
+
+/// The last one that is said, for what grants nothing.
+fn last<T: Clone>(one: &Option<Spanned<T>>, two: &Option<Spanned<T>>) -> Option<Spanned<T>> {
+    two.clone().or_else(|| one.clone())
+}
+
+/// What both say alike; else nothing, with a warning.
+fn same<T: Clone + PartialEq>(
+    key: &str,
+    one: &Option<Spanned<T>>,
+    two: &Option<Spanned<T>>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Spanned<T>> {
+    if one == two {
+        return one.clone();
+    }
+    if let Some(said) = two.as_ref().or(one.as_ref()) {
+        diagnostics
+            .warning(said.span(), format!("{key} is not the same in every part, and is left out"));
+    }
+    None
 }

@@ -240,7 +240,10 @@ fn show_presets(arguments: &Presets) -> Done {
     let text = match &arguments.action {
         None => presets::PRESETS
             .iter()
-            .map(|preset| format!("{:<10} {}\n", preset.name, preset.description()))
+            .map(|preset| {
+                let (name, kind) = (preset.name, preset.kind.word());
+                format!("{name:<9} {kind:<7} {}\n", preset.description())
+            })
             .collect(),
         Some(PresetsAction::Show { name }) => preset(name)?.text.to_owned(),
     };

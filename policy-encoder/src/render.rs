@@ -1,11 +1,16 @@
 //! Diagnostics for a person at a terminal.
 
+use std::borrow::Cow;
 use std::env;
 use std::io::{self, IsTerminal, Write};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use policy_encoder::diagnostic::{Diagnostic, Diagnostics, Severity};
 use policy_encoder::sources::{Location, Sources};
+
+/// The longest sentence that is printed whole, in characters: a path of the
+/// usual kind fits in.
+const MAX_SENTENCE: usize = 600;
 
 /// Writes what is wrong with a policy to standard error, each complaint in
 /// the text that it is about, in their order; what has no place comes last.
@@ -30,7 +35,7 @@ fn report<'a>(sources: &'a Sources, diagnostic: &'a Diagnostic) -> Group<'a> {
         Severity::Warning => Level::WARNING,
         Severity::Note => Level::NOTE,
     };
-    let title = Group::with_title(level.primary_title(&diagnostic.message));
+    let title = Group::with_title(level.primary_title(shortened(&diagnostic.message)));
     let located = diagnostic.span.as_ref().and_then(|span| sources.locate(span));
     let placed = match (located, sources.iter().next()) {
         (Some(Location { source, range }), _) => title.element(
@@ -42,8 +47,21 @@ fn report<'a>(sources: &'a Sources, diagnostic: &'a Diagnostic) -> Group<'a> {
         (None, None) => title,
     };
     match &diagnostic.help {
-        Some(help) => placed.element(Level::HELP.message(help)),
+        Some(help) => placed.element(Level::HELP.message(shortened(help))),
         None => placed,
+    }
+}
+
+/// A sentence without the middle of the long text that it quotes.
+fn shortened(sentence: &str) -> Cow<'_, str> {
+    let start = sentence.char_indices().nth(MAX_SENTENCE / 2).map(|(index, _)| index);
+    let end = sentence.char_indices().nth_back(MAX_SENTENCE / 2).map(|(index, _)| index);
+    match (start, end) {
+        (Some(start), Some(end)) if start < end => {
+            let (start, end) = (sentence.get(..start), sentence.get(end..));
+            format!("{}...{}", start.unwrap_or_default(), end.unwrap_or_default()).into()
+        }
+        _ => sentence.into(),
     }
 }
 

@@ -133,13 +133,19 @@ fn what_is_no_policy_is_one_clear_complaint() {
     let directory = Directory::new();
     directory.file("binary.toml", b"# fine\nx = \"\xff\"\n");
     directory.file("long.toml", "z".repeat(1 << 20));
+    directory.file("key.toml", format!("{} = 1", "z".repeat(1 << 17)));
+    directory.file("value.toml", format!("filesystem.root = '{}'", "z".repeat(1 << 17)));
     directory.file("deep.toml", format!("x = {}", "[".repeat(10_000)));
+    directory.file("deep.json", "{\"a\":".repeat(10_000));
     fs::create_dir(directory.0.join("directory")).expect("a directory is made");
     for (file, complaint) in [
         ("directory", "directory is a directory, not a policy"),
         ("missing.toml", "there is no file missing.toml"),
         ("binary.toml", "binary.toml is not text: line 2 is not UTF-8"),
         ("long.toml", "key with no value"),
+        ("key.toml", "unknown key \"zzz"),
+        ("value.toml", "zzz\" is not a root"),
+        ("deep.json", "nest"),
         ("deep.toml", "nested too deeply"),
         ("/dev/zero", "/dev/zero is longer than any policy (16 MiB)"),
     ] {
@@ -220,9 +226,14 @@ fn presets_are_listed_and_shown() {
     let directory = Directory::new();
     let list = directory.run(&["presets"]);
     let list = String::from_utf8(list.stdout).expect("it is text");
-    assert_eq!(list.lines().count(), 4);
-    for name in ["strict", "readonly", "build", "shim"] {
-        assert!(list.lines().any(|line| line.starts_with(name)), "{name}");
+    let presets = ["strict", "readonly", "build", "agent", "shell", "shim"];
+    let parts = ["python", "node", "rust", "git", "network"];
+    assert_eq!(list.lines().count(), presets.len() + parts.len());
+    let kinds = presets.map(|name| (name, "preset")).into_iter();
+    for (name, kind) in kinds.chain(parts.map(|name| (name, "part"))) {
+        let words = [name, kind];
+        let is_listed = |line: &str| line.split_whitespace().take(2).eq(words);
+        assert!(list.lines().any(is_listed), "{name}");
         let shown = directory.run(&["presets", "show", name]);
         let again = directory.run_with_input(&["-"], &shown.stdout);
         assert_eq!(code(&again), Some(0), "{name}: {}", errors(&again));
@@ -367,4 +378,232 @@ fn a_file_with_the_name_of_a_command_is_reached_through_its_directory() {
     let directory = Directory::new();
     directory.file("run", "");
     assert_eq!(code(&directory.run(&["./run"])), Some(0));
+}
+
+/// A document with what it extends, printed as one.
+fn printed(directory: &Directory, arguments: &[&str]) -> String {
+    let output = directory.run(&[&["run", "--print"], arguments].concat());
+    assert_eq!(code(&output), Some(0), "{arguments:?}: {}", errors(&output));
+    String::from_utf8(output.stdout).expect("it is text")
+}
+
+#[test]
+fn what_a_document_extends_is_read_beside_it() {
+    let directory = Directory::new();
+    fs::create_dir(directory.0.join("team")).expect("a directory is made");
+    directory.file("policy.toml", "extends = ['team/base.toml', 'git']\nnetwork.access = 'host'");
+    directory.file("team/base.toml", "extends = ['./more.json']\nlimits.processes = 5");
+    directory.file("team/more.json", r#"{ "limits": { "nice": 5 } }"#);
+    let text = printed(&directory, &["policy.toml"]);
+    for line in
+        ["processes = 5", "nice = 5", "access = \"host\"", "root = \"minimal\"", "GIT_TERMINAL"]
+    {
+        assert!(text.contains(line), "{line} is missing from:\n{text}");
+    }
+    assert!(!text.contains("extends"), "{text}");
+    assert_eq!(code(&directory.run(&["policy.toml"])), Some(0));
+}
+
+#[test]
+fn a_complaint_points_into_the_file_that_it_is_about() {
+    let directory = Directory::new();
+    directory.file("policy.toml", "# one\nextends = ['base.toml']\nx = 1\n");
+    directory.file("base.toml", "\n\nfilesystem.read = ['/nonexistent']\nnetwork.acess = 'none'\n");
+    let output = directory.run(&["policy.toml"]);
+    let errors = errors(&output);
+    for part in ["policy.toml:3:1", "base.toml:3:20", "base.toml:4:9", "acess = 'none'"] {
+        assert!(errors.contains(part), "{part} is missing from:\n{errors}");
+    }
+}
+
+#[test]
+fn an_entry_of_extends_that_leads_nowhere_is_one_clear_complaint() {
+    let directory = Directory::new();
+    fs::create_dir(directory.0.join("directory")).expect("a directory is made");
+    directory.file("base", "");
+    directory.file("a.toml", "extends = ['b.toml']");
+    directory.file("b.toml", "extends = ['./a.toml']");
+    directory.file("binary.toml", b"\xff");
+    for number in 0..20 {
+        directory.file(&format!("{number}.toml"), format!("extends = ['{}.toml']", number + 1));
+    }
+    directory.file("20.toml", "");
+    for (entry, complaint, help) in [
+        ("strct", "there is no preset \"strct\"", "did you mean \"strict\"?"),
+        ("nothing", "there is no preset \"nothing\"", "there are strict, readonly,"),
+        ("base", "there is no preset \"base\"", "a file is written with its directory: \"./base\""),
+        ("", "there is no preset \"\"", "there are strict"),
+        ("missing.toml", "there is no file missing.toml", ""),
+        ("./directory", "./directory is a directory, not a policy", ""),
+        ("$NOWHERE/x", "`$NOWHERE` is not set", ""),
+        ("binary.toml", "binary.toml is not text: line 1 is not UTF-8", ""),
+        ("a.toml", "documents extend each other in a circle: a.toml -> b.toml -> ./a.toml", ""),
+        ("policy.toml", "documents extend each other in a circle: policy.toml -> policy.toml", ""),
+        ("1.toml", "documents extend each other at most 16 deep", ""),
+    ] {
+        directory.file("policy.toml", format!("\nextends = ['{entry}']"));
+        let output = directory.run(&["policy.toml"]);
+        let errors = errors(&output);
+        assert_eq!(code(&output), Some(1), "{entry}");
+        assert!(errors.contains(&format!("error: {complaint}\n")), "{entry}: {errors}");
+        assert!(errors.contains(help), "{entry}: {errors}");
+        assert_eq!(errors.matches("error:").count(), 1, "{entry}: {errors}");
+    }
+    // Sixteen in a row are fine.
+    assert_eq!(code(&directory.run(&["5.toml"])), Some(0));
+}
+
+#[test]
+fn the_same_file_may_be_extended_twice_but_complains_once() {
+    let directory = Directory::new();
+    directory.file("policy.toml", "extends = ['one.toml', 'two.toml']");
+    directory.file("one.toml", "extends = ['base.toml']");
+    directory.file("two.toml", "extends = ['./base.toml']");
+    directory.file("base.toml", "x = 1");
+    let output = directory.run(&["policy.toml"]);
+    assert_eq!(errors(&output).matches("unknown key").count(), 1, "{}", errors(&output));
+}
+
+#[test]
+fn what_is_no_policy_is_one_clear_complaint_where_it_is_extended_as_well() {
+    let directory = Directory::new();
+    directory.file("deep.toml", format!("x = {}", "[".repeat(10_000)));
+    directory.file("deep.json", "{\"a\":".repeat(10_000));
+    directory
+        .file("long.toml", format!("# {}\nx = 1 {}", "y".repeat(1 << 20), "z".repeat(1 << 20)));
+    for (file, complaint) in [
+        ("deep.toml", "nested too deeply"),
+        ("deep.json", "nest"),
+        ("long.toml", "string values must be quoted"),
+    ] {
+        directory.file("policy.toml", format!("extends = ['{file}']"));
+        let output = directory.run(&["policy.toml"]);
+        let errors = errors(&output);
+        assert!(errors.contains(complaint), "{file}: {errors:.500}");
+        assert_eq!(errors.matches("error:").count(), 1, "{file}: {errors:.500}");
+        assert!(errors.len() < 2000, "{file}: {} bytes of complaint", errors.len());
+    }
+}
+
+#[test]
+fn a_merge_of_nothing_is_a_warning() {
+    let directory = Directory::new();
+    directory.file("policy.toml", "merge = 'strictest'");
+    let output = directory.run(&["policy.toml"]);
+    assert_eq!(code(&output), Some(0));
+    assert!(errors(&output).contains("warning: there is nothing to merge with"));
+    directory.file("policy.toml", "extends = ['strict']\nmerge = 'loosest'");
+    let output = directory.run(&["policy.toml"]);
+    assert!(errors(&output).contains("unknown word \"loosest\""), "{}", errors(&output));
+}
+
+#[test]
+fn the_strictest_of_two_files_is_less_than_either() {
+    let directory = Directory::new();
+    directory
+        .file("one.toml", "filesystem = { root = 'host', write = ['.'] }\nnetwork.access = 'host'");
+    directory.file("two.toml", "filesystem.root = 'host'\nlimits.processes = 5");
+    directory.file("policy.toml", "extends = ['one.toml', 'two.toml']\nmerge = 'strictest'");
+    let text = "[filesystem]\nroot = \"host\"\n\n[limits]\nprocesses = 5\n";
+    let real = directory.0.canonicalize().expect("it exists");
+    assert!(real.starts_with("/tmp"), "{real:?}");
+    assert_eq!(printed(&directory, &["policy.toml"]), text);
+    directory.file("two.toml", "filesystem.execute = ['.']");
+    let output = directory.run(&["check", "policy.toml"]);
+    assert_eq!(code(&output), Some(1));
+    let errors = errors(&output);
+    assert!(errors.contains("warning: nothing is left to execute"), "{errors}");
+    assert!(errors.contains("policy.toml:2:9"), "{errors}");
+}
+
+#[test]
+fn options_speak_over_a_policy_in_the_words_of_the_document() {
+    let directory = Directory::new();
+    directory.file(
+        "policy.toml",
+        "description = 'all'\nnetwork.access = 'loopback'\nfilesystem.write = ['.', '/usr']",
+    );
+    let text = printed(
+        &directory,
+        &[
+            "policy.toml",
+            "--read",
+            "/usr",
+            "--execute",
+            "/bin",
+            "--execute",
+            "/lib",
+            "--deny",
+            "/etc",
+            "--network",
+            "host",
+            "--set",
+            "limits.memory=1G",
+            "--set",
+            "process.env.set.A=a b",
+        ],
+    );
+    let expected = "\
+description = \"all\"
+
+[filesystem]
+execute = [\"/bin\", \"/lib\"]
+read = [\"/usr\"]
+write = [\".\"]
+deny = [\"/etc\"]
+
+[network]
+access = \"host\"
+
+[process.env.set]
+A = \"a b\"
+
+[limits]
+memory = \"1G\"
+";
+    assert_eq!(text, expected);
+    assert!(printed(&directory, &["--write", "."]).contains("root = \"minimal\""));
+    assert!(
+        printed(&directory, &["--preset", "build", "--set", "extends=[\"git\"]"]).contains("GIT_")
+    );
+}
+
+#[test]
+fn what_is_printed_is_the_policy_that_runs() {
+    let directory = Directory::new();
+    let launcher = directory.launcher("cat \"/proc/self/fd/$3\"");
+    let arguments = ["--preset", "agent", "--write", "/var/tmp", "--set", "process.umask=0o077"];
+    let output = directory
+        .program()
+        .arg("run")
+        .args(arguments)
+        .arg("--launcher")
+        .arg(&launcher)
+        .args(["--", "true"])
+        .output()
+        .expect("the program runs");
+    let printed = printed(&directory, &arguments);
+    let again = directory.run_with_input(&["-"], printed.as_bytes());
+    assert!(decode(&output.stdout).is_ok(), "{}", errors(&output));
+    assert_eq!(output.stdout, again.stdout, "{printed}");
+}
+
+#[test]
+fn complaints_about_options_point_at_the_command_line() {
+    let directory = Directory::new();
+    for (arguments, complaint) in [
+        (&["--network", "hots"][..], "did you mean \"host\"?"),
+        (&["--read", "/nonexistent"], "\"/nonexistent\" does not exist"),
+        (&["--set", "limits.memry=1G"], "did you mean \"memory\"?"),
+        (&["--set", "limits.nice=1", "--set", "limits.nice=2"], "duplicate key"),
+    ] {
+        let output = directory.run(&[&["run"], arguments, &["--", "true"]].concat());
+        let errors = errors(&output);
+        assert_eq!(code(&output), Some(125), "{errors}");
+        assert!(errors.contains("the command line:"), "{errors}");
+        assert!(errors.contains(complaint), "{errors}");
+    }
+    let output = directory.run(&["run", "--set", "limits", "--", "true"]);
+    assert_eq!(code(&output), Some(125));
+    assert!(errors(&output).contains("there is no = in it"), "{}", errors(&output));
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use policy_encoder::{Architecture, Place, presets};
 
-use crate::commands::{explain, probe, verify};
+use crate::commands::{compare, explain, probe, verify};
 use crate::options::Options;
 use crate::render::{render, say};
 use crate::source::{Source, Text};
@@ -65,6 +65,9 @@ enum Command {
     /// Run the launcher with a probe inside, and say where the kernel does
     /// otherwise than `explain` says; exit 1 if it does anywhere
     Verify(verify::Arguments),
+    /// Say whether policy B is at least as strict as A, and what it grants
+    /// that A does not; exit 0 for yes, 1 for no
+    Compare(compare::Arguments),
     /// What `verify` runs inside
     #[command(hide = true)]
     VerifyProbe,
@@ -137,7 +140,7 @@ pub(crate) struct PolicyArguments {
     pub(crate) file: Option<PathBuf>,
     /// A policy that is built in, see `encode-policy presets`
     #[arg(long, value_name = "NAME")]
-    preset: Option<String>,
+    pub(crate) preset: Option<String>,
 }
 
 #[derive(Args)]
@@ -173,6 +176,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Arguments { command: Some(Command::Check(check)), .. }) => self::check(&check),
         Ok(Arguments { command: Some(Command::Explain(explain)), .. }) => explain::main(&explain),
         Ok(Arguments { command: Some(Command::Verify(verify)), .. }) => verify::main(&verify),
+        Ok(Arguments { command: Some(Command::Compare(compare)), .. }) => compare::main(&compare),
         Ok(Arguments { command: Some(Command::VerifyProbe), .. }) => probe::main(),
         Ok(Arguments { command: None, encode }) => self::encode(&encode),
         Err(error) => usage(&error),

@@ -85,6 +85,7 @@ pub struct Filesystem {
     pub deny: Vec<Spanned<Entry>>,
     /// Read-only inside every entry of `write`, beside the names that always
     /// are: names, paths relative to those entries, patterns.
+    #[serde(skip_serializing_if = "is_absent")]
     pub protect: Vec<Spanned<Entry>>,
     /// What happens where a protected name does not exist: `"warn"`
     /// (default), `"freeze"`.

@@ -1,5 +1,6 @@
 //! The commands that show what a policy does.
 
+pub(crate) mod compare;
 pub(crate) mod explain;
 pub(crate) mod probe;
 mod table;

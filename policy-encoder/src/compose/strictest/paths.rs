@@ -30,8 +30,11 @@ pub(super) fn intersected(
     diagnostics: &mut Diagnostics,
 ) -> Document {
     frame::warn_of_exact(parts, &document.filesystem, diagnostics);
-    let resolve = |part| mounts::resolve(part, place, diagnostics);
-    let views: Vec<View> = parts.iter().map(resolve).collect();
+    let mut found = Diagnostics::default();
+    let views: Vec<View> =
+        parts.iter().map(|part| mounts::resolve(part, place, &mut found)).collect();
+    // What is only good to know is said of the result.
+    diagnostics.append(found.without_notes());
     if diagnostics.has_errors() {
         return document;
     }

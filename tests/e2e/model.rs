@@ -58,6 +58,59 @@ fn the_model_is_what_the_kernel_does_4() {
     cases(3);
 }
 
+/// A difference that was found once: a document over a tree, in which `DIR` is
+/// the tree, and the moves that showed it.
+fn regression(document: &str, files: &[&str], links: &[(&str, &str)], moves: &[(&str, &str)]) {
+    for caller in Caller::both() {
+        let tree = Tree::new(files, links, caller);
+        let directory = tree.path().to_string_lossy().into_owned();
+        let text = document.replace("DIR", &directory);
+        let moves: Vec<Question> = moves
+            .iter()
+            .map(|(from, to)| {
+                (tree.path().join(from), Operation::Rename, Some(tree.path().join(to)))
+            })
+            .collect();
+        let mut counts = Counts::default();
+        let found = compare(&text, &tree, caller, Rung::Namespaces, &moves, &mut counts);
+        assert_eq!(counts.compared, 1, "{caller}");
+        assert!(found.is_empty(), "{caller}\n{}", found.join("\n"));
+    }
+}
+
+#[test]
+fn a_file_has_no_parent_directory_of_its_own() {
+    let document = "filesystem = { write = ['DIR/d'], dev = 'none', proc = false }";
+    regression(document, &["d/keep", "d/a"], &[], &[]);
+}
+
+#[test]
+fn a_name_that_is_moved_to_itself_stays_although_something_is_mounted_on_it() {
+    let document = "filesystem = { write = ['DIR/d', 'DIR/keep'], dev = 'none', proc = false }";
+    regression(document, &["keep", "d/keep"], &[], &[("d", "d"), ("keep", "keep"), ("d", "keep")]);
+}
+
+#[test]
+fn two_names_on_which_one_file_is_mounted_are_two_files() {
+    let document = "filesystem = { read = [{ path = 'DIR/keep', at = 'DIR/d' }], \
+                    write = ['DIR/keep'], dev = 'none', proc = false }";
+    regression(document, &["keep", "d/keep"], &[], &[("d", "keep"), ("keep", "d")]);
+}
+
+#[test]
+fn two_names_of_one_file_are_renamed_to_nothing_whatever_is_mounted_there() {
+    let document = "filesystem = { write = ['DIR/d'], deny = ['DIR/d/keep'], dev = 'none', \
+                    proc = false }";
+    let same = &[("d/same", "d/keep"), ("d/keep", "d/same")];
+    regression(document, &["keep", "d/keep", "d/same=d/keep"], &[], same);
+}
+
+#[test]
+fn a_symlink_in_a_private_directory_can_be_moved_and_removed() {
+    let document = "filesystem = { read = ['DIR/link/a'], dev = 'none', proc = false }";
+    regression(document, &["keep", "d/keep", "d/a"], &[("link", "d")], &[("link", "moved")]);
+}
+
 /// How often something happened.
 #[derive(Debug, Default)]
 struct Counts {
@@ -108,7 +161,8 @@ fn case(seed: u64, rung: Rung, counts: &mut Counts) -> Vec<String> {
     let caller = callers[rng.usize(..callers.len())];
     let tree = Tree::random(&mut rng, caller);
     let text = document::random(&mut rng, &tree, rung);
-    let differences = compare(&text, &tree, caller, rung, &mut rng, counts);
+    let moves = random_moves(&mut rng, &tree);
+    let differences = compare(&text, &tree, caller, rung, &moves, counts);
     let about = |difference| {
         format!("{difference}\n  MODEL_SEED={seed}, {rung:?}, {caller}\n{text}\n{:#?}", tree.items)
     };
@@ -120,7 +174,7 @@ fn compare(
     tree: &Tree,
     caller: Caller,
     rung: Rung,
-    rng: &mut Rng,
+    moves: &[Question],
     counts: &mut Counts,
 ) -> Vec<String> {
     let sandbox = Sandbox::outside();
@@ -147,7 +201,7 @@ fn compare(
     };
     counts.compared += 1;
     let mut differences = against_document(&document, &place, &model, tree, rung);
-    for (path, operation, to) in questions(tree, &model, rng) {
+    for (path, operation, to) in questions(tree, &model).into_iter().chain(moves.iter().cloned()) {
         let foretold = model.ask(&path, operation, to.as_deref());
         if matches!(foretold.because, Reason::Unknown(_)) {
             continue;
@@ -155,8 +209,11 @@ fn compare(
         counts.questions += 1;
         let other = to.clone().unwrap_or_else(|| beside(&path));
         let names = [real(&model, &path), real(&model, &other)];
-        let removed = (operation == Operation::Remove && foretold.allowed)
-            .then(|| kernel.remaking(&names[0]));
+        let lost = match operation {
+            Operation::Remove => kernel.remaking(&names[0]),
+            Operation::Rename if to.is_some() => kernel.remaking(&names[1]),
+            _ => None,
+        };
         let answer = kernel.ask(&path, operation, &other);
         // A directory that is not empty says nothing of the policy.
         let is_open = operation == Operation::Rename && answer == Outcome::Errno(Errno::NOTEMPTY);
@@ -167,7 +224,7 @@ fn compare(
             kernel.undo(operation, &names);
             tree.restore(caller);
             // What the launcher made is in no tree.
-            if let Some(line) = removed {
+            if let Some(line) = lost {
                 kernel.say(&line);
             }
         }
@@ -233,12 +290,11 @@ fn difference(
     )
 }
 
-/// Every path with every operation, and some moves to other directories.
-fn questions(
-    tree: &Tree,
-    model: &Model,
-    rng: &mut Rng,
-) -> Vec<(PathBuf, Operation, Option<PathBuf>)> {
+/// A path, what is done with it, and the other path of a move.
+type Question = (PathBuf, Operation, Option<PathBuf>);
+
+/// Every path with every operation.
+fn questions(tree: &Tree, model: &Model) -> Vec<Question> {
     let mut paths: BTreeSet<PathBuf> = tree.items.keys().cloned().collect();
     paths.extend(model.paths().filter(|path| *path != Path::new("/")).map(Path::to_owned));
     for path in paths.clone() {
@@ -250,23 +306,26 @@ fn questions(
         };
         paths.extend(below.iter().map(|name| path.join(name)));
     }
-    let paths: Vec<PathBuf> = paths.into_iter().filter(|path| is_within(path, tree)).collect();
-    let each = |path: &PathBuf| Operation::ALL.map(|operation| (path.clone(), operation, None));
-    let mut questions: Vec<_> = paths.iter().flat_map(each).collect();
+    let paths = paths.into_iter().filter(|path| is_within(path, tree));
+    paths.flat_map(|path| Operation::ALL.map(|operation| (path.clone(), operation, None))).collect()
+}
+
+/// Moves and links to other directories, and onto what is there.
+fn random_moves(rng: &mut Rng, tree: &Tree) -> Vec<Question> {
+    let paths: Vec<&PathBuf> = tree.items.keys().filter(|path| *path != tree.path()).collect();
     let directories = tree.directories();
+    let mut moves = Vec::new();
     for _ in 0..30 {
         let from = paths[rng.usize(..paths.len())].clone();
-        let mut to = match rng.u8(0..4) {
-            0 => paths[rng.usize(..paths.len())].clone(),
+        let to = match rng.u8(0..6) {
+            0 | 1 => paths[rng.usize(..paths.len())].clone(),
+            2 => "/at/one/moved".into(),
             _ => directories[rng.usize(..directories.len())].join("moved"),
         };
-        if rng.u8(0..5) == 0 {
-            to = Path::new("/at/one").join("moved");
-        }
         let operation = if rng.bool() { Operation::Rename } else { Operation::Link };
-        questions.push((from, operation, Some(to)));
+        moves.push((from, operation, Some(to)));
     }
-    questions
+    moves
 }
 
 /// What the tree's own restoring cannot put back is not touched.
@@ -319,17 +378,17 @@ impl Kernel {
 
     /// What makes again what has this name, if it is the launcher's: what is the
     /// tree's comes back by itself, and this fails.
-    fn remaking(&mut self, path: &Path) -> String {
+    fn remaking(&mut self, path: &Path) -> Option<String> {
         let path = path.display();
-        let kind = self.say(&format!("stat {path}")).value();
-        match kind.split(' ').next() {
+        let Outcome::Ok(kind) = self.say(&format!("stat {path}")) else { return None };
+        Some(match kind.split(' ').next() {
             Some("Directory") => format!("mkdir {path}"),
             Some("Symlink") => {
                 let content = self.say(&format!("readlink {path}")).value();
                 format!("symlink {content} {path}")
             }
             _ => format!("create {path}"),
-        }
+        })
     }
 
     /// Takes back what was done inside: names that are made there, and moves of

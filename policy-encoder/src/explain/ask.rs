@@ -142,8 +142,12 @@ impl Model {
             return Err(Reason::WrongKind("a directory above its new name"));
         }
         let old = self.present(&to)?;
-        // Two names of one file: nothing is done, successfully.
-        let is_same = old.as_ref().is_some_and(|old| old.id == step.id);
+        // Two names of one file: nothing is done, successfully. What is mounted
+        // on a name does not count.
+        let beneath = |step: &Step, place: &Place| self.beneath(step, &place.name).ok();
+        let is_same = old.is_some()
+            && beneath(directory, &from).map(|file| file.id)
+                == beneath(target, &to).map(|file| file.id);
         if !is_same {
             self.free(&from)?;
         }

@@ -382,6 +382,12 @@ impl Model {
         if let Some(&mount) = self.at.get(&path) {
             return Ok(Step { path, ..self.root_of(mount)? });
         }
+        self.beneath(here, name)
+    }
+
+    /// What has a name in a directory itself, whatever is mounted on it.
+    pub(super) fn beneath(&self, here: &Step, name: &OsStr) -> Result<Step, Reason> {
+        let path = here.path.join(name);
         let missing = |path: PathBuf| match self.mask_of(here) {
             Some(mask) => Reason::Hidden(mask.to_owned()),
             None => Reason::Missing(path),

@@ -38,10 +38,49 @@ impl Tree {
         for _ in 0..rng.usize(0..5) {
             tree.random_link(rng);
         }
-        for path in tree.items.keys() {
+        tree.give_to(caller);
+        tree
+    }
+
+    /// A tree of these files and symlinks, which belongs to the caller. A file
+    /// that is another name of one before is written `new=old`.
+    pub(super) fn new(files: &[&str], links: &[(&str, &str)], caller: Caller) -> Self {
+        let (directory, stash) = (TempDir::new(), TempDir::new());
+        let mut tree = Self { directory, stash, items: BTreeMap::new() };
+        let inode = inode(tree.path());
+        tree.items.insert(tree.path().to_owned(), Item::Directory { inode });
+        for file in files {
+            let (file, old) = file.split_once('=').unwrap_or((file, file));
+            let [path, old] = [file, old].map(|file| tree.path().join(file));
+            tree.directory_of(&path);
+            match tree.items.get(&old).cloned() {
+                Some(item) => {
+                    fs::hard_link(old, &path).expect("a file is linked");
+                    tree.items.insert(path, item);
+                }
+                None => tree.file(path),
+            }
+        }
+        for (path, content) in links {
+            tree.symlink(tree.path().join(path), content.into());
+        }
+        tree.give_to(caller);
+        tree
+    }
+
+    fn directory_of(&mut self, path: &Path) {
+        let Some(directory) = path.parent() else { return };
+        if !self.items.contains_key(directory) {
+            fs::create_dir(directory).expect("a directory is made");
+            let inode = inode(directory);
+            self.items.insert(directory.to_owned(), Item::Directory { inode });
+        }
+    }
+
+    fn give_to(&self, caller: Caller) {
+        for path in self.items.keys() {
             lchown(path, Some(caller.uid()), Some(caller.uid())).expect("an owner is set");
         }
-        tree
     }
 
     pub(super) fn path(&self) -> &Path {

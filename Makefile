@@ -14,6 +14,8 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 # How long each fuzz target runs, in seconds.
 FUZZ_SECONDS ?= 60
+# How many random policies `make soak` compares.
+SOAK_CASES ?= 10000
 # Passed on to criterion, --quick for instance.
 BENCH ?=
 
@@ -47,6 +49,10 @@ demo: build ## the main job on real input: what a policy lets through, and what 
 .PHONY: test
 test: build probe programs ## unit tests, and end-to-end tests of what is in dist/
 	cargo test --no-fail-fast
+
+.PHONY: soak
+soak: build probe ## what `explain` says against the kernel, with SOAK_CASES=10000 random policies
+	CI=true SOAK_CASES=$(SOAK_CASES) cargo test -p e2e --test e2e model:: -- --nocapture
 
 .PHONY: check
 check: toolchain deny ## format, clippy, documentation, licences; warnings are errors

@@ -606,4 +606,107 @@ fn complaints_about_options_point_at_the_command_line() {
     let output = directory.run(&["run", "--set", "limits", "--", "true"]);
     assert_eq!(code(&output), Some(125));
     assert!(errors(&output).contains("there is no = in it"), "{}", errors(&output));
+/// A tree with a policy over it, and the names of the policy's files.
+fn explained() -> Directory {
+    let directory = Directory::new();
+    for name in ["data", "data/deep"] {
+        fs::create_dir(directory.0.join(name)).expect("a directory is made");
+    }
+    directory.file("data/note", "x");
+    directory.file("data/secret", "x");
+    directory.file(
+        "policy.toml",
+        "[filesystem]\nwrite = [\n  'data',\n]\ndeny = ['data/secret']\n\
+         [limits]\nmemory = '1G'\n",
+    );
+    let encoded = directory.run(&["policy.toml", "-o", "policy.bin"]);
+    assert_eq!(code(&encoded), Some(0), "{}", errors(&encoded));
+    directory
+}
+
+#[test]
+fn explain_shows_what_a_policy_grants() {
+    let directory = explained();
+    for file in ["policy.toml", "policy.bin"] {
+        let output = directory.run(&["explain", file]);
+        assert_eq!(code(&output), Some(0), "{}", errors(&output));
+        let text = String::from_utf8_lossy(&output.stdout);
+        let data = directory.0.join("data").display().to_string();
+        assert!(text.contains(&format!("rw-     {data}\n")), "{text}");
+        assert!(text.contains(&format!("hidden  {data}/secret\n")), "{text}");
+        assert!(text.contains("memory 1 GiB") && text.contains("none; sockets: UNIX"), "{text}");
+        assert!(!text.contains('\x1b'), "a pipe has no colours");
+    }
+}
+
+#[test]
+fn explain_writes_the_same_for_programs() {
+    let directory = explained();
+    let read = |file| -> serde_json::Value {
+        let output = directory.run(&["explain", "--json", file]);
+        serde_json::from_slice(&output.stdout).expect("it is JSON")
+    };
+    let summary = read("policy.toml");
+    assert_eq!(summary, read("policy.bin"));
+    let keys: Vec<&String> = summary.as_object().expect("an object").keys().collect();
+    let documented = [
+        "files",
+        "limits",
+        "namespaces",
+        "needs",
+        "network",
+        "patterns",
+        "process",
+        "system_calls",
+    ];
+    assert_eq!(keys, documented);
+    let files = summary["files"].as_array().expect("a list");
+    assert!(files.iter().any(|file| file["rights"]["hidden"] == true), "{summary:#}");
+}
+
+#[test]
+fn explain_answers_with_the_deciding_line_and_the_exit_status() {
+    let directory = explained();
+    let ask = |file: &str, name: &str, operation: &str| {
+        let path = directory.0.join(name).display().to_string();
+        let output = directory.run(&["explain", file, "--path", &path, "--op", operation]);
+        (code(&output), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (status, text) = ask("policy.toml", "data/note", "write");
+    assert_eq!(status, Some(0));
+    assert!(text.starts_with("yes: ") && text.contains("policy.toml:3"), "{text}");
+    let (status, text) = ask("policy.toml", "data/secret", "read");
+    assert_eq!(status, Some(1));
+    assert!(text.starts_with("no: ") && text.contains("policy.toml:5"), "{text}");
+    let (status, text) = ask("policy.bin", "data/secret", "read");
+    assert_eq!(status, Some(1));
+    assert!(text.contains("the mount at ") && text.contains("data/secret"), "{text}");
+    assert_eq!(ask("policy.toml", "policy.toml", "read").0, Some(1));
+    assert_eq!(ask("policy.toml", "data/new", "create").0, Some(0));
+    assert_eq!(ask("policy.toml", "data/note", "execute").0, Some(1));
+}
+
+#[test]
+fn a_question_that_makes_no_sense_is_exit_status_2() {
+    let directory = explained();
+    directory.file("wrong.toml", "x = 1");
+    for arguments in [
+        &["explain", "policy.toml", "--path", "relative", "--op", "read"][..],
+        &["explain", "policy.toml", "--path", "/x"],
+        &["explain", "policy.toml", "--path", "/x", "--op", "eat"],
+        &["explain", "wrong.toml", "--path", "/x", "--op", "read"],
+        &["explain", "missing.toml"],
+    ] {
+        let output = directory.run(arguments);
+        assert_eq!(code(&output), Some(2), "{arguments:?}: {}", errors(&output));
+    }
+}
+
+#[cfg(not(target_feature = "crt-static"))]
+#[test]
+fn a_program_with_shared_libraries_does_not_verify() {
+    let directory = explained();
+    let output = directory.run(&["verify", "policy.toml"]);
+    assert_eq!(code(&output), Some(1));
+    assert!(errors(&output).contains("static"), "{}", errors(&output));
 }

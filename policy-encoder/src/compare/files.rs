@@ -214,7 +214,8 @@ impl Files {
         let (object, rights) = self.at(path);
         let (there, granted) = other.at(path);
         let granted = match &object {
-            Object::Own => granted,
+            // What the launcher makes holds nothing of the host's to read.
+            Object::Own => granted | READS,
             Object::Host(object) => {
                 granted_if(there == Object::Host(object.clone()), granted) | other.rights_on(object)
             }

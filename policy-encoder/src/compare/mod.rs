@@ -412,6 +412,14 @@ mod tests {
     }
 
     #[test]
+    fn directories_that_the_launcher_makes_are_nothing_to_read() {
+        let denied = "filesystem = { root = 'host', deny = ['/srv'] }";
+        assert_eq!(more("filesystem = { tmp = 'none', dev = 'none' }", denied), [""; 0]);
+        let below = "filesystem = { tmp = 'none', dev = 'none', read = ['/srv/public'] }";
+        assert_eq!(more(below, denied), ["mounts: /srv/public: read"]);
+    }
+
+    #[test]
     fn every_right_beyond_is_named_where_it_begins() {
         let read = "filesystem.read = ['/srv']";
         assert_eq!(more("filesystem.execute = ['/srv']", read), ["mounts: /srv: execute"]);

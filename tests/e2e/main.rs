@@ -2,11 +2,14 @@
 //! what goes through all of them.
 
 mod credentials;
+mod deny;
 mod enforce;
 mod exec;
 mod explain;
 mod faults;
 mod fds;
+mod glob;
+mod home;
 mod image;
 mod input;
 mod landlock;
@@ -16,6 +19,7 @@ mod mounts;
 mod namespaces;
 mod order;
 mod programs;
+mod protect;
 mod reaping;
 mod seccomp;
 mod session;

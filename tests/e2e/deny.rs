@@ -5,7 +5,9 @@ use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
-use harness::{Binaries, Caller, Errno, Outcome, Sandbox, TempDir, encode, with_probe};
+use harness::{Binaries, Caller, Errno, Handover, Outcome, Sandbox, TempDir, encode, with_probe};
+
+use crate::mounts::own_mounts;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 #[test]
@@ -145,6 +147,46 @@ fn a_source_that_is_swapped_for_a_symlink_never_shows_what_is_denied() {
     renameat_with(CWD, &data, CWD, &link, RenameFlags::EXCHANGE).expect("a swap");
     let names = [data, link].map(|name| fs::read_to_string(name.join("note")).expect("a file"));
     assert!(names.contains(&"secret".to_owned()));
+}
+
+#[test]
+fn a_bind_mount_of_the_host_is_no_second_path_to_what_is_denied_or_protected() {
+    if !rustix::process::geteuid().is_root() {
+        harness::skip!("bind_mount_of_the_host", "only root mounts");
+    }
+    for caller in Caller::both() {
+        let dir = TempDir::with_file("data/secret/key", "secret")
+            .file("data/note", "x")
+            .file("work/.git/config", "kept")
+            .directory("alias")
+            .directory("repository");
+        let script = format!(
+            "mount --bind {dir}/data {dir}/alias && mount --bind {dir}/work/.git {dir}/repository \
+             && exec \"$@\""
+        );
+        let policy =
+            format!("filesystem = {{ read = [{dir:?}], deny = [{:?}] }}", dir.join("data/secret"),);
+        let writable = format!("filesystem.write = [{dir:?}, {:?}]", dir.join("work"));
+        let lines = [
+            format!("list {dir}/alias/secret"),
+            format!("read {dir}/alias/note"),
+            format!("open-for-write {dir}/repository/config"),
+        ];
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let launch = |policy: &str| {
+            let sandbox = Sandbox::new(policy).handover(Handover::EncoderRun);
+            own_mounts(sandbox, &script, caller).probes(&lines)
+        };
+        let outcomes = launch(&policy);
+        assert_eq!(outcomes[0], Outcome::Ok(String::new()), "{caller}");
+        assert_eq!(outcomes[1], Outcome::Ok("x".into()), "{caller}");
+        let outcomes = launch(&writable);
+        assert_eq!(outcomes[0], Outcome::Ok("key".into()), "{caller}");
+        assert_eq!(outcomes[2], Outcome::Errno(Errno::ROFS), "{caller}");
+        let given_up = writable.replace(']', &format!(", {:?}]", dir.join("work/.git")));
+        let outcomes = launch(&given_up);
+        assert_eq!(outcomes[2], Outcome::Ok(String::new()), "{caller}");
+    }
 }
 
 #[test]

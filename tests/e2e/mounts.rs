@@ -964,7 +964,7 @@ fn thousands_of_mounts_fit_where_the_launcher_keeps_them() {
 
 /// A launch from a mount namespace of the test's own, where root has run a
 /// script before the caller takes over. The script ends in `exec "$@"`.
-fn own_mounts(sandbox: Sandbox, script: &str, caller: Caller) -> Sandbox {
+pub(crate) fn own_mounts(sandbox: Sandbox, script: &str, caller: Caller) -> Sandbox {
     let user = caller.uid().to_string();
     let own = ["unshare", "-m", "sh", "-c", script, "sh", "setpriv", "--reuid", &user];
     let taken = ["--regid", &user, "--clear-groups", "--"];

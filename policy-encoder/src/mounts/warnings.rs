@@ -113,20 +113,18 @@ impl Layout<'_> {
 
     /// Says which denied files have other names.
     pub(super) fn warn_of_denied_hard_links(&mut self, entries: &[Entry]) {
-        let mut by_place: BTreeMap<(&str, usize), (Range<usize>, Vec<PathBuf>)> = BTreeMap::new();
+        let mut by_index: BTreeMap<usize, Vec<&Entry>> = BTreeMap::new();
         for entry in entries.iter().filter(|entry| entry.rule == Rule::Deny) {
             if let Object::Host { real, .. } = &entry.object
                 && real.kind == FileKind::File
                 && self.host.hard_links(&real.path) > 1
             {
-                let place = &entry.place;
-                let (_, paths) = by_place
-                    .entry((place.key, place.index))
-                    .or_insert_with(|| (place.span.clone(), Vec::new()));
-                paths.push(real.path.clone());
+                by_index.entry(entry.place.index).or_default().push(entry);
             }
         }
-        for (span, paths) in by_place.into_values() {
+        for entries in by_index.into_values() {
+            let span = entries.first().map_or(0..0, |entry| entry.place.span.clone());
+            let paths: Vec<&Path> = entries.into_iter().filter_map(object).collect();
             self.say_hard_links(span, &paths, "read");
         }
     }
@@ -140,11 +138,11 @@ impl Layout<'_> {
         what: &str,
     ) {
         if kind == FileKind::File && self.host.hard_links(path) > 1 {
-            self.say_hard_links(span, &[path.to_owned()], what);
+            self.say_hard_links(span, &[path], what);
         }
     }
 
-    fn say_hard_links(&mut self, span: Range<usize>, paths: &[PathBuf], what: &str) {
+    fn say_hard_links(&mut self, span: Range<usize>, paths: &[&Path], what: &str) {
         let Some(first) = paths.first() else { return };
         let more = match paths.len() {
             1 => String::new(),

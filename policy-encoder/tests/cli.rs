@@ -709,4 +709,33 @@ fn a_program_with_shared_libraries_does_not_verify() {
     let output = directory.run(&["verify", "policy.toml"]);
     assert_eq!(code(&output), Some(1));
     assert!(errors(&output).contains("static"), "{}", errors(&output));
+#[test]
+fn what_is_only_good_to_know_is_said_by_check_and_is_no_failure() {
+    let directory = Directory::new();
+    directory.file("p.toml", "filesystem.write = ['.']\n");
+    let check = directory.run(&["check", "p.toml"]);
+    assert_eq!(code(&check), Some(0), "{}", errors(&check));
+    assert!(errors(&check).contains("note: .git, .hg"), "{}", errors(&check));
+    let encode = directory.run(&["-o", "p.bin", "p.toml"]);
+    assert_eq!((code(&encode), errors(&encode).as_str()), (Some(0), ""));
+    directory.file("q.toml", "filesystem = { write = ['.'], deny = ['*.key'] }\n");
+    assert_eq!(code(&directory.run(&["check", "q.toml"])), Some(1));
+    let encode = directory.run(&["-o", "q.bin", "q.toml"]);
+    assert_eq!(code(&encode), Some(0));
+    assert!(errors(&encode).contains("warning: \"*.key\" matches nothing"));
+}
+
+#[test]
+fn what_patterns_matched_stands_in_the_bytes() {
+    let directory = Directory::new();
+    directory.file("a.key", "");
+    directory.file("p.toml", "filesystem = { read = ['.'], deny = ['*.key'] }\n");
+    let encode = directory.run(&["-o", "p.bin", "p.toml"]);
+    assert_eq!(code(&encode), Some(0), "{}", errors(&encode));
+    let bytes = fs::read(directory.0.join("p.bin")).expect("it was written");
+    let policy = decode(&bytes).expect("what was encoded decodes");
+    let globs: Vec<_> =
+        policy.origin.globs.iter().map(|it| (it.pattern.to_bytes().to_vec(), it.matched)).collect();
+    assert_eq!(globs, [(b"*.key".to_vec(), 1)]);
+    assert_ne!(policy.origin.expanded_at, 0);
 }

@@ -111,15 +111,19 @@ impl Planner<'_> {
             .ancestors()
             .skip(1)
             .find(|above| self.plan.mounts.get(above).is_some_and(|mount| makes(mount.access)));
-        let by_rule = source.ancestors().find(|above| self.plan.rules.contains(above));
+        // The host may show the same directory at a second path.
+        let mut sources = self.host.aliases(source);
+        sources.push(source.to_owned());
         let by_source = || {
-            let mut sources = self.plan.mounts.iter().filter(|(_, mount)| makes(mount.access));
-            sources.find_map(|(_, mount)| match &mount.source {
-                Source::Host { path, .. } if source.starts_with(path) => Some(path.as_path()),
+            let rules = self.plan.rules.iter().map(|(path, _)| path);
+            let mounts = self.plan.mounts.iter().filter(|(_, mount)| makes(mount.access));
+            let mounts = mounts.filter_map(|(_, mount)| match &mount.source {
+                Source::Host { path, .. } => Some(path.as_path()),
                 _ => None,
-            })
+            });
+            rules.chain(mounts).find(|above| sources.iter().any(|source| source.starts_with(above)))
         };
-        by_target.or(by_rule).or_else(by_source).map(Path::to_owned)
+        by_target.or_else(by_source).map(Path::to_owned)
     }
 }
 

@@ -26,7 +26,15 @@ impl Layout<'_> {
             (_, None) => {}
             (None, Some(home)) => self.hide_home_of_root(&home),
             (Some((wish, Home::Hidden)), Some(home)) => self.hide_home(&home, wish),
-            (Some((wish, Home::Private)), Some(home)) => self.private_home(&home, wish),
+            (Some((wish, Home::Private)), Some(home)) => {
+                // Made by the first of the mapped ids, which the command may
+                // not be.
+                let process = &document.process;
+                let is_other = process.uid.is_some() || process.gid.is_some();
+                let is_mapped = document.namespaces.uid_map.is_some();
+                let mode = if is_other && is_mapped { 0o777 } else { 0o700 };
+                self.private_home(&home, mode, wish);
+            }
         }
     }
 
@@ -49,7 +57,7 @@ impl Layout<'_> {
         }
     }
 
-    fn private_home(&mut self, home: &Path, wish: &Spanned<Home>) {
+    fn private_home(&mut self, home: &Path, mode: u16, wish: &Spanned<Home>) {
         let target = self.private_target(home);
         if self.contradicts(&target, wish) {
             return;
@@ -74,7 +82,7 @@ impl Layout<'_> {
                 .help("make it, or set `$HOME` for the encoder to a directory that exists");
             return;
         }
-        self.put_home(target, 0o700, Rights::WRITE);
+        self.put_home(target, mode, Rights::WRITE);
     }
 
     /// Where the home directory stands. A root that has nothing of its own

@@ -159,11 +159,7 @@ impl Layout<'_> {
                 if self.find(&object, name, &directory.span, &mut objects) {
                     continue;
                 }
-                // What is missing below a directory that exists is made in
-                // that one, which is not frozen.
-                let first = name.path.components().next().map(|name| directory.source.join(name));
-                let is_direct = first.is_none_or(|first| self.host.kind(&first).is_none());
-                if protect.missing == ProtectMissing::Freeze && is_direct {
+                if protect.missing == ProtectMissing::Freeze && self.is_direct(&directory, name) {
                     freezes = true;
                 } else if name.missing == Absence::Noted {
                     noted.push(name.path.display().to_string());
@@ -187,6 +183,14 @@ impl Layout<'_> {
         }
         self.place_protected(objects);
         self.unknown_names(protect, entries);
+    }
+
+    /// Whether a missing name is to be made directly in a directory. What is
+    /// missing below a directory that exists is made in that one, which is not
+    /// frozen.
+    fn is_direct(&mut self, directory: &Directory, name: &Name) -> bool {
+        let first = name.path.components().next().map(|name| directory.source.join(name));
+        first.is_none_or(|first| self.host.kind(&first).is_none())
     }
 
     /// Every directory of the host that an entry lets be written, wherever it

@@ -12,6 +12,8 @@ FUZZERS := decode document filter plan
 # For `make install`, as everywhere.
 PREFIX ?= /usr/local
 DESTDIR ?=
+DIST ?= dist
+SHARE = $(DESTDIR)$(PREFIX)/share
 # How long each fuzz target runs, in seconds.
 FUZZ_SECONDS ?= 60
 # How many random policies `make soak` compares.
@@ -21,7 +23,7 @@ BENCH ?=
 
 # The programs that the tests run, and the Debian packages they come from.
 PROGRAMS := \
-	bash:bash bwrap:bubblewrap gcc:gcc git:git node:nodejs python3:python3 runc:runc \
+	bash:bash bwrap:bubblewrap gcc:gcc git:git groff:groff-base make:make node:nodejs python3:python3 runc:runc \
 	setpriv:util-linux strace:strace unshare:util-linux
 
 .PHONY: help
@@ -89,9 +91,14 @@ size: build probe programs ## sizes, segments and system calls of what is in dis
 	cargo test -q -p e2e --test e2e calls
 
 .PHONY: install
-install: dist/launcher dist/encode-policy ## copy both programs to DESTDIR= PREFIX=/usr/local
-	install -D dist/launcher $(DESTDIR)$(PREFIX)/bin/launcher
-	install -D dist/encode-policy $(DESTDIR)$(PREFIX)/bin/encode-policy
+install: $(DIST)/launcher $(DIST)/encode-policy ## both programs, their manual pages and completions to DESTDIR= PREFIX=/usr/local
+	install -D $(DIST)/launcher $(DESTDIR)$(PREFIX)/bin/launcher
+	install -D $(DIST)/encode-policy $(DESTDIR)$(PREFIX)/bin/encode-policy
+	install -d $(addprefix $(SHARE)/,man/man1 bash-completion/completions zsh/site-functions fish/vendor_completions.d)
+	$(DIST)/encode-policy completions bash > $(SHARE)/bash-completion/completions/encode-policy
+	$(DIST)/encode-policy completions zsh > $(SHARE)/zsh/site-functions/_encode-policy
+	$(DIST)/encode-policy completions fish > $(SHARE)/fish/vendor_completions.d/encode-policy.fish
+	$(DIST)/launcher --help | $(DIST)/encode-policy man --launcher-help /dev/stdin $(SHARE)/man/man1
 
 .PHONY: clean
 clean: ## remove all that was built

@@ -1,18 +1,18 @@
 //! The arguments, and what is done about them.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use policy_encoder::{Architecture, Place, presets};
 
 use crate::commands::{compare, explain, probe, verify};
 use crate::options::Options;
 use crate::render::{render, say};
 use crate::source::{Source, Text};
-use crate::{output, run};
+use crate::{documents, output, run};
 
 /// Something is wrong with the policy, or could not be read or written.
 pub(crate) const WRONG: u8 = 1;
@@ -71,6 +71,13 @@ enum Command {
     /// What `verify` runs inside
     #[command(hide = true)]
     VerifyProbe,
+    /// Print the JSON Schema of the policy document, for editors
+    Schema,
+    /// Print the completions of a shell
+    Completions(Completions),
+    /// Write the manual pages into a directory
+    #[command(hide = true)]
+    Man(Man),
 }
 
 #[derive(Args)]
@@ -115,6 +122,22 @@ struct Run {
     /// The command and its arguments
     #[arg(last = true, required_unless_present = "print", value_name = "COMMAND")]
     command: Vec<OsString>,
+}
+
+#[derive(Args)]
+struct Completions {
+    /// Which shell
+    shell: Shell,
+}
+
+#[derive(Args)]
+struct Man {
+    /// The directory, which has to exist
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// What the launcher prints for --help, of which its page is made, too
+    #[arg(long, value_name = "FILE")]
+    launcher_help: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -178,6 +201,11 @@ pub(crate) fn main() -> ExitCode {
         Ok(Arguments { command: Some(Command::Verify(verify)), .. }) => verify::main(&verify),
         Ok(Arguments { command: Some(Command::Compare(compare)), .. }) => compare::main(&compare),
         Ok(Arguments { command: Some(Command::VerifyProbe), .. }) => probe::main(),
+        Ok(Arguments { command: Some(Command::Schema), .. }) => show(&documents::schema()),
+        Ok(Arguments { command: Some(Command::Completions(completions)), .. }) => {
+            show(&documents::completions(&mut Arguments::command(), completions.shell))
+        }
+        Ok(Arguments { command: Some(Command::Man(man)), .. }) => write_pages(&man),
         Ok(Arguments { command: None, encode }) => self::encode(&encode),
         Err(error) => usage(&error),
     };
@@ -251,8 +279,21 @@ fn show_presets(arguments: &Presets) -> Done {
             .collect(),
         Some(PresetsAction::Show { name }) => preset(name)?.text.to_owned(),
     };
-    io::stdout().write_all(text.as_bytes()).map_err(|error| {
+    show(text.as_bytes())
+}
+
+/// Prints what does not depend on any policy.
+fn show(text: &[u8]) -> Done {
+    output::print(text).map_err(|error| {
         say(&format!("cannot write standard output: {error}"));
+        WRONG
+    })
+}
+
+fn write_pages(arguments: &Man) -> Done {
+    let help = arguments.launcher_help.as_deref();
+    documents::write_pages(Arguments::command(), help, &arguments.directory).map_err(|error| {
+        say(&format!("cannot write the manual pages: {error}"));
         WRONG
     })
 }
@@ -311,10 +352,7 @@ fn print(text: &Text) -> Done {
         return Err(WRONG);
     }
     let written = text.document().to_toml().map_err(wrong)?;
-    io::stdout().write_all(written.as_bytes()).map_err(|error| {
-        say(&format!("cannot write standard output: {error}"));
-        WRONG
-    })
+    show(written.as_bytes())
 }
 
 /// The bytes, with everything that is wrong with the policy said; what is
@@ -365,8 +403,6 @@ impl PlaceArguments {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

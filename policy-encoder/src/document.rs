@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod forms;
@@ -15,7 +16,7 @@ use forms::ExactMountTable;
 use crate::Spanned;
 
 /// A whole policy document. Everything is optional; what is absent is safe.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Document {
     /// What the policy is for, in a sentence.
@@ -51,7 +52,7 @@ pub struct Document {
 }
 
 /// How a document is joined with what it extends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Merge {
     /// The union of all, in which the document itself has the last word.
@@ -66,7 +67,7 @@ fn is_absent<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// `[filesystem]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Filesystem {
     /// `"empty"` (default), `"minimal"`, `"host"` or the path of a directory.
@@ -106,7 +107,7 @@ pub struct Filesystem {
 }
 
 /// A path that something is granted on: a string or a table.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Entry {
     /// A path and nothing else.
@@ -116,7 +117,7 @@ pub enum Entry {
 }
 
 /// The long form of an entry.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EntryTable {
     /// Where it is on the host.
@@ -140,7 +141,7 @@ pub struct EntryTable {
 }
 
 /// What happens when an entry does not exist.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Missing {
     /// It is an error (default).
@@ -150,7 +151,7 @@ pub enum Missing {
 }
 
 /// `filesystem.protect_missing`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProtectMissing {
     /// It can be created, which is said.
@@ -160,7 +161,7 @@ pub enum ProtectMissing {
 }
 
 /// `filesystem.home`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Home {
     /// Empty and writable, gone afterwards.
@@ -172,7 +173,7 @@ pub enum Home {
 }
 
 /// `filesystem.tmp`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tmp {
     /// A tmpfs of bounded size on /tmp, /var/tmp and /dev/shm.
@@ -184,7 +185,7 @@ pub enum Tmp {
 }
 
 /// `filesystem.dev`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Dev {
     /// `"minimal"` or `"none"`.
@@ -194,7 +195,7 @@ pub enum Dev {
 }
 
 /// The named sets of devices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DevSet {
     /// null zero full random urandom pts ptmx fd stdin stdout stderr shm.
@@ -204,8 +205,9 @@ pub enum DevSet {
 }
 
 /// `[[filesystem.mount]]`
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case", try_from = "ExactMountTable")]
+#[schemars(!try_from, deny_unknown_fields)]
 pub enum ExactMount {
     /// A file or directory of the host.
     Bind {
@@ -215,6 +217,7 @@ pub enum ExactMount {
         target: String,
         /// `["read"]` by default; `write`, `execute`.
         #[serde(skip_serializing_if = "Vec::is_empty")]
+        #[schemars(default)]
         access: Vec<Verb>,
         /// What happens when the source does not exist.
         missing: Option<Missing>,
@@ -229,6 +232,7 @@ pub enum ExactMount {
         mode: Option<u16>,
         /// `["read", "write"]` by default.
         #[serde(skip_serializing_if = "Vec::is_empty")]
+        #[schemars(default)]
         access: Vec<Verb>,
     },
     /// A fresh proc(5).
@@ -273,7 +277,9 @@ pub enum ExactMount {
 }
 
 /// What an entry grants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verb {
     /// Read files, list directories.
@@ -285,7 +291,7 @@ pub enum Verb {
 }
 
 /// `[network]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Network {
     /// `"none"` (default), `"loopback"`, `"host"`.
@@ -302,7 +308,7 @@ pub struct Network {
 }
 
 /// `network.access`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Access {
     /// Nothing.
@@ -314,7 +320,7 @@ pub enum Access {
 }
 
 /// `network.unix`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Unix {
     /// One of the words.
@@ -324,7 +330,7 @@ pub enum Unix {
 }
 
 /// The words of `network.unix`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum UnixSet {
     /// Among the command's own processes.
@@ -336,7 +342,7 @@ pub enum UnixSet {
 }
 
 /// `[process]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Process {
     /// Working directory; default: the launch directory if it is visible.
@@ -364,7 +370,7 @@ pub struct Process {
 }
 
 /// `process.terminal`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Terminal {
     /// Kept where the launcher is in the foreground of a terminal.
@@ -387,7 +393,7 @@ pub enum DieWithParent {
 }
 
 /// One of `process.keep_fds`: a number, or `{ fd, directory }`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum KeepFd {
     /// A descriptor that is not a directory.
@@ -397,7 +403,7 @@ pub enum KeepFd {
 }
 
 /// The long form of a kept descriptor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeepFdTable {
     /// Its number.
@@ -408,7 +414,7 @@ pub struct KeepFdTable {
 }
 
 /// `process.env`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Env {
     /// Names of the caller's variables to pass on; `LC_*` and `*` are globs.
@@ -420,7 +426,7 @@ pub struct Env {
 }
 
 /// `[limits]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Memory of the whole tree.
@@ -443,7 +449,7 @@ pub struct Limits {
 }
 
 /// One resource limit: soft and hard alike, or `[soft, hard]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Rlimit {
     /// Both.
@@ -474,7 +480,7 @@ pub struct Duration(
 );
 
 /// `[seccomp]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Seccomp {
     /// `"default"` or `"unconfined"`.
@@ -490,7 +496,7 @@ pub struct Seccomp {
 }
 
 /// `seccomp.profile`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Profile {
     /// Denies what a sandboxed command has no business with.
@@ -500,7 +506,7 @@ pub enum Profile {
 }
 
 /// `[namespaces]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Namespaces {
     /// User namespace.
@@ -528,7 +534,7 @@ pub struct Namespaces {
 }
 
 /// One line of an id map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IdRange {
     /// First id inside.
@@ -540,7 +546,7 @@ pub struct IdRange {
 }
 
 /// `namespaces.init`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Init {
     /// The command is PID 2; PID 1 reaps and forwards.
@@ -550,7 +556,7 @@ pub enum Init {
 }
 
 /// `[enforce]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Enforce {
     /// Namespaces and mounts.
@@ -567,7 +573,7 @@ pub struct Enforce {
 }
 
 /// How much a layer is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// This mechanism, or a refusal.
@@ -579,7 +585,7 @@ pub enum Mode {
 }
 
 /// `enforce.landlock_log`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LandlockLog {
     /// As the kernel does by itself.

@@ -37,6 +37,7 @@ mod network;
 pub mod parse;
 mod place;
 pub mod presets;
+mod schema;
 pub mod seccomp;
 mod session;
 pub mod sources;
@@ -46,6 +47,7 @@ pub use encode::encode;
 pub use fds::used as used_fds;
 pub use launcher_policy::wire::Architecture;
 pub use place::Place;
+pub use schema::schema;
 pub use spanned::Spanned;
 
 #[cfg(test)]

@@ -124,6 +124,72 @@ fn every_key_is_documented_and_every_documented_key_exists() {
     }
 }
 
+/// The schema that is committed, as it would be written now.
+fn schema() -> String {
+    format!("{:#}\n", policy_encoder::schema())
+}
+
+#[test]
+fn the_committed_schema_is_the_one_of_the_code() {
+    let path = "docs/policy.schema.json";
+    if std::env::var_os("WRITE_SCHEMA").is_some() {
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+        fs::write(root.join(path), schema()).expect("the schema is written");
+    }
+    assert!(text(path) == schema(), "{path} is not up to date: run this with WRITE_SCHEMA=1");
+}
+
+/// What the schema says against a policy.
+fn complaints(policy: &str) -> Vec<String> {
+    let policy: serde_json::Value = toml::from_str(policy).expect("TOML");
+    let validator = jsonschema::validator_for(&policy_encoder::schema()).expect("a schema");
+    validator.iter_errors(&policy).map(|error| error.to_string()).collect()
+}
+
+#[test]
+fn every_example_and_preset_follows_the_schema() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut policies = 0;
+    for directory in ["examples", "policy-encoder/presets"] {
+        for entry in fs::read_dir(root.join(directory)).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_some_and(|extension| extension == "toml") {
+                let policy = fs::read_to_string(&path).expect("a policy");
+                assert_eq!(complaints(&policy), [""; 0], "{}", path.display());
+                policies += 1;
+            }
+        }
+    }
+    assert!(policies > 10, "{policies}");
+}
+
+#[test]
+fn the_schema_agrees_with_the_parser() {
+    let right = [
+        "filesystem.read = ['/a', { path = '/b', missing = 'skip' }, { fd = 5, at = '/c' }]",
+        "filesystem.mount = [{ type = 'tmpfs', target = '/t', size = '1.5 GiB' }]",
+        "filesystem.dev = ['null']\nprocess.die_with_parent = false",
+        "limits = { memory = 4096, wall_time = '1m 30s', rlimit = { as = ['1G', 'unlimited'] } }",
+    ];
+    let wrong = [
+        "filesystem.rea = []",
+        "filesystem.read = '/a'",
+        "filesystem.mount = [{ type = 'tmpfs', target = '/t', source = '/a' }]",
+        "network.access = 'hots'",
+        "process = { die_with_parent = true }",
+        "limits = { memory = 'much' }",
+        "limits.wall_time = 5",
+        "colour = 1",
+    ];
+    let parses = |policy: &str| !policy_encoder::parse::toml(policy).1.has_errors();
+    for policy in right {
+        assert!(parses(policy) && complaints(policy).is_empty(), "{policy}");
+    }
+    for policy in wrong {
+        assert!(!parses(policy) && !complaints(policy).is_empty(), "{policy}");
+    }
+}
+
 #[test]
 fn every_file_that_the_architecture_links_exists() {
     for file in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {

@@ -12,6 +12,7 @@ mod glob;
 mod home;
 mod image;
 mod input;
+mod install;
 mod landlock;
 mod limits;
 mod model;

@@ -339,7 +339,10 @@ fn run_never_takes_a_launcher_from_the_working_directory() {
     // A copy that has no launcher beside it.
     let alone = Directory::new();
     let program = alone.0.join("encode-policy");
-    fs::copy(PROGRAM, &program).expect("the program is copied");
+    // By another process: a descriptor that is open for writing would be
+    // inherited by what other tests start, and the program be busy.
+    let copied = Command::new("cp").arg(PROGRAM).arg(&program).status();
+    assert!(copied.is_ok_and(|status| status.success()));
     let run = |path: &OsStr| {
         Command::new(&program)
             .current_dir(&directory.0)
@@ -606,6 +609,8 @@ fn complaints_about_options_point_at_the_command_line() {
     let output = directory.run(&["run", "--set", "limits", "--", "true"]);
     assert_eq!(code(&output), Some(125));
     assert!(errors(&output).contains("there is no = in it"), "{}", errors(&output));
+}
+
 /// A tree with a policy over it, and the names of the policy's files.
 fn explained() -> Directory {
     let directory = Directory::new();
@@ -709,6 +714,8 @@ fn a_program_with_shared_libraries_does_not_verify() {
     let output = directory.run(&["verify", "policy.toml"]);
     assert_eq!(code(&output), Some(1));
     assert!(errors(&output).contains("static"), "{}", errors(&output));
+}
+
 #[test]
 fn what_is_only_good_to_know_is_said_by_check_and_is_no_failure() {
     let directory = Directory::new();

@@ -98,14 +98,16 @@ impl Layout<'_> {
         }
     }
 
-    /// Whether an entry for the very directory says something else.
+    /// Whether an entry shows the very directory. One that denies it hides the
+    /// host's, as `home` does.
     fn contradicts(&mut self, target: &Path, wish: &Spanned<Home>) -> bool {
         if target == Path::new("/") {
             let message = "the home directory is the root directory";
             self.diagnostics.error(wish.span(), message);
             return true;
         }
-        let Some(Point { decider: Decider::Entry(place), .. }) = self.tree.get(target) else {
+        let point = self.tree.get(target).filter(|point| !point.is_denied());
+        let Some(Point { decider: Decider::Entry(place), .. }) = point else {
             return false;
         };
         let message =

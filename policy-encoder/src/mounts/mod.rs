@@ -144,7 +144,7 @@ fn view(
     links: PathMap<Symlink>,
     diagnostics: &mut Diagnostics,
 ) -> View {
-    let mount_bytes = wired::mounts(&plan.mounts, &root, diagnostics);
+    let mount_bytes = wired::mounts(&plan.mounts, &plan.nodes, &root, diagnostics);
     let root_path = match &root {
         Root::Tree(path) => wired::path(path, diagnostics).unwrap_or_else(|| c"/".into()),
         Root::Skeleton | Root::Host => c"/".into(),

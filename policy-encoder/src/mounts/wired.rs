@@ -19,13 +19,17 @@ pub(super) fn nodes(nodes: &PathMap<Node>, diagnostics: &mut Diagnostics) -> Vec
     concatenated(encoded, diagnostics)
 }
 
-/// The mounts, in the order of their targets: parents first.
+/// The mounts, in the order of their targets: parents first. Before them all
+/// comes the one that the skeleton is hidden under.
 pub(super) fn mounts(
     mounts: &PathMap<Mount>,
+    nodes: &PathMap<Node>,
     root: &Root,
     diagnostics: &mut Diagnostics,
 ) -> Vec<u8> {
-    let encoded = mounts.iter().map(|(at, mount)| {
+    let first = hiding_place(mounts, nodes, root, diagnostics);
+    let others = mounts.iter().filter(|(at, _)| first.is_none_or(|(first, _)| first != *at));
+    let encoded = first.into_iter().chain(others).map(|(at, mount)| {
         let foreign = |above| mounts.get(above).is_some_and(|other| !is_of_skeleton(other));
         let parents = match root {
             Root::Skeleton if !at.ancestors().skip(1).any(foreign) => wire::Parents::Skeleton,
@@ -34,6 +38,29 @@ pub(super) fn mounts(
         (at, self::mount(at, parents, mount))
     });
     concatenated(encoded, diagnostics)
+}
+
+/// Where a tree is the root, the skeleton lies under the first mount that is
+/// taken from it: a directory, on which nothing else is attached before.
+fn hiding_place<'m>(
+    mounts: &'m PathMap<Mount>,
+    nodes: &PathMap<Node>,
+    root: &Root,
+    diagnostics: &mut Diagnostics,
+) -> Option<(&'m Path, &'m Mount)> {
+    let mut taken = mounts.iter().filter(|(_, mount)| is_of_skeleton(mount)).peekable();
+    if *root == Root::Skeleton || taken.peek().is_none() {
+        return None;
+    }
+    let is_directory = |at: &Path| matches!(nodes.get(at), Some(Node::Directory { .. }));
+    let is_covered = |at: &Path| at.ancestors().skip(1).any(|above| mounts.contains(above));
+    let place = taken.find(|(at, _)| is_directory(at) && !is_covered(at));
+    if place.is_none() {
+        diagnostics
+            .error_anywhere("nothing can be hidden in a root without a directory to replace")
+            .help("make /run in it: an empty directory is enough");
+    }
+    place
 }
 
 /// The Landlock rights on directories that no mount shows by itself.

@@ -58,6 +58,11 @@ fn a_word_gives_way_to_nothing() {
     assert_eq!(mounts(&view), ["/home r", "/home/u r <- skeleton"]);
     let view = bare(&tree, "read = ['/home']\nhome = 'private'");
     assert_eq!(mounts(&view), ["/home r", "/home/u rw <- skeleton"]);
+    // A denied home shows nothing of the host's, as either word has it.
+    let view = bare(&tree, "read = ['/home']\ndeny = ['~']\nhome = 'private'");
+    assert_eq!(mounts(&view), ["/home r", "/home/u rw <- skeleton"]);
+    let view = bare(&tree, "read = ['/home']\ndeny = ['~']\nhome = 'hidden'");
+    assert_eq!(mounts(&view), ["/home r", "/home/u r <- skeleton"]);
     for home in ["private", "hidden"] {
         let found = complaints(&tree, &format!("read = ['~']\nhome = '{home}'"));
         assert!(found[0].1.contains("filesystem.read names as well"), "{found:?}");

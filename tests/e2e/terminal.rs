@@ -508,3 +508,40 @@ fn without_a_terminal_keep_is_a_session_of_its_own() {
         assert_eq!(sandbox.probes(&["sid", "pgrp"]), vec![Outcome::Ok("2".into()); 2], "{caller}");
     }
 }
+
+#[test]
+fn a_shell_under_its_preset_has_the_terminal_and_changes_its_directory_alone() {
+    needs_terminal!();
+    for caller in Caller::both() {
+        let directory = TempDir::new();
+        let mut terminal = Terminal::new();
+        let sandbox = Sandbox::of_preset("shell").caller(caller).cwd(directory.path());
+        let sandbox = sandbox.env("PS1", "next> ").wrap(SESSION);
+
+        let running = terminal.around(sandbox).start([
+            "bash",
+            "--noprofile",
+            "--norc",
+            "-i",
+            "+o",
+            "history",
+        ]);
+        terminal.wait_for("next> ");
+        // What is typed appears on the screen as well, with its quotes.
+        terminal.press("echo re\"\"ady; sleep 1000\n");
+        terminal.wait_for("ready");
+        terminal.press(CTRL_C);
+        terminal.wait_for("next> ");
+        terminal.press("[ -t 0 ] && echo inter\"\"rupted\n");
+        terminal.wait_for("interrupted");
+        terminal.wait_for("next> ");
+        terminal.press("echo kept > note; touch /usr/note 2> /dev/null || echo re\"\"fused\n");
+        terminal.wait_for("refused");
+        terminal.wait_for("next> ");
+        terminal.press("exit 7\n");
+        let output = terminal.end(running);
+
+        assert_eq!(output.code(), 7, "{caller}: {}", terminal.transcript);
+        assert_eq!(directory.read("note"), "kept\n", "{caller}");
+    }
+}

@@ -49,6 +49,8 @@ pub enum Handover {
     Encoder,
     /// `encode-policy run FILE`
     EncoderRun,
+    /// `encode-policy run --preset NAME`, see [`Sandbox::of_preset`].
+    Preset,
     /// Not at all: the test says it by [`Sandbox::option`].
     Nothing,
 }
@@ -90,6 +92,13 @@ impl Sandbox {
     /// Under a policy in TOML, called by whoever runs the tests.
     pub fn new(policy: &str) -> Self {
         Self::with(Policy::Text(policy.to_owned()))
+    }
+
+    /// Under a preset, as `encode-policy run --preset NAME` has it: without the
+    /// probe.
+    pub fn of_preset(name: &str) -> Self {
+        let policy = Policy::Text(name.to_owned());
+        Self { probe: false, handover: Handover::Preset, ..Self::with(policy) }
     }
 
     /// Under a policy that is encoded already, or that only looks so.
@@ -374,7 +383,7 @@ impl Sandbox {
             return words;
         }
         match self.handover {
-            Handover::EncoderRun => {
+            Handover::EncoderRun | Handover::Preset => {
                 words.extend([self.binaries.encoder().into(), "run".into()]);
             }
             _ => words.push(self.binaries.launcher().into()),
@@ -419,6 +428,7 @@ impl Sandbox {
                 let path = file.join("policy.toml").to_string_lossy().into_owned();
                 Given { file: Some(file), ..Given::say([path.as_str()]) }
             }
+            Handover::Preset => Given::say(["--preset", &self.text()]),
             Handover::Encoder => self.pipeline(errors),
         }
     }

@@ -42,7 +42,7 @@ pub(crate) fn toml_at(text: &str, offset: usize) -> (Document, Diagnostics) {
 /// Reads a document written in JSON: the same tables, keys and values.
 /// `null` is the absence of a value.
 ///
-/// The document holds all that could be read, as with [`toml`].
+/// The document holds all that could be read, as with [`toml()`].
 pub fn json(text: &str) -> (Document, Diagnostics) {
     json_at(text, 0)
 }

@@ -826,6 +826,27 @@ fn a_tree_is_the_root_directory() {
     }
 }
 
+/// The launcher hides what it makes under a directory of its own, whatever
+/// comes first in the order of names.
+#[test]
+fn a_file_is_hidden_in_a_tree_even_if_its_name_comes_first() {
+    for caller in Caller::both() {
+        let tree = TempDir::with_file("a", "secret").directory("dev").directory("proc");
+        let tree = tree.directory("run").directory("tmp").directory("var/tmp");
+        install_probe(&tree);
+        let policy = format!("filesystem = {{ root = {tree:?}, deny = [\"/a\"] }}");
+        let lines = ["read /a", "open-for-write /a", "list /run"];
+        let read = |policy: &str| {
+            let sandbox = Sandbox::new(policy).without_probe().caller(caller);
+            sandbox.run([&["/probe"], &lines[..]].concat())
+        };
+        let output = read(&policy);
+        assert_eq!(output.stdout_text(), "errno 13\nerrno 30\nok \n", "{caller}: {output:?}");
+        let control = read(&format!("filesystem.root = {tree:?}"));
+        assert!(control.stdout_text().starts_with("ok secret\n"), "{caller}: {control:?}");
+    }
+}
+
 #[test]
 fn passwords_are_in_no_preset_that_is_for_programs_alone_not_even_for_root() {
     if !std::path::Path::new("/etc/shadow").is_file() {

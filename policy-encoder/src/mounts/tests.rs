@@ -860,6 +860,7 @@ fn an_image_is_judged_by_its_own_paths() {
             "img/usr/bin/sh",
             "img/etc/shadow",
             "img/proc/",
+            "img/run/",
             "img/workspace/",
             "workspace/file",
             "workspace/secret",
@@ -873,6 +874,7 @@ fn an_image_is_judged_by_its_own_paths() {
     assert_eq!(
         mounts(&view),
         [
+            "/run r <- skeleton",
             "/etc/shadow r <- skeleton",
             "/proc rw <- proc",
             "/workspace rw",
@@ -880,6 +882,16 @@ fn an_image_is_judged_by_its_own_paths() {
         ]
     );
     assert!(view.without_namespaces.is_err());
+}
+
+#[test]
+fn what_is_hidden_in_a_tree_takes_a_directory_to_hide_the_skeleton_under() {
+    let text = "root = '/img'\ndeny = ['/a']";
+    let tree = Tree::new(&["img/a", "img/run/", "img/sys/"], &[]);
+    let order = mounts(&bare(&tree, text));
+    assert_eq!(order, ["/run r <- skeleton", "/a r <- skeleton", "/sys r <- skeleton"]);
+    let found = complaints(&Tree::new(&["img/a"], &[]), text);
+    assert!(found[0].1.contains("without a directory to replace"), "{found:?}");
 }
 
 #[test]

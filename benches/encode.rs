@@ -26,6 +26,26 @@ fn encode(criterion: &mut Criterion) {
     }
 }
 
+/// One walk for all patterns.
+fn globs(criterion: &mut Criterion) {
+    let place = Place::here().expect("there is a working directory");
+    let tree = policies::tree(1000);
+    for directory in 0..1000 {
+        for file in 0..100 {
+            let path = tree.path().join(format!("{directory}/{file}"));
+            std::fs::write(path, "").expect("the directory can be written");
+        }
+    }
+    let path = tree.path();
+    let text = format!("filesystem = {{ read = [{path:?}], deny = ['**/.env', '**/*.key'] }}");
+    let document = policies::document(&text);
+    let mut group = criterion.benchmark_group("globs");
+    group.sample_size(10).throughput(Throughput::Elements(101_000));
+    group.bench_function("101000", |bench| {
+        bench.iter(|| policies::bytes(black_box(&document), &place));
+    });
+}
+
 fn parse(criterion: &mut Criterion) {
     let tree = policies::tree(1000);
     let mut group = criterion.benchmark_group("parse");
@@ -38,5 +58,5 @@ fn parse(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, encode, parse);
+criterion_group!(benches, encode, globs, parse);
 criterion_main!(benches);

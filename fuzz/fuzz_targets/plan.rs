@@ -59,6 +59,9 @@ struct Filesystem {
     read: Vec<Entry>,
     write: Vec<Entry>,
     deny: Vec<Entry>,
+    protect: Vec<Entry>,
+    protect_missing: Option<Word<13>>,
+    home: Option<Word<14>>,
     tmp: Option<Word<3>>,
     tmp_size: Option<u32>,
     proc: Option<bool>,
@@ -179,7 +182,7 @@ struct Enforce {
 }
 
 /// One of the words that a key takes, by the number of the key.
-const WORDS: [&[&str]; 13] = [
+const WORDS: [&[&str]; 15] = [
     &["empty", "minimal", "host"],
     &["fail", "skip"],
     &["minimal", "none"],
@@ -193,6 +196,8 @@ const WORDS: [&[&str]; 13] = [
     &["ptrace", "execve", "write", "socket", "keyctl", "clone3", "openat"],
     &["reaper", "none"],
     &["require", "prefer", "off"],
+    &["warn", "freeze"],
+    &["private", "hidden", "host"],
 ];
 
 #[derive(Debug, Serialize)]
@@ -211,9 +216,33 @@ struct Path(String);
 
 const STARTS: [&str; 5] = ["/", "", "~/", "$CWD/", "./"];
 
-const NAMES: [&str; 24] = [
-    "usr", "bin", "lib", "etc", "ssl", "passwd", "home", "me", ".ssh", "tmp", "var", "work",
-    "deep", "er", "note", "up", "loop", "dangling", "proc", "dev", "shm", "run", "sys", "..",
+const NAMES: [&str; 26] = [
+    "usr",
+    "bin",
+    "lib",
+    "etc",
+    "ssl",
+    "passwd",
+    "home",
+    "me",
+    ".ssh",
+    "tmp",
+    "var",
+    "work",
+    "deep",
+    "er",
+    "note",
+    "up",
+    "loop",
+    "dangling",
+    "proc",
+    "dev",
+    "shm",
+    "run",
+    "sys",
+    "..",
+    ".git",
+    "@credentials",
 ];
 
 impl<'a> Arbitrary<'a> for Path {

@@ -68,7 +68,9 @@ pub static PLACE: LazyLock<Place> = LazyLock::new(|| {
 });
 
 fn make_tree(tree: &std::path::Path) -> std::io::Result<()> {
-    for directory in ["usr/bin", "usr/lib", "etc/ssl", "home/me/.ssh", "tmp", "work/deep/er"] {
+    for directory in
+        ["usr/bin", "usr/lib", "etc/ssl", "home/me/.ssh", "tmp", "work/deep/er", "work/.git"]
+    {
         fs::create_dir_all(tree.join(directory))?;
     }
     for file in ["etc/passwd", "usr/bin/sh", "work/note", "work/deep/note"] {

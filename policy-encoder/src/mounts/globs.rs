@@ -5,50 +5,23 @@
 //! no symlinks, enters no file system of another host that no entry names,
 //! and fails loudly where it would take too long.
 
-use std::collections::{BTreeSet, HashMap};
-use std::ffi::OsStr;
-use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use globset::{Candidate, Glob, GlobBuilder, GlobSet};
-use launcher_policy::mounts::{MAX_MOUNTS, Missing, Symlinks};
+use launcher_policy::mounts::{Missing, Symlinks};
 use launcher_policy::{Text, origin};
-use linux_raw_sys::general as uapi;
-use walkdir::{DirEntry, WalkDir};
+use search::Search;
 
 use super::entries::{self, Entry, Form, Object, Resolver, Rule};
-use super::host::{FileKind, Host, Link, LookupError, Real};
+use super::host::{FileKind, Link, LookupError, Real};
 use super::path_map::PathMap;
 use super::tree::EntryPlace;
 use crate::document::{self, Document};
 use crate::items::{Items, c_string};
 
-/// The most names that are looked at.
-const MAX_NAMES: usize = 1_000_000;
-
-/// File systems whose files are elsewhere, or asked of another program: a walk
-/// over one may take for ever. Those of `linux/magic.h` and, behind them,
-/// those that only their own sources name.
-const REMOTE: [u32; 14] = [
-    uapi::NFS_SUPER_MAGIC,
-    uapi::SMB_SUPER_MAGIC,
-    uapi::SMB2_SUPER_MAGIC,
-    uapi::CIFS_SUPER_MAGIC,
-    uapi::V9FS_MAGIC,
-    uapi::AFS_SUPER_MAGIC,
-    uapi::AFS_FS_MAGIC,
-    uapi::CEPH_SUPER_MAGIC,
-    uapi::FUSE_SUPER_MAGIC,
-    uapi::CODA_SUPER_MAGIC,
-    uapi::NCP_SUPER_MAGIC,
-    uapi::OCFS2_SUPER_MAGIC,
-    // GFS2, Lustre.
-    0x0116_1970,
-    0x0bd0_0bd0,
-];
+mod search;
 
 /// What the patterns of a document stand for.
 #[derive(Debug, Default)]
@@ -109,19 +82,8 @@ pub(super) fn expand(
         return Matches::default();
     }
     let bases = bases(&patterns, granted);
-    let mut search = Search {
-        relative: [List::Deny, List::Protect].map(|list| Set::relative(&patterns, list)),
-        reopened: allowed_paths(granted),
-        host: &*resolver.host,
-        bases: &bases,
-        patterns,
-        visited: BTreeSet::new(),
-        remote: HashMap::new(),
-        left_out: Vec::new(),
-        unread: Vec::new(),
-        names: 0,
-        matched: 0,
-    };
+    let reopened = allowed_paths(granted);
+    let mut search = Search::new(patterns, &bases, reopened, resolver.host);
     let done = search.all();
     let Search { patterns, left_out, unread, .. } = search;
     let first = patterns.first().map(|pattern| pattern.place.span.clone()).unwrap_or_default();
@@ -368,137 +330,4 @@ fn allowed_paths(granted: &[Entry]) -> PathMap<()> {
         }
     }
     paths
-}
-
-/// One walk over all directories.
-struct Search<'a> {
-    host: &'a Host,
-    bases: &'a PathMap<Base>,
-    patterns: Vec<Pattern>,
-    /// Those that start at every granted directory: of `deny`, of `protect`.
-    relative: [Set; 2],
-    reopened: PathMap<()>,
-    visited: BTreeSet<PathBuf>,
-    /// Whether a device is on another host.
-    remote: HashMap<u64, bool>,
-    left_out: Vec<PathBuf>,
-    unread: Vec<PathBuf>,
-    names: usize,
-    matched: usize,
-}
-
-impl<'a> Search<'a> {
-    fn all(&mut self) -> Result<(), String> {
-        let bases = self.bases;
-        for (path, _) in bases.iter() {
-            if !self.visited.contains(path) {
-                self.below(path)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn below(&mut self, start: &Path) -> Result<(), String> {
-        let host = self.host;
-        let mut walk = WalkDir::new(host.outside(start)).follow_links(false).into_iter();
-        // The bases on the way down, and the devices they are on.
-        let mut above: Vec<(&Path, &Base, u64)> = Vec::new();
-        let mut found = Vec::new();
-        while let Some(entry) = walk.next() {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(error) => {
-                    self.not_read(&error);
-                    continue;
-                }
-            };
-            self.names += 1;
-            if self.names > MAX_NAMES {
-                return Err(format!("the patterns are compared with more than {MAX_NAMES} names"));
-            }
-            let path = host.inside(entry.path());
-            while above.last().is_some_and(|(base, ..)| !path.starts_with(base)) {
-                above.pop();
-            }
-            found.clear();
-            self.compare(path, &above, &mut found);
-            self.remember(path, &found)?;
-            if !entry.file_type().is_dir() {
-                continue;
-            }
-            let device = entry.metadata().map_or(0, |metadata| metadata.dev());
-            if let Some((base, own)) = self.bases.deepest(path).filter(|(base, _)| *base == path) {
-                self.visited.insert(base.to_owned());
-                above.push((base, own, device));
-            } else if self.is_elsewhere(&entry, device, &above) {
-                self.left_out.push(path.to_owned());
-                walk.skip_current_dir();
-            } else if self.is_hidden(path, &found) {
-                walk.skip_current_dir();
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds the patterns that a path matches below any of its bases.
-    fn compare(&self, path: &Path, above: &[(&Path, &Base, u64)], found: &mut Vec<usize>) {
-        let bytes = path.as_os_str().as_bytes();
-        for (at, base, _) in above {
-            let start = if *at == Path::new("/") { 1 } else { at.as_os_str().len() + 1 };
-            let Some(rest) = bytes.get(start..) else { continue };
-            let rest = Candidate::new(Path::new(OsStr::from_bytes(rest)));
-            let [deny, protect] = &self.relative;
-            if base.granted {
-                deny.add_matches(&rest, found);
-            }
-            if base.writable {
-                protect.add_matches(&rest, found);
-            }
-            base.own.add_matches(&rest, found);
-        }
-    }
-
-    fn remember(&mut self, path: &Path, found: &[usize]) -> Result<(), String> {
-        for number in found {
-            if let Some(pattern) = self.patterns.get_mut(*number) {
-                pattern.paths.push(path.to_owned());
-            }
-        }
-        self.matched += found.len();
-        match self.matched > MAX_MOUNTS {
-            true => Err(format!("the patterns match more than {MAX_MOUNTS} paths")),
-            false => Ok(()),
-        }
-    }
-
-    /// Whether a directory is on another host, unlike the entry it is below.
-    fn is_elsewhere(
-        &mut self,
-        entry: &DirEntry,
-        device: u64,
-        above: &[(&Path, &Base, u64)],
-    ) -> bool {
-        let crosses = above.last().is_none_or(|(_, _, own)| *own != device);
-        crosses && *self.remote.entry(device).or_insert_with(|| is_remote(entry.path()))
-    }
-
-    /// Whether nothing below a directory can be seen, now that it matched.
-    fn is_hidden(&self, path: &Path, found: &[usize]) -> bool {
-        let denies = |number: &usize| {
-            self.patterns.get(*number).is_some_and(|pattern| pattern.list == List::Deny)
-        };
-        found.iter().any(denies) && self.reopened.below(path).next().is_none()
-    }
-
-    fn not_read(&mut self, error: &walkdir::Error) {
-        let is_gone = error.io_error().is_some_and(|error| error.kind() == io::ErrorKind::NotFound);
-        if let Some(path) = error.path().filter(|_| !is_gone) {
-            self.unread.push(self.host.inside(path).to_owned());
-        }
-    }
-}
-
-fn is_remote(path: &Path) -> bool {
-    // The kernel's numbers have 32 bits, whatever type carries them.
-    rustix::fs::statfs(path).is_ok_and(|found| REMOTE.contains(&(found.f_type as u32)))
 }

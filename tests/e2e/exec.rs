@@ -268,7 +268,8 @@ fn the_descriptor_of_an_open_program_is_not_inherited() {
     for caller in Caller::both() {
         for policy in NOTHING {
             let output = of_open(policy, probe_in_memory(), caller).run(["probe", "fd-kind 150"]);
-            assert_eq!(output.stdout_text(), "ok BADF\n", "{caller}, {policy}: {output:?}");
+            let kind = output.stdout_text();
+            assert!(kind.contains("Bad file descriptor"), "{caller}, {policy}: {output:?}");
         }
         // The control: one that the policy passes on.
         let output = of_open("process.keep_fds = [151]", probe_in_memory(), caller)
@@ -285,7 +286,7 @@ fn an_open_program_that_is_none_is_126() {
             let text = memory(b"text\n", SealFlags::empty());
             let output = of_open(policy, text, caller).run(["tool"]);
             assert_eq!(output.code(), 126, "{caller}, {policy}: {output:?}");
-            let failure = output.failure();
+            let failure = output.event("failure").expect("a failure event");
             let said = (&failure["call"], &failure["error"], &failure["path"]);
             let expected = ["execveat", "ENOEXEC", "tool"].map(Into::into);
             assert_eq!(said, expected.each_ref().into(), "{caller}, {policy}");

@@ -11,7 +11,7 @@ use harness::{
 };
 use launcher_policy::enforce::{Enforce, Mode, WithoutNamespaces};
 use launcher_policy::exec::{Cwd, Exec, Keep};
-use launcher_policy::mounts::{Mount, Node, NodeKind, Parents, Source};
+use launcher_policy::mounts::{MAX_MOUNTS, Mount, Node, NodeKind, Parents, Source};
 use launcher_policy::origin::Origin;
 use launcher_policy::seccomp::{Instruction, op};
 use launcher_policy::session::{DieWithParent, Session, Terminal};
@@ -407,19 +407,19 @@ fn a_path_with_a_dot_dot_or_a_nul_is_refused() {
 }
 
 #[test]
-fn a_policy_may_have_no_mount_and_4096_but_not_more() {
+fn a_policy_may_have_no_mount_and_16384_but_not_more() {
     for caller in Caller::both() {
         let none = Sandbox::of_bytes(&bare()).caller(caller).run(["true"]);
         assert_eq!(none.code(), 0, "{caller}: {none:?}");
 
         let sandbox = Sandbox::of_bytes(b"").caller(caller);
         let many = |count| with_mounts(&with(&sandbox, ""), count);
-        let most = Sandbox::of_bytes(&many(4096)).caller(caller);
-        let outcomes = most.probes(&["pid", "mount-flags /m4000"]);
+        let most = Sandbox::of_bytes(&many(MAX_MOUNTS)).caller(caller);
+        let outcomes = most.probes(&["pid", "mount-flags /m16000"]);
         let flags = Outcome::Ok("ro,nosuid,nodev,noexec".into());
         assert_eq!(outcomes, [Outcome::Ok("2".into()), flags], "{caller}");
 
-        Attempt::with(caller, &many(4097)).refused("more than 4096 mounts");
+        Attempt::with(caller, &many(MAX_MOUNTS + 1)).refused("more than 16384 mounts");
     }
 }
 
@@ -643,7 +643,7 @@ fn with_mounts(policy: &[u8], count: usize) -> Vec<u8> {
     let mounts = launcher_policy::mounts::Mounts {
         skeleton: List::from_bytes(&nodes),
         mounts: List::from_bytes(&list),
-        skeleton_size: 64 << 20,
+        skeleton_size: 128 << 20,
         ..mounts
     };
     let policy = Policy { mounts: Some(mounts), ..policy };

@@ -10,9 +10,10 @@ use policy_encoder::{Architecture, Place, presets};
 
 use crate::commands::{compare, explain, probe, verify};
 use crate::options::Options;
+use crate::overlay::Overlays;
 use crate::render::{render, say};
 use crate::source::{Source, Text};
-use crate::{documents, output, run};
+use crate::{changes, documents, output, run};
 
 /// Something is wrong with the policy, or could not be read or written.
 pub(crate) const WRONG: u8 = 1;
@@ -117,6 +118,12 @@ struct Run {
     /// The directory that relative paths start from [default: the current one]
     #[arg(short = 'C', long, value_name = "DIR")]
     directory: Option<PathBuf>,
+    /// Show at the end what was changed in overlays that name no `upper`
+    #[arg(long)]
+    diff: bool,
+    /// Keep the changes of such an overlay in DIR, which is new or empty
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
     #[command(flatten)]
     launcher: run::LauncherArguments,
     /// The command and its arguments
@@ -256,16 +263,39 @@ fn check(arguments: &Check) -> Done {
 }
 
 fn run_command(arguments: &Run) -> Done {
+    let not_run = |error: String| {
+        say(&error);
+        NOT_RUN
+    };
     let place = place(arguments.directory.as_deref()).map_err(|_| NOT_RUN)?;
-    let text = arguments.read(&place).map_err(|_| NOT_RUN)?;
+    let mut text = arguments.read(&place).map_err(|_| NOT_RUN)?;
     if arguments.print {
         return print(&text).map_err(|_| NOT_RUN);
     }
+    let mut overlays = Overlays::new(arguments.keep.as_deref()).map_err(not_run)?;
+    text.place_overlays(|| overlays.add()).map_err(not_run)?;
     let bytes = compile(&text, &place, Architecture::NATIVE).ok_or(NOT_RUN)?;
-    // Returns only if the launcher could not be started.
-    let error = run::run(&bytes, &text.used_fds(), &arguments.launcher, &arguments.command);
-    say(&error);
-    Err(NOT_RUN)
+    let fds = text.used_fds();
+    let launcher = run::Launcher::new(&bytes, &fds, &arguments.launcher, &arguments.command)
+        .map_err(not_run)?;
+    if overlays.is_empty() {
+        if arguments.diff || arguments.keep.is_some() {
+            return Err(not_run("the policy has no overlay without `upper`".to_owned()));
+        }
+        // Returns only if the launcher could not be started.
+        return Err(not_run(launcher.exec()));
+    }
+    overlays.check(&bytes).map_err(not_run)?;
+    let status = launcher.wait().map_err(not_run)?;
+    if arguments.diff {
+        let mut changes = overlays.changes().map_err(not_run)?;
+        if output::is_terminal() {
+            changes = changes::printable(&changes);
+        }
+        show(&changes)?;
+    }
+    overlays.end().map_err(not_run)?;
+    if status == 0 { Ok(()) } else { Err(status) }
 }
 
 fn show_presets(arguments: &Presets) -> Done {

@@ -265,14 +265,14 @@ pub enum ExactMount {
     },
     /// An overlay; changes go to `upper`.
     Overlay {
-        /// Where it appears.
+        /// Where it appears; relative to the working directory, too.
         target: String,
-        /// The layer that is only read.
-        lower: String,
-        /// Where changes go.
-        upper: String,
+        /// The layer that is only read; `target` by default.
+        lower: Option<String>,
+        /// Where changes go; `encode-policy run` finds a place by itself.
+        upper: Option<String>,
         /// An empty directory on the file system of `upper`.
-        work: String,
+        work: Option<String>,
     },
 }
 

@@ -1,11 +1,13 @@
 //! `encode-policy`: compiles sandbox policies, and runs commands under them.
 #![forbid(unsafe_code)]
 
+mod changes;
 mod cli;
 mod commands;
 mod documents;
 mod options;
 mod output;
+mod overlay;
 mod render;
 mod run;
 mod source;

@@ -1,5 +1,5 @@
 //! `encode-policy run`: the policy in a sealed memfd, and the launcher in the
-//! place of this process.
+//! place of this process, or beside it where something is left to do.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -13,6 +13,12 @@ use std::process::Command;
 use clap::Args;
 use rustix::fs::{Access, MemfdFlags, SealFlags, access, fcntl_add_seals, memfd_create};
 use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, pidfd_send_signal,
+    waitpid,
+};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 /// What is passed on to the launcher.
 #[derive(Args)]
@@ -34,31 +40,89 @@ pub(crate) struct LauncherArguments {
     deadline: Option<OsString>,
 }
 
-/// Becomes the launcher. Returns only if that failed, with the reason.
-pub(crate) fn run(
-    policy: &[u8],
-    used_fds: &BTreeSet<u32>,
-    arguments: &LauncherArguments,
-    command: &[OsString],
-) -> String {
-    let launcher = match launcher(arguments.launcher.as_deref()) {
-        Ok(launcher) => launcher,
-        Err(reason) => return reason,
-    };
-    let taken = used_fds.iter().copied().chain(arguments.fds()).collect();
-    let policy = match sealed(policy).and_then(|memfd| on_free_number(&memfd, &taken)) {
-        Ok(policy) => policy,
-        Err(errno) => return format!("cannot hand the policy over in a memfd: {errno}"),
-    };
-    let error = Command::new(&launcher)
-        .arg("--sealed")
-        .arg("--fd")
-        .arg(policy.as_raw_fd().to_string())
-        .args(arguments.passed_on())
-        .arg("--")
-        .args(command)
-        .exec();
-    format!("cannot run {}: {error}", launcher.display())
+/// The launcher with all its arguments, and the policy that it reads.
+pub(crate) struct Launcher {
+    command: Command,
+    path: PathBuf,
+    /// Open until the launcher has it.
+    _policy: OwnedFd,
+}
+
+impl Launcher {
+    /// Puts the policy where the launcher finds it.
+    pub(crate) fn new(
+        policy: &[u8],
+        used_fds: &BTreeSet<u32>,
+        arguments: &LauncherArguments,
+        command: &[OsString],
+    ) -> Result<Self, String> {
+        let path = launcher(arguments.launcher.as_deref())?;
+        let taken = used_fds.iter().copied().chain(arguments.fds()).collect();
+        let policy = sealed(policy)
+            .and_then(|memfd| on_free_number(&memfd, &taken))
+            .map_err(|errno| format!("cannot hand the policy over in a memfd: {errno}"))?;
+        let mut launcher = Command::new(&path);
+        launcher
+            .arg("--sealed")
+            .arg("--fd")
+            .arg(policy.as_raw_fd().to_string())
+            .args(arguments.passed_on())
+            .arg("--")
+            .args(command);
+        Ok(Self { command: launcher, path, _policy: policy })
+    }
+
+    /// Takes the place of this process. Returns only if that failed, with the
+    /// reason.
+    pub(crate) fn exec(mut self) -> String {
+        let error = self.command.exec();
+        format!("cannot run {}: {error}", self.path.display())
+    }
+
+    /// Runs beside this process; returns the exit status.
+    ///
+    /// # Errors
+    ///
+    /// Why it could not be started or waited for.
+    pub(crate) fn wait(mut self) -> Result<u8, String> {
+        let complain =
+            |error: &dyn std::fmt::Display| format!("cannot run {}: {error}", self.path.display());
+        // Before the launcher starts, so that none is missed. A handler, not
+        // an ignored signal, which the launcher would inherit.
+        let mut signals =
+            Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP]).map_err(|error| complain(&error))?;
+        let child = self.command.spawn().map_err(|error| complain(&error))?;
+        let pid = Pid::from_child(&child);
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| complain(&error))?;
+        std::thread::spawn(move || {
+            for signal in signals.forever() {
+                // A terminal sends the others to the launcher as well; they
+                // are for the command to answer.
+                let signal = match signal {
+                    SIGTERM => Signal::TERM,
+                    SIGHUP => Signal::HUP,
+                    _ => continue,
+                };
+                // One that has ended needs no signal.
+                let _ = pidfd_send_signal(&pidfd, signal);
+            }
+        });
+        loop {
+            let (_, status) = match waitpid(Some(pid), WaitOptions::UNTRACED) {
+                Ok(Some(waited)) => waited,
+                Ok(None) | Err(Errno::INTR) => continue,
+                Err(error) => return Err(complain(&error)),
+            };
+            if status.stopped() {
+                // So that the shell sees its job stop; it continues both.
+                let _ = kill_process(getpid(), Signal::STOP);
+                continue;
+            }
+            let signaled = status.terminating_signal().map(|signal| 128 + signal);
+            let status = status.exit_status().or(signaled).unwrap_or_default();
+            return Ok(status.try_into().unwrap_or(u8::MAX));
+        }
+    }
 }
 
 impl LauncherArguments {

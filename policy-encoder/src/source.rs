@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use policy_encoder::compose::{self, Composition, Input};
 use policy_encoder::diagnostic::{Diagnostic, Diagnostics};
-use policy_encoder::document::Document;
+use policy_encoder::document::{Document, ExactMount};
 use policy_encoder::presets::Preset;
 use policy_encoder::sources::Sources;
 use policy_encoder::{Architecture, Place, encode, used_fds};
@@ -99,10 +99,36 @@ impl Text {
         self.sources().place_of(span)
     }
 
+    /// Gives each overlay that names no place for its changes one: the paths
+    /// of an upper layer and of the directory beside it.
+    ///
+    /// # Errors
+    ///
+    /// The first of `places`.
+    pub(crate) fn place_overlays(
+        &mut self,
+        mut places: impl FnMut() -> Result<[PathBuf; 2], String>,
+    ) -> Result<(), String> {
+        for mount in &mut self.composition.document.filesystem.mount {
+            if let ExactMount::Overlay { upper: upper @ None, work, .. } = mount.get_mut() {
+                let [above, beside] = places()?;
+                *upper = Some(as_written(&above)?);
+                *work = Some(as_written(&beside)?);
+            }
+        }
+        Ok(())
+    }
+
     /// The descriptors whose numbers the policy names.
     pub(crate) fn used_fds(&self) -> BTreeSet<u32> {
         used_fds(self.document())
     }
+}
+
+/// A path as a document has it, where `$` begins a variable.
+fn as_written(path: &Path) -> Result<String, String> {
+    let text = path.to_str().ok_or_else(|| format!("{} is not UTF-8", path.display()))?;
+    Ok(text.replace('$', "$$"))
 }
 
 /// Whether two complaints are about the same place.

@@ -19,6 +19,7 @@ mod model;
 mod mounts;
 mod namespaces;
 mod order;
+mod overlay;
 mod presets;
 mod programs;
 mod protect;

@@ -399,11 +399,14 @@ impl TryFrom<ExactMountTable> for ExactMount {
                 data: needed(&mut table.data, "data")?,
                 mode: table.mode.take(),
             },
+            MountType::Overlay if table.upper.is_some() != table.work.is_some() => {
+                return Err("an overlay has both `upper` and `work`, or neither".to_owned());
+            }
             MountType::Overlay => Self::Overlay {
                 target,
-                lower: needed(&mut table.lower, "lower")?,
-                upper: needed(&mut table.upper, "upper")?,
-                work: needed(&mut table.work, "work")?,
+                lower: table.lower.take(),
+                upper: table.upper.take(),
+                work: table.work.take(),
             },
         };
         match table.first_left() {

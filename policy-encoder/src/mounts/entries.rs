@@ -343,9 +343,19 @@ impl Resolver<'_> {
         }
     }
 
-    /// A path inside: absolute, without `..`, not the root directory.
+    /// A path inside, which a relative one has from the working directory.
+    pub(super) fn target_from_here(&mut self, text: &str, span: &Range<usize>) -> Option<PathBuf> {
+        let path = self.absolute(text, span)?;
+        self.inside(path, span)
+    }
+
+    /// A path inside: absolute, without `..`.
     pub(super) fn target(&mut self, text: &str, span: &Range<usize>) -> Option<PathBuf> {
         let path = self.expanded(text, span)?;
+        self.inside(path, span)
+    }
+
+    fn inside(&mut self, path: PathBuf, span: &Range<usize>) -> Option<PathBuf> {
         let complaint = if !path.is_absolute() {
             format!("{path:?} is not absolute: where something appears must be")
         } else if has_parent(&path) {

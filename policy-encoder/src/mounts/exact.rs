@@ -83,6 +83,13 @@ fn one(
             (target, What::Point { rights: Rights::READ, content })
         }
         ExactMount::Overlay { target, lower, upper, work } => {
+            let (Some(upper), Some(work)) = (upper, work) else {
+                let message = "an overlay without `upper` has no place for the changes";
+                let help = "`encode-policy run` finds one; elsewhere name `upper` and `work`";
+                resolver.diagnostics.error(span.clone(), message).help(help);
+                return None;
+            };
+            let lower = lower.as_ref().unwrap_or(target);
             let [lower, upper, work] = [lower, upper, work].map(|layer| {
                 let real = resolver.existing(layer, None, span)?;
                 if real.kind != FileKind::Directory {
@@ -94,10 +101,19 @@ fn one(
             });
             let layers = [lower?, upper?, work?];
             let [lower, upper, work] = layers.clone();
-            (target, What::Overlay { content: Content::Overlay { lower, upper, work }, layers })
+            let what = What::Overlay { content: Content::Overlay { lower, upper, work }, layers };
+            return below_root(resolver.target_from_here(target, span)?, what, span, resolver);
         }
     };
-    let target = resolver.target(target, span)?;
+    below_root(resolver.target(target, span)?, what, span, resolver)
+}
+
+fn below_root(
+    target: PathBuf,
+    what: What,
+    span: &Range<usize>,
+    resolver: &mut Resolver<'_>,
+) -> Option<(PathBuf, What)> {
     if target == Path::new("/") {
         let message =
             "nothing can be mounted on the root directory; `filesystem.root` says what it is";

@@ -190,6 +190,59 @@ fn the_schema_agrees_with_the_parser() {
     }
 }
 
+/// Every key of the document as the schema has it: `filesystem.read`, and
+/// `entry.at` of an entry's table.
+fn keys_of_schema() -> BTreeSet<String> {
+    let schema = policy_encoder::schema();
+    let definition = |value: &serde_json::Value| {
+        let reference = value["$ref"].as_str().or_else(|| value["allOf"][0]["$ref"].as_str());
+        let name = reference.and_then(|reference| reference.strip_prefix("#/definitions/"));
+        name.map_or(serde_json::Value::Null, |name| schema["definitions"][name].clone())
+    };
+    let mut keys = BTreeSet::new();
+    let mut tables = vec![(String::new(), schema.clone())];
+    tables.push(("entry.".to_owned(), schema["definitions"]["EntryTable"].clone()));
+    while let Some((prefix, table)) = tables.pop() {
+        for (key, value) in table["properties"].as_object().expect("a table has keys") {
+            let inner = definition(value);
+            // A key that can only be a table is none that is set.
+            match inner["properties"].is_object() {
+                true => tables.push((format!("{prefix}{key}."), inner)),
+                false => drop(keys.insert(format!("{prefix}{key}"))),
+            }
+        }
+    }
+    keys
+}
+
+#[test]
+fn what_enforces_each_key_is_said_for_every_rung_with_an_example() {
+    let document = text("docs/policy.md");
+    let mut said = BTreeSet::new();
+    for row in document
+        .lines()
+        .skip_while(|line| *line != "## What enforces what")
+        .filter(|line| line.starts_with("| `"))
+    {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [key, example, with_all, without_namespaces, with_filter] = cells[..] else {
+            panic!("five cells: {row}");
+        };
+        let key = key.trim_matches('`');
+        assert!(said.insert(key.to_owned()), "{key} stands there twice");
+        for cell in [with_all, without_namespaces, with_filter] {
+            assert!(!cell.is_empty(), "a rung of {key} is empty");
+        }
+        let example = example.trim_matches('`');
+        let (_, diagnostics) = policy_encoder::parse::toml(example);
+        assert!(!diagnostics.has_errors(), "{example}: {diagnostics:?}");
+        let own = key.rsplit('.').next().unwrap_or_default();
+        assert!(example.contains(&format!("{own} =")), "{example} does not set {key}");
+        assert_eq!(complaints(example), [""; 0], "{example}");
+    }
+    assert_eq!(said, keys_of_schema());
+}
+
 #[test]
 fn every_file_that_the_architecture_links_exists() {
     for file in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {

@@ -10,6 +10,7 @@ use core::convert::Infallible;
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
+use launcher_policy::mounts::MAX_MOUNTS;
 use launcher_policy::{Failure, Policy, words};
 use rustix::fd::RawFd;
 
@@ -31,7 +32,7 @@ pub mod sys;
 pub mod text;
 pub mod wait;
 
-use sys::{CStrings, Stack};
+use sys::{CStrings, Slots, Stack};
 
 /// What a launch is given besides the policy.
 #[derive(Clone, Copy, Default)]
@@ -70,6 +71,8 @@ pub struct Launch<'a> {
     pub shared: Shared,
     /// Where its children run.
     pub stacks: &'static Stacks,
+    /// The clones of its mounts' sources, until they are attached.
+    pub sources: &'static Slots<MAX_MOUNTS>,
 }
 
 /// The process that called the launcher, and as whom.
@@ -157,8 +160,8 @@ impl Shared {
     }
 
     /// Which item of a list is in hand.
-    fn item(&self) -> u16 {
-        self.item.load(Ordering::Relaxed)
+    fn item(&self) -> usize {
+        self.item.load(Ordering::Relaxed).into()
     }
 
     /// The items of a list, each noted while it is the one in hand.

@@ -15,8 +15,9 @@ use launcher::landlock;
 use launcher::mounts::Carried;
 use launcher::report::{self, Words};
 use launcher::session::{self, Held};
-use launcher::sys::{self, CStrings};
+use launcher::sys::{self, CStrings, Slots};
 use launcher::{Caller, Launch, Options, Shared, Stacks};
+use launcher_policy::mounts::MAX_MOUNTS;
 use launcher_policy::wire::MAX_FRAME;
 use launcher_policy::{Call, Failure, Policy, Refusal, Stage, Subject};
 use rustix::fd::RawFd;
@@ -50,6 +51,8 @@ static mut MEMORY: Memory = Memory {
 };
 
 static STACKS: Stacks = Stacks::new();
+
+static SOURCES: Slots<MAX_MOUNTS> = Slots::new();
 
 #[link(name = "c")]
 unsafe extern "C" {}
@@ -148,6 +151,7 @@ fn launch(
         terminal,
         shared: Shared::default(),
         stacks: &STACKS,
+        sources: &SOURCES,
         policy,
     });
     launcher::launch(launch)

@@ -6,12 +6,9 @@
 
 use core::ffi::CStr;
 
-use heapless::Vec;
 use launcher_policy::enforce::Mode as Enforce;
 use launcher_policy::exec::Cwd;
-use launcher_policy::mounts::{
-    MAX_MOUNTS, Missing, Mount, Mounts, Parents, Root, Source, Symlinks,
-};
+use launcher_policy::mounts::{Missing, Mount, Mounts, Parents, Root, Source, Symlinks};
 use launcher_policy::{Call, Failure, MAX_PATH, Path, Refusal, Stage, Subject};
 use linux_raw_sys::general as uapi;
 use linux_raw_sys::landlock::LANDLOCK_ACCESS_FS_READ_DIR;
@@ -131,13 +128,13 @@ fn build(
     mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(failed(STAGE, Call::Mount))?;
     let spent = Spent::of(mounts);
-    let mut sources: Vec<Option<OwnedFd>, MAX_MOUNTS> = Vec::new();
     let mut fd_paths = launch.carried.fds.as_bytes();
     for mount in launch.shared.each(mounts.mounts.iter()) {
         let source = clone_source(&mount, &mut fd_paths, ruleset, spent)
             .map_err(|failure| failure.about(Subject::Source))?;
-        // Validation has counted the mounts.
-        let _ = sources.push(source);
+        if let Some(source) = source {
+            launch.sources.put(launch.shared.item(), source);
+        }
     }
     add_rules(launch, mounts, ruleset)?;
     // After the sources, which the caller's own ids may be needed to reach.
@@ -151,12 +148,13 @@ fn build(
         move_on(root, c"/").map_err(failed(STAGE, Call::MoveMount))?;
     }
     if matches!(mounts.root, Root::Skeleton) {
-        clone_all_of_skeleton(launch, mounts, skeleton, &mut sources, ruleset)?;
+        clone_all_of_skeleton(launch, mounts, skeleton, ruleset)?;
     }
     let mut place = Attach { root, skeleton, hidden: false, spent };
-    for (source, mount) in sources.iter_mut().zip(launch.shared.each(mounts.mounts.iter())) {
+    for mount in launch.shared.each(mounts.mounts.iter()) {
+        let source = launch.sources.take(launch.shared.item());
         place
-            .attach(launch, &mount, source.take(), ruleset)
+            .attach(launch, &mount, source, ruleset)
             .map_err(|failure| failure.about(Subject::Target))?;
     }
     enter_root(mounts, root)
@@ -229,14 +227,13 @@ fn clone_all_of_skeleton(
     launch: &Launch<'static>,
     mounts: &Mounts<'static>,
     skeleton: BorrowedFd<'static>,
-    sources: &mut [Option<OwnedFd>],
     ruleset: Option<Ruleset>,
 ) -> Result<(), Failure> {
-    for (source, mount) in sources.iter_mut().zip(launch.shared.each(mounts.mounts.iter())) {
+    for mount in launch.shared.each(mounts.mounts.iter()) {
         if mount.source == Source::Skeleton {
             let made = clone_of_skeleton(&mount, skeleton, ruleset)
                 .map_err(|failure| failure.about(Subject::Target))?;
-            *source = Some(made);
+            launch.sources.put(launch.shared.item(), made);
         }
     }
     Ok(())

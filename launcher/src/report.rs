@@ -50,7 +50,7 @@ pub struct Words<'a> {
     /// The policy, once it is decoded.
     pub policy: Option<&'a Policy<'a>>,
     /// Which item of its lists is being applied.
-    pub item: u16,
+    pub item: usize,
     /// The command.
     pub command: Option<&'a CStr>,
     /// Where the events are written.
@@ -72,8 +72,7 @@ impl<'a> Words<'a> {
     /// The path or word that a failure is about.
     fn subject(&self, failure: &Failure) -> Option<&'a [u8]> {
         let mounts = self.policy.and_then(|policy| policy.mounts.as_ref());
-        let item = usize::from(self.item);
-        let mount = || mounts?.mounts.iter().nth(item);
+        let mount = || mounts?.mounts.iter().nth(self.item);
         Some(match failure.subject() {
             Subject::None | Subject::Guarantee => return None,
             Subject::Command => self.command?.to_bytes(),
@@ -83,8 +82,8 @@ impl<'a> Words<'a> {
                 Mount { source: Source::Host { path, .. }, .. } => path.to_bytes(),
                 other => other.target.to_bytes(),
             },
-            Subject::Rule => mounts?.rules.iter().nth(item)?.path.to_bytes(),
-            Subject::Node => mounts?.skeleton.iter().nth(item)?.path.to_bytes(),
+            Subject::Rule => mounts?.rules.iter().nth(self.item)?.path.to_bytes(),
+            Subject::Node => mounts?.skeleton.iter().nth(self.item)?.path.to_bytes(),
             Subject::Root => match mounts?.root {
                 Root::Tree { path, .. } => path.to_bytes(),
                 Root::Host { .. } | Root::Skeleton => b"/",

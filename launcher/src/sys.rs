@@ -11,7 +11,7 @@ use core::ffi::{CStr, c_char, c_void};
 use core::marker::PhantomData;
 use core::mem;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use launcher_policy::seccomp::INSTRUCTION_SIZE;
 use linux_raw_sys::auxvec::{AT_EGID, AT_EUID, AT_NULL};
@@ -19,7 +19,7 @@ use linux_raw_sys::errno::ENOSYS;
 use linux_raw_sys::general as uapi;
 use linux_raw_sys::landlock as landlock_uapi;
 use linux_raw_sys::ptrace as seccomp_uapi;
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use syscalls::{Sysno, syscall};
 
@@ -52,6 +52,41 @@ pub fn until_exec(fd: OwnedFd) -> BorrowedFd<'static> {
     let raw = fd.as_raw_fd();
     mem::forget(fd);
     inherited(raw)
+}
+
+/// Descriptors that wait in memory of their own, by number: as many as there
+/// may be are more than a stack holds.
+pub struct Slots<const N: usize>([AtomicI32; N]);
+
+impl<const N: usize> Slots<N> {
+    /// None, all zeroes: no descriptor of ours has the number 0.
+    pub const fn new() -> Self {
+        Self([const { AtomicI32::new(0) }; N])
+    }
+
+    /// Leaves a descriptor, which closes the one that is there.
+    pub fn put(&self, place: usize, fd: OwnedFd) {
+        drop(self.take(place));
+        if let Some(slot) = self.0.get(place) {
+            slot.store(fd.into_raw_fd(), Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the descriptor that is there, if there is one.
+    pub fn take(&self, place: usize) -> Option<OwnedFd> {
+        match self.0.get(place)?.swap(0, Ordering::Relaxed) {
+            0 => None,
+            // SAFETY: `put` has given it up, and the swap gives it to nobody
+            // else.
+            fd => Some(unsafe { OwnedFd::from_raw_fd(fd) }),
+        }
+    }
+}
+
+impl<const N: usize> Default for Slots<N> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// A NULL-terminated array of C strings: `argv` or `envp`.

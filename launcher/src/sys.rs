@@ -221,7 +221,7 @@ impl<'a, const N: usize> StringArrayBuilder<'a, N> {
 }
 
 /// Bytes of a child's stack.
-const STACK: usize = 512 * 1024;
+const STACK: usize = 128 * 1024;
 
 /// Memory for the stack of a child that shares this address space.
 pub struct Stack {

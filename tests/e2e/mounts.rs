@@ -841,7 +841,7 @@ fn a_file_is_hidden_in_a_tree_even_if_its_name_comes_first() {
             sandbox.run([&["/probe"], &lines[..]].concat())
         };
         let output = read(&policy);
-        assert_eq!(output.stdout_text(), "errno 13\nerrno 30\nok \n", "{caller}: {output:?}");
+        assert_eq!(output.stdout_text(), "errno 13\nerrno 13\nok \n", "{caller}: {output:?}");
         let control = read(&format!("filesystem.root = {tree:?}"));
         assert!(control.stdout_text().starts_with("ok secret\n"), "{caller}: {control:?}");
     }

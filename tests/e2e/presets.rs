@@ -154,8 +154,8 @@ fn under_agent_a_command_works_on_its_project_and_sees_no_keys() {
         };
         assert_eq!(git(&["init", "--quiet"]).code(), 0);
 
-        let output =
-            under("agent", caller, &directory).env("TOKEN", "a secret").run(["bash", "-c", SCRIPT]);
+        let sandbox = under("agent", caller, &directory).env("TOKEN", "a secret");
+        let output = sandbox.env("HOME", "/root").run(["bash", "-c", SCRIPT]);
 
         let said = [
             "tool",

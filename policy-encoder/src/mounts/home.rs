@@ -82,6 +82,8 @@ impl Layout<'_> {
                 .help("make it, or set `$HOME` for the encoder to a directory that exists");
             return;
         }
+        // Nothing of the host's is in it, so there is nothing to hide.
+        self.forget_denied(&target);
         self.put_home(target, mode, Rights::WRITE);
     }
 

@@ -58,6 +58,9 @@ fn a_word_gives_way_to_nothing() {
     assert_eq!(mounts(&view), ["/home r", "/home/u r <- skeleton"]);
     let view = bare(&tree, "read = ['/home']\nhome = 'private'");
     assert_eq!(mounts(&view), ["/home r", "/home/u rw <- skeleton"]);
+    // Nothing of the host's is in a private one, so nothing in it is hidden.
+    let view = bare(&tree, "read = ['/home', '~/src']\ndeny = ['~/.ssh']\nhome = 'private'");
+    assert_eq!(mounts(&view), ["/home r", "/home/u rw <- skeleton", "/home/u/src r"]);
     // A denied home shows nothing of the host's, as either word has it.
     let view = bare(&tree, "read = ['/home']\ndeny = ['~']\nhome = 'private'");
     assert_eq!(mounts(&view), ["/home r", "/home/u rw <- skeleton"]);

@@ -1,7 +1,7 @@
 //! `encode-policy compare`: whether one policy is at least as strict as
 //! another.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use policy_encoder::compare::excess;
@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
 /// Says what B grants that A does not.
 pub(crate) fn main(arguments: &Arguments) -> Done {
     // 1 is an answer.
-    let read = |file: &PathBuf| Given::read(&named(file), &arguments.place).map_err(|_| USAGE);
+    let read = |file: &Path| Given::read(&named(file), &arguments.place).map_err(|_| USAGE);
     let (other, given) = (read(&arguments.other)?, read(&arguments.policy)?);
     let found = {
         let (other, policy) =
@@ -62,10 +62,10 @@ pub(crate) fn main(arguments: &Arguments) -> Done {
 }
 
 /// A file, or a preset where no file has the name.
-fn named(file: &PathBuf) -> PolicyArguments {
+fn named(file: &Path) -> PolicyArguments {
     let preset = file.to_str().filter(|_| !file.exists()).and_then(presets::find);
     match preset {
         Some(preset) => PolicyArguments { file: None, preset: Some(preset.name.to_owned()) },
-        None => PolicyArguments { file: Some(file.clone()), preset: None },
+        None => PolicyArguments { file: Some(file.to_owned()), preset: None },
     }
 }

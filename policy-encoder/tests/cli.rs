@@ -611,6 +611,30 @@ fn complaints_about_options_point_at_the_command_line() {
     assert!(errors(&output).contains("there is no = in it"), "{}", errors(&output));
 }
 
+#[test]
+fn policies_are_compared_as_documents_bytes_and_presets() {
+    let directory = Directory::new();
+    directory.file("wide.toml", "filesystem.read = ['/usr', '/etc']\n");
+    directory
+        .file("narrow.toml", "filesystem = { read = ['/usr', '/etc'], deny = ['/etc/passwd'] }\n");
+    assert_eq!(code(&directory.run(&["narrow.toml", "-o", "narrow.bin"])), Some(0));
+    for narrow in ["narrow.toml", "narrow.bin"] {
+        let output = directory.run(&["compare", "wide.toml", narrow]);
+        assert_eq!(code(&output), Some(0), "{}", errors(&output));
+        let output = directory.run(&["compare", narrow, "wide.toml"]);
+        assert_eq!(code(&output), Some(1), "{}", errors(&output));
+        let said = String::from_utf8(output.stdout).expect("it is text");
+        assert_eq!(
+            said,
+            format!("wide.toml grants what {narrow} does not:\n  mounts: /etc/passwd: read\n")
+        );
+    }
+    let output = directory.run(&["compare", "--json", "readonly", "strict"]);
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    assert_eq!(said["at_least_as_strict"], code(&output) == Some(0));
+    assert_eq!(code(&directory.run(&["compare", "strict", "nothing"])), Some(2));
+}
+
 /// A tree with a policy over it, and the names of the policy's files.
 fn explained() -> Directory {
     let directory = Directory::new();

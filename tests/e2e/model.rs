@@ -111,6 +111,57 @@ fn a_symlink_in_a_private_directory_can_be_moved_and_removed() {
     regression(document, &["keep", "d/keep", "d/a"], &[("link", "d")], &[("link", "moved")]);
 }
 
+/// Two random documents over one tree: where nothing is found that the first
+/// grants and the second does not, there is no path on which it does.
+#[test]
+fn what_compare_finds_at_least_as_strict_grants_nothing_more() {
+    let mut strict = 0;
+    for seed in 0..150 {
+        let mut rng = Rng::with_seed(seed);
+        let tree = Tree::random(&mut rng, Caller::Nobody);
+        // What appears at a second path is compared by what it is.
+        let other = document::in_place(&document::random(&mut rng, &tree, Rung::Namespaces));
+        // Two that have nothing to do with each other are seldom comparable.
+        let own = document::in_place(&document::narrowed(&mut rng, &tree, &other));
+        let (Some(own), Some(other)) = (encoded(&own), encoded(&other)) else { continue };
+        let decode = |bytes| launcher_policy::wire::decode(bytes).expect("it was encoded");
+        let (own, other) = (decode(&own), decode(&other));
+        if !policy_encoder::compare::excess(&own, &other, Architecture::NATIVE).is_empty() {
+            continue;
+        }
+        let rung = explain::Rung::Namespaces { abi: *ABI };
+        let model = |policy| Model::new(policy, Path::new("/"), rung);
+        let (Ok(own), Ok(other)) = (model(&own), model(&other)) else { continue };
+        strict += 1;
+        for (path, operation, to) in questions(&tree, &own) {
+            // What the launcher makes is nobody's to grant: only the host's
+            // objects are compared.
+            if own.outside(&path).is_none() {
+                continue;
+            }
+            let granted = own.ask(&path, operation, to.as_deref());
+            let refused = other.ask(&path, operation, to.as_deref());
+            // A name that the other has is not free there; what it shows as
+            // one mount can be moved within, or is busy.
+            let is_of_policy = !matches!(
+                refused.because,
+                Reason::Exists | Reason::CrossesMounts | Reason::MountPoint | Reason::WrongKind(_)
+            );
+            assert!(
+                !granted.allowed || refused.allowed || !is_of_policy,
+                "seed {seed}: {operation:?} {path:?} {to:?}: {refused:?}"
+            );
+        }
+    }
+    assert!(strict > 15, "{strict} pairs were comparable");
+}
+
+fn encoded(text: &str) -> Option<Vec<u8>> {
+    let (document, mut diagnostics) = parse::toml(text);
+    let place = Place::in_directory(Path::new("/")).expect("the root directory is there");
+    policy_encoder::encode(&document, &place, Architecture::NATIVE, &mut diagnostics)
+}
+
 /// How often something happened.
 #[derive(Debug, Default)]
 struct Counts {

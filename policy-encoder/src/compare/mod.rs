@@ -383,7 +383,7 @@ mod tests {
 
     /// What the first document grants and the second refuses.
     fn more(own: &str, other: &str) -> Vec<String> {
-        let tree = Tree::new(&["srv/public/a", "srv/secret", "work/.git/x", "etc/"], &[]);
+        let tree = Tree::new(&["srv/public/a", "srv/secret", "work/.git/x", "etc/", "run/"], &[]);
         let (own, other) = (bytes(&tree, own), bytes(&tree, other));
         let decode = |bytes| wire::decode(bytes).expect("what was encoded decodes");
         let found = excess(&decode(&own), &decode(&other), Architecture::NATIVE);
@@ -414,8 +414,12 @@ mod tests {
     #[test]
     fn directories_that_the_launcher_makes_are_nothing_to_read() {
         let denied = "filesystem = { root = 'host', deny = ['/srv'] }";
-        assert_eq!(more("filesystem = { tmp = 'none', dev = 'none' }", denied), [""; 0]);
-        let below = "filesystem = { tmp = 'none', dev = 'none', read = ['/srv/public'] }";
+        assert_eq!(
+            more("filesystem = { tmp = 'none', dev = 'none', proc = false }", denied),
+            [""; 0]
+        );
+        let below =
+            "filesystem = { tmp = 'none', dev = 'none', proc = false, read = ['/srv/public'] }";
         assert_eq!(more(below, denied), ["mounts: /srv/public: read"]);
     }
 

@@ -55,6 +55,40 @@ pub(super) fn random(rng: &mut Rng, tree: &Tree, rung: Rung) -> String {
     document.to_string()
 }
 
+/// The same document with something taken away, and now and then something
+/// added.
+pub(super) fn narrowed(rng: &mut Rng, tree: &Tree, text: &str) -> String {
+    let mut document: Table = text.parse().expect("it was written as TOML");
+    let filesystem = document.get_mut("filesystem").and_then(Value::as_table_mut);
+    let filesystem = filesystem.expect("every document has one");
+    for verb in ["read", "execute", "write"] {
+        let list = filesystem.get_mut(verb).and_then(Value::as_array_mut);
+        if let Some(list) = list.filter(|list| !list.is_empty()).filter(|_| rng.bool()) {
+            list.remove(rng.usize(..list.len()));
+        }
+    }
+    for (verb, times) in [("deny", rng.usize(0..3)), ("read", rng.usize(0..4) / 3)] {
+        let entries: Vec<Value> = (0..times).map(|_| entry(rng, tree, verb)).collect();
+        let list = filesystem.get_mut(verb).and_then(Value::as_array_mut);
+        list.expect("every document has all verbs").extend(entries);
+    }
+    document.to_string()
+}
+
+/// The same document with every object at its own path.
+pub(super) fn in_place(text: &str) -> String {
+    let mut document: Table = text.parse().expect("it was written as TOML");
+    let filesystem = document.get_mut("filesystem").and_then(Value::as_table_mut);
+    let filesystem = filesystem.expect("every document has one");
+    filesystem.remove("mount");
+    for list in filesystem.iter_mut().filter_map(|(_, value)| value.as_array_mut()) {
+        for table in list.iter_mut().filter_map(Value::as_table_mut) {
+            table.remove("at");
+        }
+    }
+    document.to_string()
+}
+
 fn entry(rng: &mut Rng, tree: &Tree, verb: &str) -> Value {
     let items: Vec<_> = tree.items.iter().collect();
     let (path, item) = items[rng.usize(..items.len())];

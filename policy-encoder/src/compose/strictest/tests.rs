@@ -90,7 +90,7 @@ fn what_one_part_hides_is_hidden() {
 #[test]
 fn the_smaller_root_is_the_root() {
     let tree = Tree::new(
-        &["usr/bin/sh", "usr/share/x", "etc/passwd", "etc/shadow"],
+        &["usr/bin/sh", "usr/share/x", "etc/passwd", "etc/shadow", "run/"],
         &[("bin", "usr/bin")],
     );
     let host = of_entries(&tree, &["root = 'host'", "root = 'host', deny = ['/etc/shadow']"]);
@@ -141,7 +141,7 @@ fn what_cannot_be_intersected_is_left_out_and_said() {
 
 #[test]
 fn an_image_of_all_parts_stays_the_root() {
-    let tree = Tree::new(&["img/usr/bin/", "img/etc/secret"], &[]);
+    let tree = Tree::new(&["img/usr/bin/", "img/etc/secret", "img/run/"], &[]);
     let parts = ["root = '/img'", "root = '/img', deny = ['/etc/secret']"];
     assert_eq!(of_entries(&tree, &parts), "root = \"/img\"\ndeny = [\"/etc/secret\"]");
 }

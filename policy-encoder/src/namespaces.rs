@@ -11,6 +11,18 @@ use crate::document::{self, Access, Document, Mode};
 use crate::items::{Items, c_string};
 use crate::network::Network;
 
+/// Every namespace by its key in the document.
+pub(crate) const NAMESPACES: [(u32, &str); 8] = [
+    (uapi::CLONE_NEWUSER, "user"),
+    (uapi::CLONE_NEWNS, "mount"),
+    (uapi::CLONE_NEWPID, "pid"),
+    (uapi::CLONE_NEWNET, "net"),
+    (uapi::CLONE_NEWIPC, "ipc"),
+    (uapi::CLONE_NEWUTS, "uts"),
+    (uapi::CLONE_NEWCGROUP, "cgroup"),
+    (uapi::CLONE_NEWTIME, "time"),
+];
+
 /// The stage's part of the policy.
 #[derive(Debug)]
 pub(crate) struct Namespaces {

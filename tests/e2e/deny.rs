@@ -157,16 +157,16 @@ fn a_bind_mount_of_the_host_is_no_second_path_to_what_is_denied_or_protected() {
     for caller in Caller::both() {
         let dir = TempDir::with_file("data/secret/key", "secret")
             .file("data/note", "x")
-            .file("work/.git/config", "kept")
+            .file("project/.git/config", "kept")
             .directory("alias")
             .directory("repository");
         let script = format!(
-            "mount --bind {dir}/data {dir}/alias && mount --bind {dir}/work/.git {dir}/repository \
+            "mount --bind {dir}/data {dir}/alias && mount --bind {dir}/project/.git {dir}/repository \
              && exec \"$@\""
         );
         let policy =
             format!("filesystem = {{ read = [{dir:?}], deny = [{:?}] }}", dir.join("data/secret"),);
-        let writable = format!("filesystem.write = [{dir:?}, {:?}]", dir.join("work"));
+        let writable = format!("filesystem.write = [{dir:?}, {:?}]", dir.join("project"));
         let lines = [
             format!("list {dir}/alias/secret"),
             format!("read {dir}/alias/note"),
@@ -183,7 +183,7 @@ fn a_bind_mount_of_the_host_is_no_second_path_to_what_is_denied_or_protected() {
         let outcomes = launch(&writable);
         assert_eq!(outcomes[0], Outcome::Ok("key".into()), "{caller}");
         assert_eq!(outcomes[2], Outcome::Errno(Errno::ROFS), "{caller}");
-        let given_up = writable.replace(']', &format!(", {:?}]", dir.join("work/.git")));
+        let given_up = writable.replace(']', &format!(", {:?}]", dir.join("project/.git")));
         let outcomes = launch(&given_up);
         assert_eq!(outcomes[2], Outcome::Ok(String::new()), "{caller}");
     }

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use harness::{Caller, Output, PATH, Sandbox, TIMEOUT, TempDir, is_ready, skip};
+use harness::{Caller, Sandbox, TIMEOUT, TempDir, is_ready, needs, skip};
 use policy_encoder::presets::PRESETS;
 
 /// How long a compiler may take on a busy machine.
@@ -16,21 +16,6 @@ const BUILD: Duration = Duration::from_secs(180);
 
 fn under(preset: &str, caller: Caller, directory: &TempDir) -> Sandbox {
     Sandbox::of_preset(preset).caller(caller).cwd(directory.path())
-}
-
-/// Skips a test by the name of a program that is not there.
-macro_rules! needs {
-    ($($program:literal),+) => {
-        $(if !PATH.split(':').any(|part| Path::new(part).join($program).is_file()) {
-            skip!($program, "the program is not installed");
-        })+
-    };
-}
-
-#[track_caller]
-fn assert_said(output: &Output, lines: &[&str]) {
-    assert_eq!(output.code(), 0, "{output:?}");
-    assert_eq!(output.stdout_text().lines().collect::<Vec<_>>(), lines, "{output:?}");
 }
 
 #[test]
@@ -70,7 +55,7 @@ fn under_strict_nothing_of_yours_is_there() {
             "temporary",
             "no network",
         ];
-        assert_said(&output, &said);
+        output.assert_said(&said);
         assert_eq!(directory.read("note"), "secret\n", "{caller}");
     }
 }
@@ -90,7 +75,7 @@ fn under_readonly_everything_is_read_and_nothing_changed() {
             "temporary",
             "no network",
         ];
-        assert_said(&output, &said);
+        output.assert_said(&said);
         let system = under("readonly", caller, &TempDir::new()).run(["cat", "/etc/passwd"]);
         assert_eq!(system.stdout, fs::read("/etc/passwd").expect("it is readable"), "{caller}");
     }
@@ -108,7 +93,7 @@ fn under_build_what_is_built_runs_and_only_the_directory_changes() {
 
         let output = under("build", caller, &directory).timeout(BUILD).run(["bash", "-c", SCRIPT]);
 
-        assert_said(&output, &["built", "refused"]);
+        output.assert_said(&["built", "refused"]);
         assert!(directory.has("program"), "{caller}");
     }
 }
@@ -125,7 +110,7 @@ fn under_shim_the_directory_changes_without_namespaces() {
             "cat note; echo new > new; echo evil 2> /dev/null > /usr/evil || echo refused",
         ]);
 
-        assert_said(&output, &["kept", "refused"]);
+        output.assert_said(&["kept", "refused"]);
         assert_eq!(directory.read("new"), "new\n", "{caller}");
     }
 }
@@ -168,7 +153,7 @@ fn under_agent_a_command_works_on_its_project_and_sees_no_keys() {
             "no network",
             "token: ",
         ];
-        assert_said(&output, &said);
+        output.assert_said(&said);
         assert!(!directory.has(".git/hooks/pre-commit"), "{caller}");
     }
 }
@@ -202,7 +187,7 @@ if __name__ == "__main__":
 
         let output = under("python", caller, &directory).run(["python3", "script.py"]);
 
-        assert_said(&output, &["a child", "[0, 1, 4]", "CERT_REQUIRED", "no network"]);
+        output.assert_said(&["a child", "[0, 1, 4]", "CERT_REQUIRED", "no network"]);
         assert_eq!(directory.read("result"), "/tmp", "{caller}");
     }
 }
@@ -224,7 +209,7 @@ fn node_runs_scripts_and_the_programs_of_packages() {
 
         let output = under("node", caller, &directory).run(["node", "script.js"]);
 
-        assert_said(&output, &["a tool", "no network"]);
+        output.assert_said(&["a tool", "no network"]);
         assert_eq!(directory.read("result"), "kept", "{caller}");
     }
 }
@@ -251,7 +236,7 @@ fn cargo_builds_and_tests_offline() {
         under("rust", caller, &directory).env("HOME", &home).timeout(BUILD).run(command)
     };
 
-    assert_said(&run(&["run", "--quiet"]), &["built"]);
+    run(&["run", "--quiet"]).assert_said(&["built"]);
     let tested = run(&["test"]);
 
     assert!(tested.stdout_text().contains("test it_works ... ok"), "{tested:?}");
@@ -280,7 +265,7 @@ fn git_inits_commits_and_logs() {
 
         let output = sandbox.run(["bash", "-c", SCRIPT]);
 
-        assert_said(&output, &["Somebody: The first", "no configuration of yours"]);
+        output.assert_said(&["Somebody: The first", "no configuration of yours"]);
         assert!(directory.has(".git/refs/heads/main"), "{caller}");
     }
 }
@@ -308,7 +293,7 @@ fn under_network_hosts_are_found_by_name_and_certificates_are_there() {
         stream.write_all(b"connected").expect("it is written");
         drop(stream);
 
-        assert_said(&running.wait(), &["connected", "True", "proxy.example.org"]);
+        running.wait().assert_said(&["connected", "True", "proxy.example.org"]);
         let without = under("strict", caller, &directory).run(client);
         assert!(without.stderr_text().contains("in name resolution"), "{without:?}");
     }

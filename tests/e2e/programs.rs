@@ -3,10 +3,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use harness::{Caller, Handover, Output, PATH, Sandbox, TempDir, skip};
+use harness::{Caller, Handover, Sandbox, TempDir, needs, skip};
 use serde_json::json;
 
 /// The directory of the examples.
@@ -32,26 +32,6 @@ fn of_text(policy: &str, caller: Caller, directory: &TempDir) -> Sandbox {
         .handover(Handover::EncoderRun)
         .caller(caller)
         .cwd(directory.path())
-}
-
-/// Where a program is, on the PATH that the tests give.
-fn find(program: &str) -> Option<PathBuf> {
-    PATH.split(':').map(|part| Path::new(part).join(program)).find(|path| path.is_file())
-}
-
-/// Skips a test by the name of a program that is not there.
-macro_rules! needs {
-    ($($program:literal),+) => {
-        $(if find($program).is_none() {
-            skip!($program, "the program is not installed");
-        })+
-    };
-}
-
-#[track_caller]
-fn assert_said(output: &Output, lines: &[&str]) {
-    assert_eq!(output.code(), 0, "{output:?}");
-    assert_eq!(output.stdout_text().lines().collect::<Vec<_>>(), lines, "{output:?}");
 }
 
 #[test]
@@ -85,7 +65,7 @@ fn bash_works_in_its_directory_and_has_process_substitution() {
         let output = under("bash", caller, &directory).run(["bash", "-c", SCRIPT]);
 
         let said = ["---", "> c", "a here string", "got one", "1", "temporary", "refused"];
-        assert_said(&output, &said);
+        output.assert_said(&said);
         assert!(output.stderr_text().contains("Read-only file system"), "{output:?}");
         assert_eq!(directory.read("note"), "kept\n", "{caller}");
     }
@@ -139,7 +119,7 @@ fn python_has_asyncio_multiprocessing_and_ssl() {
             "9",
             "EAFNOSUPPORT",
         ];
-        assert_said(&output, &said);
+        output.assert_said(&said);
         assert_eq!(directory.read("result"), "kept", "{caller}");
     }
 }
@@ -161,7 +141,7 @@ fn git_inits_commits_and_logs() {
 
         let output = under("git", caller, &directory).run(["bash", "-c", SCRIPT]);
 
-        assert_said(&output, &["Sandbox: The first", "no configuration of yours"]);
+        output.assert_said(&["Sandbox: The first", "no configuration of yours"]);
         assert!(directory.has(".git/refs/heads/main"), "{caller}");
     }
 }
@@ -177,7 +157,7 @@ fn gcc_builds_and_what_is_built_runs() {
 
         let output = under("gcc", caller, &directory).timeout(BUILD).run(["bash", "-c", SCRIPT]);
 
-        assert_said(&output, &["built"]);
+        output.assert_said(&["built"]);
         assert!(directory.has("program"), "{caller}");
     }
 }
@@ -193,7 +173,7 @@ fn without_execute_what_is_built_does_not_run() {
         let built = sandbox.run(["gcc", "-o", "program", "program.c"]);
         let output = sandbox.run(["./program"]);
 
-        assert_said(&built, &[]);
+        built.assert_said(&[]);
         assert_eq!(output.code(), 126, "{output:?}");
         let failure = output.event("failure").expect("it failed");
         assert_eq!(failure["error"], "EACCES", "{caller}");
@@ -224,7 +204,7 @@ fn cargo_builds_offline_with_the_toolchain_of_rustup() {
         "--offline",
     ]);
 
-    assert_said(&output, &["built"]);
+    output.assert_said(&["built"]);
     assert!(directory.has("target/debug/hello"));
 }
 
@@ -292,7 +272,7 @@ fn an_agent_works_on_its_project_and_nowhere_else() {
             "the system stays",
             "token: ",
         ];
-        assert_said(&output, &said);
+        output.assert_said(&said);
         assert_eq!(directory.read(".git/config"), "[core]\n", "{caller}");
         assert!(!directory.has(".git/hooks/pre-commit"), "{caller}");
     }
@@ -353,7 +333,7 @@ fn a_read_only_directory_is_searched_and_not_changed() {
 
         let output = under("read-only", caller, &directory).run(["bash", "-c", SCRIPT]);
 
-        assert_said(&output, &["./hay", "refused", "refused", "not run"]);
+        output.assert_said(&["./hay", "refused", "refused", "not run"]);
         assert_eq!(output.stderr_text().matches("Read-only file system").count(), 2, "{output:?}");
         assert_eq!(directory.names(), ["hay", "program"], "{caller}");
     }
@@ -372,7 +352,7 @@ fn a_judged_program_reads_its_input_within_its_limits() {
             under("limits", caller, &TempDir::new()).stdin("a line\n").run(["bash", "-c", SCRIPT]);
 
         let said = ["input: a line", "5", "524288", "64", "16384", "10", "judge", "500"];
-        assert_said(&output, &said);
+        output.assert_said(&said);
     }
 }
 
@@ -413,7 +393,7 @@ fn a_judged_program_has_no_more_processes_than_it_may() {
 
     let output = under("limits", Caller::Nobody, &TempDir::new()).run(fork);
 
-    assert_said(&output, &["16"]);
+    output.assert_said(&["16"]);
 }
 
 #[test]

@@ -672,6 +672,17 @@ impl Output {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
+    /// That the command succeeded and wrote exactly these lines.
+    ///
+    /// # Panics
+    ///
+    /// If it did not.
+    #[track_caller]
+    pub fn assert_said(&self, lines: &[&str]) {
+        assert_eq!(self.code(), 0, "{self:?}");
+        assert_eq!(self.stdout_text().lines().collect::<Vec<_>>(), lines, "{self:?}");
+    }
+
     /// Standard error as text.
     pub fn stderr_text(&self) -> String {
         String::from_utf8_lossy(&self.stderr).into_owned()

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
+
+use crate::PATH;
 
 /// What may be skipped where `CI` is set: its hosts lack it.
 pub const EXPECTED_SKIPS: &[&str] = &[];
@@ -33,6 +36,21 @@ macro_rules! skip {
         $crate::skipped($name, $reason);
         return;
     }};
+}
+
+/// Skips the rest of a test by the first of these programs that is not there.
+#[macro_export]
+macro_rules! needs {
+    ($($program:literal),+) => {
+        $(if !$crate::has_program($program) {
+            $crate::skip!($program, "the program is not installed");
+        })+
+    };
+}
+
+/// Whether a program is on the PATH that the tests give.
+pub fn has_program(name: &str) -> bool {
+    PATH.split(':').any(|directory| Path::new(directory).join(name).is_file())
 }
 
 /// Skips the rest of a test where strace(1) cannot trace and inject faults.

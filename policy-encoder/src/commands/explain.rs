@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use launcher_policy::Policy;
 use launcher_policy::landlock::NEWEST_ABI;
@@ -39,8 +40,8 @@ struct Question {
     #[arg(long, value_name = "PATH", requires = "op")]
     path: Option<PathBuf>,
     /// What is to be done with it
-    #[arg(long, value_name = "OPERATION", requires = "path")]
-    op: Option<Op>,
+    #[arg(long, value_name = "OPERATION", requires = "path", value_parser = operation())]
+    op: Option<Operation>,
     /// The other name, of a rename or a link
     #[arg(long, value_name = "PATH", requires = "path")]
     to: Option<PathBuf>,
@@ -50,19 +51,6 @@ struct Question {
     /// The kernel's Landlock ABI, 0 for none [default: the newest that is known]
     #[arg(long, value_name = "N")]
     abi: Option<u8>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Op {
-    List,
-    Read,
-    Write,
-    Truncate,
-    Create,
-    Remove,
-    Rename,
-    Link,
-    Execute,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -87,7 +75,7 @@ pub(crate) fn main(arguments: &Arguments) -> Done {
     let given = Given::read(&arguments.policy, &arguments.place).map_err(|_| USAGE)?;
     let policy = given.policy().map_err(|_| USAGE)?;
     match (&arguments.question.path, arguments.question.op) {
-        (Some(path), Some(operation)) => answer(arguments, &given, &policy, path, operation.into()),
+        (Some(path), Some(operation)) => answer(arguments, &given, &policy, path, operation),
         _ => show(&Summary::new(&policy, given.architecture), arguments.json),
     }
 }
@@ -251,18 +239,10 @@ impl Question {
     }
 }
 
-impl From<Op> for Operation {
-    fn from(op: Op) -> Self {
-        match op {
-            Op::List => Self::List,
-            Op::Read => Self::Read,
-            Op::Write => Self::Write,
-            Op::Truncate => Self::Truncate,
-            Op::Create => Self::Create,
-            Op::Remove => Self::Remove,
-            Op::Rename => Self::Rename,
-            Op::Link => Self::Link,
-            Op::Execute => Self::Execute,
-        }
-    }
+/// An operation by its word.
+fn operation() -> impl TypedValueParser<Value = Operation> {
+    PossibleValuesParser::new(Operation::ALL.map(Operation::word)).try_map(|word| {
+        let named = Operation::ALL.into_iter().find(|operation| operation.word() == word);
+        named.ok_or("there is no such operation")
+    })
 }

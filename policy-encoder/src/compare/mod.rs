@@ -21,6 +21,7 @@ mod calls;
 mod files;
 
 use crate::limits::resource_word;
+use crate::namespaces::NAMESPACES;
 use files::Files;
 
 /// Something that one policy grants and the other refuses.
@@ -57,18 +58,6 @@ pub fn excess(policy: &Policy<'_>, other: &Policy<'_>, architecture: Architectur
     comparison.exec();
     comparison.found
 }
-
-/// The namespaces and what is shared with the host without each.
-const NAMESPACES: [(u32, &str); 8] = [
-    (uapi::CLONE_NEWUSER, "user"),
-    (uapi::CLONE_NEWNS, "mount"),
-    (uapi::CLONE_NEWPID, "PID"),
-    (uapi::CLONE_NEWNET, "network"),
-    (uapi::CLONE_NEWIPC, "IPC"),
-    (uapi::CLONE_NEWUTS, "UTS"),
-    (uapi::CLONE_NEWCGROUP, "cgroup"),
-    (uapi::CLONE_NEWTIME, "time"),
-];
 
 struct Comparison<'p> {
     policy: &'p Policy<'p>,
@@ -442,7 +431,7 @@ mod tests {
     #[test]
     fn a_namespace_that_is_shared_is_named() {
         let shared = "namespaces.pid = false";
-        assert!(more(shared, "").contains(&"namespaces: the host's PID namespace".to_owned()));
+        assert!(more(shared, "").contains(&"namespaces: the host's pid namespace".to_owned()));
         assert_eq!(more("", shared), [""; 0]);
     }
 

@@ -23,6 +23,7 @@ use super::calls::{self, SystemCalls};
 use super::view::path_of;
 use crate::limits;
 use crate::mounts::Rights;
+use crate::namespaces::NAMESPACES;
 
 /// What a policy grants. Each field is a key of the JSON that
 /// `encode-policy explain --json` writes.
@@ -339,18 +340,9 @@ fn limits(all: &Limits<'_>) -> Vec<(String, String)> {
 }
 
 fn namespaces(policy: &Policy<'_>) -> Vec<&'static str> {
-    const WORDS: [(u32, &str); 8] = [
-        (uapi::CLONE_NEWUSER, "user"),
-        (uapi::CLONE_NEWNS, "mount"),
-        (uapi::CLONE_NEWPID, "pid"),
-        (uapi::CLONE_NEWNET, "net"),
-        (uapi::CLONE_NEWIPC, "ipc"),
-        (uapi::CLONE_NEWUTS, "uts"),
-        (uapi::CLONE_NEWCGROUP, "cgroup"),
-        (uapi::CLONE_NEWTIME, "time"),
-    ];
     let flags = policy.namespaces.map_or(0, |all| all.flags);
-    WORDS.iter().filter(|(flag, _)| flags & flag != 0).map(|(_, word)| *word).collect()
+    let made = NAMESPACES.iter().filter(|(flag, _)| flags & flag != 0);
+    made.map(|(_, word)| *word).collect()
 }
 
 fn process(policy: &Policy<'_>) -> Process {

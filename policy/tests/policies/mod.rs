@@ -66,7 +66,11 @@ pub(crate) fn shim() -> Policy<'static> {
             root: Root::Skeleton,
             skeleton_size: 4096,
             skeleton: List::EMPTY,
-            mounts: list([rule(c"/usr", 0b1101), rule(c"/etc", 0b1100), rule(c"/work", ACCESS_FS)]),
+            mounts: list([
+                rule(c"/usr", 0b1101),
+                rule(c"/etc", 0b1100),
+                rule(c"/workspace", ACCESS_FS),
+            ]),
             rules: List::EMPTY,
         }),
         landlock: Some(landlock()),
@@ -113,7 +117,7 @@ pub(crate) fn sandbox() -> Policy<'static> {
             argv0: Some(Text::new(c"-sh")),
             keep: list([Keep::Name(Text::new(c"LANG")), Keep::Prefix(Text::new(c"LC_"))]),
             set: list([Text::new(c"PATH=/usr/bin:/bin"), Text::new(c"EMPTY=")]),
-            cwd: Cwd::Path(path(c"/work")),
+            cwd: Cwd::Path(path(c"/workspace")),
         },
         origin: Origin {
             expanded_at: 1_700_000_000,
@@ -149,21 +153,21 @@ fn mounts() -> Mounts<'static> {
         root: Root::Host { access: 0b1101 },
         skeleton_size: 256 << 20,
         skeleton: list([
-            node(c"/work", NodeKind::Directory { mode: 0o755 }),
+            node(c"/workspace", NodeKind::Directory { mode: 0o755 }),
             node(c"/etc/motd", NodeKind::File { mode: 0o444, data: b"hello\0\xff" }),
             node(c"/bin", NodeKind::Symlink { content: Text::new(c"usr/bin") }),
         ]),
         mounts: list([
             Mount {
                 source: Source::Host {
-                    path: path(c"/home/me/work"),
+                    path: path(c"/home/me/workspace"),
                     kind: Kind::Directory,
                     symlinks: Symlinks::Follow,
                     missing: Missing::Skip,
                 },
                 attributes: 0,
                 access: ACCESS_FS,
-                ..bind(c"/work")
+                ..bind(c"/workspace")
             },
             mount(c"/dir", Source::Fd { fd: 7 }),
             mount(c"/tmp", Source::Skeleton),
@@ -175,7 +179,11 @@ fn mounts() -> Mounts<'static> {
                 Source::Overlay { lower: path(c"/l"), upper: path(c"/u"), work: path(c"/w") },
             ),
         ]),
-        rules: list([Rule { path: path(c"/work/src"), kind: Kind::Directory, access: ACCESS_FS }]),
+        rules: list([Rule {
+            path: path(c"/workspace/src"),
+            kind: Kind::Directory,
+            access: ACCESS_FS,
+        }]),
     }
 }
 

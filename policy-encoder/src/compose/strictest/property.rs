@@ -47,7 +47,7 @@ const FILES: [&str; 22] = [
     "a/b/c/f",
     "a/b/g",
     "a/d",
-    "work/x/y",
+    "workspace/x/y",
     "home/u/k",
     "tmp/t/u",
     "var/tmp/v",
@@ -64,7 +64,7 @@ const FILES: [&str; 22] = [
     "img/run/",
 ];
 
-const LINKS: [(&str, &str); 3] = [("bin", "usr/bin"), ("l", "a/b"), ("a/up", "../work")];
+const LINKS: [(&str, &str); 3] = [("bin", "usr/bin"), ("l", "a/b"), ("a/up", "../workspace")];
 
 const PATHS: [&str; 19] = [
     "/usr",
@@ -80,8 +80,8 @@ const PATHS: [&str; 19] = [
     "/a/d",
     "/l",
     "/l/c",
-    "/work",
-    "/work/x",
+    "/workspace",
+    "/workspace/x",
     "/home/u",
     "/tmp",
     "/tmp/t",
@@ -98,7 +98,7 @@ fn random(random: &mut Random) -> String {
         let entries: Vec<_> = (0..random.below(4))
             .map(|_| {
                 let path = random.of(&PATHS);
-                let at = random.of(&["/a/b", "/new", "/usr/share", "/work/x"]);
+                let at = random.of(&["/a/b", "/new", "/usr/share", "/workspace/x"]);
                 match random.below(10) {
                     0 if verb != "deny" => format!("{{ path = '{path}', at = '{at}' }}"),
                     1 => format!("{{ path = '{path}', missing = 'skip' }}"),

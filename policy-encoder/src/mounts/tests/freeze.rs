@@ -65,7 +65,7 @@ fn a_child_with_an_entry_of_its_own_is_granted_once() {
 
 #[test]
 fn what_lies_in_something_writable_cannot_be_frozen() {
-    let tree = Tree::new(&["workspace/a/b/", "tmp/work/", "data/sub/", "x/"], &[]);
+    let tree = Tree::new(&["workspace/a/b/", "tmp/project/", "data/sub/", "x/"], &[]);
     let complaint = |text: &str| complaints(&tree, &format!("{FREEZE}{text}"));
     let found = complaint("write = ['.', 'a/b']");
     assert!(found[0].1.contains(r#"no name in "/workspace/a/b" can be frozen"#), "{found:?}");
@@ -78,7 +78,7 @@ fn what_lies_in_something_writable_cannot_be_frozen() {
     );
     assert!(found[0].1.contains("can be frozen"), "{found:?}");
     let text = "[filesystem]\nproc = false\ndev = 'none'\nprotect_missing = 'freeze'\n\
-                write = ['/tmp/work']";
+                write = ['/tmp/project']";
     let (_, diagnostics) = resolved(&tree, text);
     assert!(
         diagnostics.iter().any(|it| it.message.contains(r#"inside "/tmp""#)),

@@ -527,8 +527,9 @@ fn a_shell_under_its_preset_has_the_terminal_and_changes_its_directory_alone() {
             "history",
         ]);
         terminal.wait_for("next> ");
-        // What is typed appears on the screen as well, with its quotes.
-        terminal.press("echo re\"\"ady; sleep 1000\n");
+        // What is typed appears on the screen as well, with its quotes. The job itself says that it
+        // runs: between a builtin and the next job, Ctrl-C would find the shell in the foreground.
+        terminal.press("bash -c 'echo re\"\"ady; exec sleep 1000'\n");
         terminal.wait_for("ready");
         terminal.press(CTRL_C);
         terminal.wait_for("next> ");

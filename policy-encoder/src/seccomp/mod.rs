@@ -153,7 +153,7 @@ fn rules(seccomp: &Seccomp, architecture: Architecture, facts: &Facts, denied: A
     let decide = |name| decide(name, seccomp, facts, denied);
     let calls: BTreeMap<u32, Call> =
         tables::calls(architecture).map(|(number, name)| (number, decide(name))).collect();
-    Rules { architecture, calls }
+    Rules::native(architecture, calls)
 }
 
 /// Decides about one system call; see the order above.

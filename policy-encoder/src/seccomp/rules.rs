@@ -11,23 +11,22 @@ use launcher_policy::wire::Architecture;
 use linux_raw_sys::errno::ENOSYS;
 use linux_raw_sys::ptrace as uapi;
 
-use super::tables;
-
-/// The bit that marks a number of the x32 interface: `__X32_SYSCALL_BIT` of
-/// asm/unistd.h.
-pub const X32_BIT: u32 = 0x4000_0000;
+pub use super::tables::X32_BIT;
+use super::tables::{self, Abi};
 
 /// What a whole filter decides.
 ///
 /// A call of another architecture, and on x86_64 of the x32 interface, kills
-/// the process. A number that `calls` lacks gets `ENOSYS`, as from a kernel
-/// that does not have it.
+/// the process, unless it has rules of its own in `others`. A number that
+/// the rules lack gets `ENOSYS`, as from a kernel that does not have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// The architecture whose numbers these are.
     pub architecture: Architecture,
     /// What happens to each system call, by number.
     pub calls: BTreeMap<u32, Call>,
+    /// The same for the other tables of that architecture's kernel.
+    pub others: BTreeMap<Abi, BTreeMap<u32, Call>>,
 }
 
 /// What happens to one system call.
@@ -140,28 +139,43 @@ pub struct Data {
 }
 
 impl Rules {
+    /// Rules about an architecture's own table alone.
+    #[must_use]
+    pub const fn native(architecture: Architecture, calls: BTreeMap<u32, Call>) -> Self {
+        Self { architecture, calls, others: BTreeMap::new() }
+    }
+
     /// What happens to a call.
     #[must_use]
     pub fn decide(&self, data: &Data) -> Action {
-        if data.architecture != tables::audit(self.architecture) {
-            return Action::KillProcess;
-        }
-        self.calls
-            .get(&data.number)
-            .map_or_else(|| self.unnamed(data.number), |call| call.decide(&data.arguments))
+        let (calls, unnamed) = if data.architecture == tables::audit(self.architecture) {
+            let x32 = self.others.get(&Abi::X32).filter(|_| data.number & X32_BIT != 0);
+            (x32.unwrap_or(&self.calls), self.unnamed_ranges())
+        } else {
+            match self.foreign().find(|(audit, _)| *audit == data.architecture) {
+                Some((_, calls)) => (calls, ALL_UNKNOWN),
+                None => return Action::KillProcess,
+            }
+        };
+        calls.get(&data.number).map_or_else(
+            || self::unnamed(unnamed, data.number),
+            |call| call.decide(&data.arguments),
+        )
     }
 
-    /// What happens to a number that no system call has.
-    pub(super) fn unnamed(&self, number: u32) -> Action {
-        let ranges = self.unnamed_ranges();
-        let range = ranges.iter().rev().find(|(start, _)| *start <= number);
-        range.map_or(UNKNOWN, |(_, action)| *action)
+    /// The tables that another architecture's name leads to, and that name:
+    /// `AUDIT_ARCH_*`.
+    pub(super) fn foreign(&self) -> impl Iterator<Item = (u32, &BTreeMap<u32, Call>)> {
+        let native = tables::audit(self.architecture);
+        let others = self.others.iter().map(|(abi, calls)| (abi.audit(), calls));
+        others.filter(move |(audit, _)| *audit != native)
     }
 
-    /// The same as ranges: where each begins.
+    /// What happens to numbers that no system call of the architecture has,
+    /// as ranges: where each begins.
     pub(super) fn unnamed_ranges(&self) -> &'static [(u32, Action)] {
         match self.architecture {
-            Architecture::X86_64 => &[
+            Architecture::X86_64 if !self.others.contains_key(&Abi::X32) => &[
                 (0, UNKNOWN),
                 (X32_BIT, Action::KillProcess),
                 (X32_BIT << 1, UNKNOWN),
@@ -170,9 +184,18 @@ impl Rules {
                 // programs use for a call that surely does not exist.
                 (u32::MAX, UNKNOWN),
             ],
-            Architecture::Aarch64 | Architecture::Riscv64 => &[(0, UNKNOWN)],
+            Architecture::X86_64 | Architecture::Aarch64 | Architecture::Riscv64 => ALL_UNKNOWN,
         }
     }
+}
+
+/// Nothing but numbers newer than the table.
+pub(super) const ALL_UNKNOWN: &[(u32, Action)] = &[(0, UNKNOWN)];
+
+/// What happens to a number by such ranges.
+pub(super) fn unnamed(ranges: &[(u32, Action)], number: u32) -> Action {
+    let range = ranges.iter().rev().find(|(start, _)| *start <= number);
+    range.map_or(UNKNOWN, |(_, action)| *action)
 }
 
 /// What a number newer than the table gets: never `Allow`.
@@ -303,7 +326,7 @@ mod tests {
     }
 
     fn rules(call: Call) -> Rules {
-        Rules { architecture: Architecture::X86_64, calls: BTreeMap::from([(7, call)]) }
+        Rules::native(Architecture::X86_64, BTreeMap::from([(7, call)]))
     }
 
     fn holds(width: Width, comparison: Comparison, actual: u64) -> bool {
@@ -337,6 +360,24 @@ mod tests {
         for unknown in [8, 0x3fff_ffff, 0x8000_0000, 0xbfff_ffff, u32::MAX] {
             assert_eq!(rules.decide(&data(unknown, 0)), UNKNOWN, "{unknown:#x}");
         }
+    }
+
+    #[test]
+    fn another_table_is_judged_by_its_own_rules() {
+        let mut rules = rules(Call::always(Action::Allow));
+        let denied = Call::always(Action::Errno(1));
+        rules.others.insert(Abi::I386, BTreeMap::from([(7, denied.clone())]));
+        let foreign = |number| Data { architecture: uapi::AUDIT_ARCH_I386, ..data(number, 0) };
+        assert_eq!(rules.decide(&foreign(7)), Action::Errno(1));
+        assert_eq!(rules.decide(&foreign(8)), UNKNOWN);
+        assert_eq!(rules.decide(&foreign(8 | X32_BIT)), UNKNOWN);
+        assert_eq!(rules.decide(&data(7 | X32_BIT, 0)), Action::KillProcess);
+        rules.others.insert(Abi::X32, BTreeMap::from([(7 | X32_BIT, denied)]));
+        assert_eq!(rules.decide(&data(7 | X32_BIT, 0)), Action::Errno(1));
+        assert_eq!(rules.decide(&data(8 | X32_BIT, 0)), UNKNOWN);
+        assert_eq!(rules.decide(&data(7, 0)), Action::Allow);
+        let arm = Data { architecture: uapi::AUDIT_ARCH_ARM, ..data(7, 0) };
+        assert_eq!(rules.decide(&arm), Action::KillProcess);
     }
 
     #[test]

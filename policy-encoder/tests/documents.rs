@@ -63,7 +63,10 @@ fn full() -> toml::Value {
         profile = "default"
         allow = []
         deny = []
+        action = "errno"
         errno = "EPERM"
+        architectures = []
+        rule = [{ call = "getpid", action = "allow" }]
         [namespaces]
         user = true
         mount = true

@@ -208,6 +208,51 @@ impl Call {
         Self { rules: Vec::new(), otherwise: action }
     }
 
+    /// The same where a guarantee allows the call, else what the guarantee
+    /// says. What is denied here stays denied as it is.
+    #[must_use]
+    pub fn within(self, guarantee: &Self) -> Self {
+        let mut rules: Vec<Rule> = Vec::new();
+        for rule in self.rules {
+            if !rule.action.may_be_made() {
+                rules.push(rule);
+                continue;
+            }
+            let limited = guarantee.limit(rule.action);
+            rules.extend(limited.rules.into_iter().map(|limit| Rule {
+                conditions: [rule.conditions.as_slice(), &limit.conditions].concat(),
+                action: limit.action,
+            }));
+            rules.push(Rule { action: limited.otherwise, ..rule });
+        }
+        if !self.otherwise.may_be_made() {
+            return Self { rules, otherwise: self.otherwise };
+        }
+        let limited = guarantee.limit(self.otherwise);
+        rules.extend(limited.rules);
+        Self { rules, otherwise: limited.otherwise }
+    }
+
+    /// A guarantee, with another action for what it allows.
+    fn limit(&self, allowed: Action) -> Self {
+        let limit = |action: Action| if action.may_be_made() { allowed } else { action };
+        let rules = self
+            .rules
+            .iter()
+            .map(|rule| Rule { conditions: rule.conditions.clone(), action: limit(rule.action) });
+        Self { rules: rules.collect(), otherwise: limit(self.otherwise) }
+    }
+
+    /// The same on a machine of 32 bits.
+    #[must_use]
+    pub(super) fn narrowed(mut self) -> Self {
+        for condition in self.rules.iter_mut().flat_map(|rule| &mut rule.conditions) {
+            condition.width = Width::Bits32;
+            condition.comparison = condition.comparison.clone().narrowed();
+        }
+        self
+    }
+
     /// What happens with these arguments.
     #[must_use]
     pub fn decide(&self, arguments: &[u64; 6]) -> Action {
@@ -235,7 +280,9 @@ impl Condition {
         Self { argument, width: Width::Bits64, comparison }
     }
 
-    fn holds(&self, arguments: &[u64; 6]) -> bool {
+    /// Whether it holds of these arguments.
+    #[must_use]
+    pub fn holds(&self, arguments: &[u64; 6]) -> bool {
         let actual = arguments[self.argument as usize] & self.width.mask();
         match self.comparison {
             Comparison::Equal(value) => actual == value,
@@ -268,6 +315,42 @@ impl Width {
 }
 
 impl Comparison {
+    /// What the argument is compared with.
+    pub(super) fn values(&self) -> impl Iterator<Item = u64> {
+        let (list, single) = match self {
+            Self::Equal(value)
+            | Self::NotEqual(value)
+            | Self::Less(value)
+            | Self::LessOrEqual(value)
+            | Self::Greater(value)
+            | Self::GreaterOrEqual(value)
+            | Self::MaskedEqual { value, .. } => ([].as_slice(), Some(*value)),
+            Self::OneOf(values) => (values.as_slice(), None),
+        };
+        list.iter().copied().chain(single)
+    }
+
+    /// The same of a number of 32 bits: what was negative still is.
+    #[must_use]
+    pub(super) fn narrowed(self) -> Self {
+        let narrow = |value: u64| match value {
+            0xffff_ffff_8000_0000.. => value & u64::from(u32::MAX),
+            _ => value,
+        };
+        match self {
+            Self::Equal(value) => Self::Equal(narrow(value)),
+            Self::NotEqual(value) => Self::NotEqual(narrow(value)),
+            Self::Less(value) => Self::Less(narrow(value)),
+            Self::LessOrEqual(value) => Self::LessOrEqual(narrow(value)),
+            Self::Greater(value) => Self::Greater(narrow(value)),
+            Self::GreaterOrEqual(value) => Self::GreaterOrEqual(narrow(value)),
+            Self::MaskedEqual { mask, value } => {
+                Self::MaskedEqual { mask: mask & u64::from(u32::MAX), value: narrow(value) }
+            }
+            Self::OneOf(values) => Self::OneOf(values.into_iter().map(narrow).collect()),
+        }
+    }
+
     /// The values that satisfy it, ascending and apart; `None` for a mask,
     /// whose values are no ranges.
     pub(super) fn ranges(&self) -> Option<Vec<RangeInclusive<u64>>> {
@@ -303,6 +386,12 @@ impl Action {
             Self::Log => uapi::SECCOMP_RET_LOG,
             Self::Allow => uapi::SECCOMP_RET_ALLOW,
         }
+    }
+
+    /// Whether the call is made, or a supervisor may have it made.
+    #[must_use]
+    pub const fn may_be_made(self) -> bool {
+        matches!(self, Self::Allow | Self::Log | Self::Notify)
     }
 
     /// Whether the call is made.

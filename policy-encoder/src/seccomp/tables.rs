@@ -1,5 +1,7 @@
 //! Names and numbers: system calls of each architecture, and error numbers.
 
+use std::collections::BTreeSet;
+
 use launcher_policy::wire::Architecture;
 use linux_raw_sys::ptrace as uapi;
 use serde::{Deserialize, Serialize};
@@ -29,14 +31,14 @@ macro_rules! with_table {
 /// Whether one of these modules of `syscalls` has the name.
 macro_rules! any_table {
     ($name:expr; $($table:ident)*) => {
-        false $(|| $name.parse::<syscalls::$table::Sysno>().is_ok())*
+        false $(|| raw($name).parse::<syscalls::$table::Sysno>().is_ok())*
     };
 }
 
 /// The number of a name in a module of `syscalls`.
 macro_rules! parsed {
     ($($table:ident)::+, $name:expr) => {
-        $name.parse().ok().map(|call: $($table)::+::Sysno| call as u32)
+        raw($name).parse().ok().map(|call: $($table)::+::Sysno| call as u32)
     };
 }
 
@@ -46,8 +48,13 @@ macro_rules! named {
         usize::try_from($number)
             .ok()
             .and_then($($table)::+::Sysno::new)
-            .map(|call| call.name())
+            .map(|call| call.name().trim_start_matches("r#"))
     };
+}
+
+/// A name as `syscalls` has it: one is a keyword of Rust.
+fn raw(name: &str) -> &str {
+    if name == "break" { "r#break" } else { name }
 }
 
 /// The bit that marks a number of the x32 interface: `__X32_SYSCALL_BIT` of
@@ -237,6 +244,15 @@ pub fn exists(name: &str) -> bool {
         riscv32 s390x sparc sparc64)
 }
 
+/// Every name that some table of ours has, once.
+#[must_use]
+pub fn all_names() -> BTreeSet<&'static str> {
+    let native = [Architecture::X86_64, Architecture::Aarch64, Architecture::Riscv64];
+    let others = [Abi::I386, Abi::X32, Abi::Arm];
+    let native = native.into_iter().flat_map(calls);
+    native.chain(others.into_iter().flat_map(Abi::calls)).map(|(_, name)| name).collect()
+}
+
 /// What `seccomp_data.arch` says on an architecture: `AUDIT_ARCH_*` of
 /// linux/audit.h.
 #[must_use]
@@ -301,6 +317,7 @@ mod tests {
         for (abi, name, number) in [
             (Abi::I386, "execve", 11),
             (Abi::I386, "socketcall", 102),
+            (Abi::I386, "break", 17),
             (Abi::I386, "clock_gettime64", 403),
             (Abi::Arm, "execve", 11),
             (Abi::Arm, "set_tls", 0xf_0005),

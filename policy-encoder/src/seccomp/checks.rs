@@ -49,8 +49,13 @@ impl Checks<'_> {
         }
         for (written, rule) in seccomp.rule.iter().zip(&layer.rules) {
             let written = written.get_ref();
+            // What could not be read is not judged for what is missing.
+            let is_whole = rule.tests.len() == written.args.len();
             for name in names(&written.call) {
-                self.rule(&name, rule, diagnostics);
+                self.name(&name, diagnostics);
+                if is_whole {
+                    self.rule(&name, rule, diagnostics);
+                }
             }
             if *written.action.get_ref() == Verdict::Notify {
                 no_supervisor(&written.action, diagnostics);
@@ -83,7 +88,7 @@ impl Checks<'_> {
     /// Says where `seccomp.allow` does not do what it seems to, or more.
     fn allowed(&self, name: &Spanned<String>, layer: &Layer, diagnostics: &mut Diagnostics) {
         let written = name.get_ref().as_str();
-        if layer.deny.names(written) || !written.starts_with('@') && layer.deny.has(written) {
+        if layer.deny.has(written) {
             let message = format!("{written} is both allowed and denied; it is denied");
             diagnostics.warning(name.span(), message);
             return;
@@ -101,7 +106,6 @@ impl Checks<'_> {
     /// Judges a rule about one of the names it is written with.
     fn rule(&self, name: &Spanned<String>, rule: &LayerRule, diagnostics: &mut Diagnostics) {
         let written = name.get_ref().as_str();
-        self.name(name, diagnostics);
         if !rule.action.may_be_made() {
             required(name, diagnostics);
             return;

@@ -472,7 +472,7 @@ mod tests {
             let calls =
                 (0..self.below(300)).map(|_| (self.below(highest) as u32, self.call())).collect();
             let mut rules = Rules::native(ARCHITECTURES[self.below(3) as usize], calls);
-            for abi in [Abi::I386, Abi::X32, Abi::Arm] {
+            for abi in Abi::ALL {
                 if abi.host() == rules.architecture && self.below(3) == 0 {
                     let bit = if abi == Abi::X32 { X32_BIT } else { 0 };
                     let calls = (0..self.below(200))

@@ -101,8 +101,10 @@ fn comparison(
         values.as_ref().filter(|_| *op != Operator::OneOf).map(|list| ("values", list.span())),
         mask.as_ref().filter(|_| *op != Operator::MaskedEqual).map(|mask| ("mask", mask.span())),
     ];
+    let mut is_clear = true;
     for (key, span) in surplus.into_iter().flatten() {
         diagnostics.error(span, format!("{key:?} has no meaning for this \"op\""));
+        is_clear = false;
     }
     let mut read = |written: &Spanned<Number>| number(written, architecture, diagnostics);
     // All are read, so that all that is wrong is said.
@@ -110,6 +112,9 @@ fn comparison(
     let mask = mask.as_ref().map(&mut read);
     let values: Option<Vec<_>> =
         values.as_ref().map(|list| list.get_ref().iter().map(&mut read).collect());
+    if !is_clear {
+        return None;
+    }
     if *op == Operator::OneOf {
         return values?.into_iter().collect::<Option<_>>().map(Comparison::OneOf);
     }

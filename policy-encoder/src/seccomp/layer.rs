@@ -55,7 +55,7 @@ pub(super) struct LayerRule {
 /// A list of system calls and groups.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    calls: HashSet<String>,
+    names: HashSet<String>,
     groups: Vec<&'static HashSet<&'static str>>,
 }
 
@@ -64,12 +64,8 @@ impl Names {
     pub(super) fn of<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
         let mut all = Self::default();
         for name in names {
-            match name.starts_with('@') {
-                true => all.groups.extend(groups::calls(name)),
-                false => {
-                    all.calls.insert(name.to_owned());
-                }
-            }
+            all.groups.extend(groups::calls(name));
+            all.names.insert(name.to_owned());
         }
         all
     }
@@ -84,9 +80,9 @@ impl Names {
         self.names(name) || self.groups.iter().any(|group| group.contains(name))
     }
 
-    /// Whether it has this call by itself.
+    /// Whether it has this call, or group, by itself.
     pub(super) fn names(&self, name: &str) -> bool {
-        self.calls.contains(name)
+        self.names.contains(name)
     }
 }
 

@@ -470,6 +470,40 @@ mod tests {
     }
 
     #[test]
+    fn a_guarantee_limits_what_is_allowed_and_nothing_else() {
+        let rule = |comparison, action| Rule {
+            conditions: vec![Condition::int(Argument::First, comparison)],
+            action,
+        };
+        let actions = [Action::Allow, Action::Log, Action::Errno(1), Action::KillProcess];
+        for (one, two, three) in actions
+            .iter()
+            .flat_map(|one| actions.map(|two| (one, two)))
+            .flat_map(|(one, two)| actions.map(|three| (*one, two, three)))
+        {
+            let call = Call {
+                rules: vec![rule(Comparison::Less(3), one), rule(Comparison::Equal(4), two)],
+                otherwise: three,
+            };
+            let guarantee = Call {
+                rules: vec![
+                    rule(Comparison::OneOf(vec![1, 4]), Action::Allow),
+                    rule(Comparison::Greater(5), Action::Allow),
+                ],
+                otherwise: Action::Errno(9),
+            };
+            let within = call.clone().within(&guarantee);
+            for first in 0..8 {
+                let arguments = [first, 0, 0, 0, 0, 0];
+                let own = call.decide(&arguments);
+                let limit = guarantee.decide(&arguments);
+                let expected = if own.may_be_made() && !limit.may_be_made() { limit } else { own };
+                assert_eq!(within.decide(&arguments), expected, "{call:?} {first}");
+            }
+        }
+    }
+
+    #[test]
     fn a_32_bit_condition_ignores_the_upper_half() {
         let upper = 1 << 32;
         assert!(holds(Width::Bits32, Comparison::Equal(5), upper | 5));

@@ -108,6 +108,19 @@ pub enum Abi {
 }
 
 impl Abi {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::I386, Self::X32, Self::Arm];
+
+    /// Its word in a document.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::I386 => "i386",
+            Self::X32 => "x32",
+            Self::Arm => "arm",
+        }
+    }
+
     /// The architecture whose kernel may have it.
     #[must_use]
     pub const fn host(self) -> Architecture {
@@ -248,9 +261,8 @@ pub fn exists(name: &str) -> bool {
 #[must_use]
 pub fn all_names() -> BTreeSet<&'static str> {
     let native = [Architecture::X86_64, Architecture::Aarch64, Architecture::Riscv64];
-    let others = [Abi::I386, Abi::X32, Abi::Arm];
     let native = native.into_iter().flat_map(calls);
-    native.chain(others.into_iter().flat_map(Abi::calls)).map(|(_, name)| name).collect()
+    native.chain(Abi::ALL.into_iter().flat_map(Abi::calls)).map(|(_, name)| name).collect()
 }
 
 /// What `seccomp_data.arch` says on an architecture: `AUDIT_ARCH_*` of
@@ -328,7 +340,7 @@ mod tests {
             assert_eq!(abi.number(name), Some(number), "{abi:?} {name}");
         }
         assert_eq!(Abi::X32.number("uselib"), None);
-        for abi in [Abi::I386, Abi::X32, Abi::Arm] {
+        for abi in Abi::ALL {
             let calls = abi.calls();
             assert!(calls.is_sorted_by(|a, b| a.0 < b.0), "{abi:?}");
             assert!(calls.len() > 320, "{abi:?} {}", calls.len());

@@ -1,5 +1,7 @@
 //! What a document and the other tables make of the filter.
 
+mod language;
+
 use launcher_policy::namespaces::NAMESPACE_FLAGS;
 use linux_raw_sys::errno::EPERM;
 use linux_raw_sys::general::{CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID};
@@ -72,6 +74,16 @@ impl Filter {
         self.simulator.run(&Data { number, architecture, instruction_pointer: 0, arguments: all })
     }
 
+    /// A call of another table.
+    fn other(&self, abi: Abi, name: &str, arguments: &[u64]) -> u32 {
+        let mut all = [0; 6];
+        all[..arguments.len()].copy_from_slice(arguments);
+        let number = abi.number(name).expect(name);
+        let data =
+            Data { number, architecture: abi.audit(), instruction_pointer: 0, arguments: all };
+        self.simulator.run(&data).value
+    }
+
     fn call(&self, name: &str, arguments: &[u64]) -> u32 {
         let number = tables::number(self.architecture, name).expect(name);
         self.run(number, arguments).value
@@ -85,17 +97,23 @@ fn try_resolve(
 ) -> (Option<Compiled>, Diagnostics) {
     let document: Document = toml::from_str(text).expect("a document");
     let mut diagnostics = Diagnostics::default();
-    let place = Place { sysroot: "/".into(), directory: "/".into(), variables: [].into() };
-    let compiled = resolve(&document, architecture, facts, &place, &mut diagnostics);
+    let compiled = resolve(&document, architecture, facts, &place(), &mut diagnostics);
     (compiled, diagnostics)
 }
 
-fn default_rules(architecture: Architecture, facts: &Facts) -> Rules {
+/// The rules that a filter is compared with.
+fn rules_of(seccomp: &Seccomp, architecture: Architecture, facts: &Facts) -> Rules {
     let checks = checks::Checks { architecture, facts, is_required: false };
-    let place = Place { sysroot: "/".into(), directory: "/".into(), variables: [].into() };
-    let (layer, abis) =
-        file::resolve(&Seccomp::default(), &checks, &place, &mut Diagnostics::default());
+    let (layer, abis) = file::resolve(seccomp, &checks, &place(), &mut Diagnostics::default());
     rules(&layer, architecture, &abis, facts)
+}
+
+fn default_rules(architecture: Architecture, facts: &Facts) -> Rules {
+    rules_of(&Seccomp::default(), architecture, facts)
+}
+
+fn place() -> Place {
+    Place { sysroot: "/".into(), directory: "/".into(), variables: [].into() }
 }
 
 fn default(facts: &Facts) -> Filter {

@@ -26,7 +26,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use launcher_policy::seccomp::validate;
+use launcher_policy::seccomp::{MAX_INSTRUCTIONS, validate};
 use launcher_policy::wire::Architecture;
 use linux_raw_sys::general::CLONE_NEWIPC;
 
@@ -139,7 +139,16 @@ pub fn resolve(
 
 /// Compiles rules to a filter that the kernel accepts.
 fn bytes(rules: &Rules, diagnostics: &mut Diagnostics) -> Option<Vec<u8>> {
-    let filter: Vec<u8> = compile(rules).iter().flat_map(|each| each.to_bytes()).collect();
+    let instructions = compile(rules);
+    let count = instructions.len();
+    if count > MAX_INSTRUCTIONS {
+        let message =
+            format!("the filter has {count} instructions, the kernel takes {MAX_INSTRUCTIONS}");
+        let help = "every condition of seccomp.rule takes one or more for each call and table";
+        diagnostics.error_anywhere(message).help(help);
+        return None;
+    }
+    let filter: Vec<u8> = instructions.iter().flat_map(|each| each.to_bytes()).collect();
     match validate(&filter) {
         Ok(()) => Some(filter),
         Err(error) => {

@@ -549,3 +549,16 @@ fn strict_is_less_than_the_default() {
         assert_eq!(strict.call(name, &[]), ALLOW, "{name}");
     }
 }
+
+#[test]
+fn a_filter_that_is_too_long_is_said_to_be() {
+    let values: Vec<String> = (0..9000).map(|value| (value * 2).to_string()).collect();
+    let text = format!(
+        "[[seccomp.rule]]\ncall = 'brk'\naction = 'kill'\n\
+         args = [{{ index = 0, op = 'one-of', values = [{}] }}]",
+        values.join(", ")
+    );
+    let messages = messages(&text, &CLOSED);
+    assert_eq!(messages.len(), 1);
+    assert!(messages[0].ends_with("takes one or more for each call and table"), "{messages:?}");
+}

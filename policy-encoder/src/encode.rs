@@ -43,8 +43,8 @@ pub fn encode(
         without_mounts: view.without_namespaces.clone(),
     };
     let enforce = enforce::resolve(document, &network, namespaces.as_ref(), &files, diagnostics);
-    let facts = facts(document, &network, namespaces.as_ref(), enforce.falls_back());
-    let seccomp = seccomp::resolve(document, architecture, &facts, diagnostics);
+    let facts = facts(document, &network, namespaces.as_ref(), enforce.falls_back(), &view);
+    let seccomp = seccomp::resolve(document, architecture, &facts, place, diagnostics);
     if diagnostics.has_errors() {
         return None;
     }
@@ -75,6 +75,7 @@ fn facts(
     network: &Network,
     namespaces: Option<&Namespaces>,
     falls_back: bool,
+    view: &mounts::View,
 ) -> seccomp::Facts {
     let namespaces = namespaces.map_or(0, Namespaces::flags);
     let plain_tcp = network.has_ports() || !network.udp;
@@ -92,6 +93,7 @@ fn facts(
         namespaces,
         falls_back: falls_back && namespaces != 0,
         shares_ipc: document.namespaces.ipc.as_ref().is_some_and(|ipc| !*ipc.get_ref()),
+        writable_is_executable: view.runs_what_is_written(),
     }
 }
 

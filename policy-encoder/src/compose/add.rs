@@ -194,7 +194,11 @@ fn seccomp(one: Seccomp, two: Seccomp) -> Seccomp {
         profile: two.profile.or(one.profile),
         allow: both(one.allow, two.allow),
         deny: both(one.deny, two.deny),
+        action: two.action.or(one.action),
         errno: two.errno.or(one.errno),
+        architectures: both(one.architectures, two.architectures),
+        // The first that matches decides, so the document's own come first.
+        rule: two.rule.into_iter().chain(one.rule).collect(),
     }
 }
 

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use policy_encoder::{Architecture, Place, presets};
+use policy_encoder::diagnostic::Diagnostics;
+use policy_encoder::{Architecture, Place, portability, presets};
 
 use crate::commands::{compare, explain, probe, verify};
 use crate::options::Options;
@@ -257,9 +258,27 @@ fn encode(arguments: &Encode) -> Done {
 fn check(arguments: &Check) -> Done {
     let place = arguments.place.place()?;
     let text = read(&arguments.policy, &place)?;
-    let (_, diagnostics) = text.compile(&place, arguments.place.architecture());
+    let (_, mut diagnostics) = text.compile(&place, arguments.place.architecture());
+    if !diagnostics.has_errors() {
+        say_portability(&text, &place, &mut diagnostics);
+    }
     render(text.sources(), &diagnostics);
     if diagnostics.has_complaints() { Err(WRONG) } else { Ok(()) }
+}
+
+/// Says whether the bytes would hold on another host, and why not.
+fn say_portability(text: &Text, place: &Place, diagnostics: &mut Diagnostics) {
+    match portability::reasons(text.document(), place).as_slice() {
+        [] => {
+            diagnostics.note_anywhere("the bytes hold on every host that has these paths");
+        }
+        reasons => {
+            let message = format!("the bytes hold for this host: {}", reasons.join("; "));
+            diagnostics
+                .note_anywhere(message)
+                .help("directories that differ can be passed in: { fd = 5, at = \"/work\" }");
+        }
+    }
 }
 
 fn run_command(arguments: &Run) -> Done {

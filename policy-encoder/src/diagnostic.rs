@@ -54,6 +54,11 @@ impl Diagnostics {
         self.add(Severity::Error, None, message.into())
     }
 
+    /// Adds a note of the document as a whole.
+    pub fn note_anywhere(&mut self, message: impl Into<String>) -> &mut Diagnostic {
+        self.add(Severity::Note, None, message.into())
+    }
+
     /// Adds one that was found elsewhere.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         self.list.push(diagnostic);

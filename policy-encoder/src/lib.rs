@@ -36,6 +36,7 @@ mod namespaces;
 mod network;
 pub mod parse;
 mod place;
+pub mod portability;
 pub mod presets;
 mod schema;
 pub mod seccomp;

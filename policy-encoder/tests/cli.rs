@@ -245,12 +245,13 @@ fn presets_are_listed_and_shown() {
 }
 
 #[test]
-fn check_says_nothing_of_a_good_policy_and_writes_no_bytes() {
+fn check_complains_of_nothing_in_a_good_policy_and_writes_no_bytes() {
     let directory = Directory::new();
     directory.file("good.toml", "");
     directory.file("bad.toml", "x = 1");
     let good = directory.run(&["check", "good.toml"]);
-    assert_eq!((code(&good), good.stdout.len(), good.stderr.len()), (Some(0), 0, 0));
+    assert_eq!((code(&good), good.stdout.len()), (Some(0), 0));
+    assert!(["error", "warning"].iter().all(|bad| !errors(&good).contains(bad)));
     assert_eq!(code(&directory.run(&["check", "bad.toml"])), Some(1));
 }
 
@@ -754,6 +755,23 @@ fn what_is_only_good_to_know_is_said_by_check_and_is_no_failure() {
     let encode = directory.run(&["-o", "q.bin", "q.toml"]);
     assert_eq!(code(&encode), Some(0));
     assert!(errors(&encode).contains("warning: \"*.key\" matches nothing"));
+}
+
+#[test]
+fn check_says_whether_the_bytes_hold_elsewhere() {
+    let directory = Directory::new();
+    directory.file("p.toml", "filesystem.execute = ['/usr']\n");
+    let check = directory.run(&["check", "p.toml"]);
+    assert_eq!(code(&check), Some(0));
+    assert!(errors(&check).contains("note: the bytes hold on every host"), "{}", errors(&check));
+    directory.file("q.toml", "filesystem.root = 'minimal'\n");
+    let check = directory.run(&["check", "q.toml"]);
+    assert_eq!(code(&check), Some(0));
+    assert!(
+        errors(&check).contains("note: the bytes hold for this host: root"),
+        "{}",
+        errors(&check)
+    );
 }
 
 #[test]

@@ -974,8 +974,11 @@ fn thousands_of_mounts_fit_where_the_launcher_keeps_them() {
     }
     let last = format!("list {dir}/{}", number - 1);
     let wrapper = ["prlimit", "--nofile=20000", "--"];
-    let outcome = Sandbox::new(&format!("filesystem.read = [{list}]")).wrap(wrapper).probe(&last);
-    assert_eq!(outcome, Outcome::Ok(String::new()));
+    for tmp in ["private", "none"] {
+        let policy = format!("filesystem = {{ read = [{list}], tmp = '{tmp}' }}");
+        let outcome = Sandbox::new(&policy).wrap(wrapper).probe(&last);
+        assert_eq!(outcome, Outcome::Ok(String::new()), "tmp = {tmp}");
+    }
     // With fewer descriptors than sources it is refused, in words.
     let few = ["prlimit", "--nofile=1024", "--"];
     let output = Sandbox::new(&format!("filesystem.read = [{list}]")).wrap(few).run(["true"]);

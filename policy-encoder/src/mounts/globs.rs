@@ -47,7 +47,7 @@ impl Origin {
 }
 
 /// Whether an entry is a pattern; the table form of an entry never is.
-pub(super) fn is_pattern(text: &str) -> bool {
+pub(crate) fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
 

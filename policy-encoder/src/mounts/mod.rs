@@ -40,6 +40,7 @@ mod tests;
 
 pub(crate) use builtin::minimal_devices;
 pub(crate) use entries::expand;
+pub(crate) use globs::is_pattern;
 pub(crate) use standing::Standing;
 pub use tree::{Decider, EntryPlace, Rights};
 
@@ -59,6 +60,10 @@ const SKELETON_SIZE: u64 = 1 << 20;
 
 /// What the smallest file takes, in bytes.
 const PAGE: u64 = 4096;
+
+/// The size that a tmpfs has to have for each file in it, in bytes: the
+/// launcher limits their number by its size.
+const INODE: u64 = 4096;
 
 /// The Landlock ABI that keeps the guarantees by itself. Before ABI 3,
 /// truncate(2) empties any file that its permissions let be written, listed
@@ -154,7 +159,7 @@ fn view(
         abi_with_namespaces: u8::from(plan.needs_landlock),
         root_path,
         root,
-        skeleton_size: skeleton_size(document, &tree, diagnostics),
+        skeleton_size: skeleton_size(document, &tree, plan.nodes.len(), diagnostics),
         skeleton_bytes: wired::nodes(&plan.nodes, diagnostics),
         mount_bytes,
         rule_bytes: wired::rules(&plan.rules, diagnostics),
@@ -166,7 +171,12 @@ fn view(
 }
 
 /// What the private directories may hold, and room for the rest.
-fn skeleton_size(document: &Document, tree: &Tree, diagnostics: &mut Diagnostics) -> u64 {
+fn skeleton_size(
+    document: &Document,
+    tree: &Tree,
+    nodes: usize,
+    diagnostics: &mut Diagnostics,
+) -> u64 {
     let size = document.filesystem.tmp_size.as_ref();
     if let Some(size) = size.filter(|size| size.get_ref().0 == 0) {
         diagnostics
@@ -183,7 +193,9 @@ fn skeleton_size(document: &Document, tree: &Tree, diagnostics: &mut Diagnostics
         }
     }
     let size = if private { size.map_or(TMP_SIZE, |size| size.get_ref().0) } else { SKELETON_SIZE };
-    size.saturating_add(files)
+    // The names of an ordinary policy are lost in the rest.
+    let names = INODE * (nodes as u64).saturating_sub(SKELETON_SIZE / INODE / 2);
+    size.saturating_add(files).saturating_add(names)
 }
 
 impl View {

@@ -9,6 +9,8 @@ use super::host::FileKind;
 use super::layout::Layout;
 use super::tree::{Decider, Rights};
 use super::{Decision, View};
+use launcher_policy::mounts::Missing;
+
 use crate::diagnostic::Diagnostics;
 use crate::document::Document;
 use crate::exec;
@@ -83,7 +85,10 @@ impl Layout<'_> {
     pub(super) fn warn_of_void_denials(&mut self, entries: &[Entry], builtin: &[PathBuf]) {
         let denied = entries.iter().filter(|it| it.rule == Rule::Deny && it.form == Form::Literal);
         for entry in denied {
-            let Object::Host { written, real, .. } = &entry.object else { continue };
+            // What may be missing may be out of view as well.
+            let Object::Host { written, real, missing: Missing::Fail, .. } = &entry.object else {
+                continue;
+            };
             let is_allowed = |other: &&Entry| object(other) == Some(&real.path);
             let decides =
                 entries.iter().filter(|it| it.rule != Rule::Deny).any(|it| is_allowed(&it));
@@ -96,7 +101,9 @@ impl Layout<'_> {
             names.push(written.clone());
             if !names.iter().any(|name| self.is_shown_around(name)) {
                 let message = format!("nothing shows {written:?}: this denies nothing");
-                self.diagnostics.warning(entry.place.span.clone(), message).help("leave it out");
+                let help =
+                    format!("{{ path = {written:?}, missing = \"skip\" }} says that it may be so");
+                self.diagnostics.warning(entry.place.span.clone(), message).help(help);
             }
         }
     }

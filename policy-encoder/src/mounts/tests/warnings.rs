@@ -68,6 +68,7 @@ fn a_denial_of_what_nothing_shows_is_void() {
     assert!(!void("read = ['/srv/a']\ndeny = ['/srv']"));
     assert!(!void("root = 'host'\ndeny = ['/srv', '~/.ssh']"));
     assert!(!void("deny = ['/tmp', '/tmp/x']"));
+    assert!(!void("read = ['.']\ndeny = [{ path = '/srv', missing = 'skip' }]"));
     assert!(!void("deny = ['@credentials']"));
     assert!(!void("read = [{ path = '/srv', at = '/s' }]\ndeny = ['/srv/a']"));
 }

@@ -403,6 +403,9 @@ pub struct Duration(
 pub struct Seccomp {
     /// `"default"` or `"unconfined"`.
     pub profile: Option<Spanned<Profile>>,
+    /// A file that takes the place of a profile: one of Docker's or of the
+    /// OCI in JSON, or a filter in classic BPF.
+    pub import: Option<Spanned<String>>,
     /// System calls that are allowed although the profile denies them.
     pub allow: Vec<Spanned<String>>,
     /// System calls that are denied.

@@ -9,6 +9,8 @@ use crate::diagnostic::Diagnostics;
 use crate::document::{Access, DieWithParent, Document};
 use crate::namespaces::Namespaces;
 use crate::network::{self, Network};
+use crate::seccomp::Optimize;
+use crate::seccomp::import::Imported;
 use crate::{
     credentials, enforce, exec, fds, landlock, limits, mounts, namespaces, seccomp, session,
 };
@@ -22,6 +24,17 @@ pub fn encode(
     document: &Document,
     place: &Place,
     architecture: Architecture,
+    diagnostics: &mut Diagnostics,
+) -> Option<Vec<u8>> {
+    encode_for(document, place, architecture, Optimize::Run, diagnostics)
+}
+
+/// The same, with a filter that is cheap at what is named.
+pub fn encode_for(
+    document: &Document,
+    place: &Place,
+    architecture: Architecture,
+    optimize: Optimize,
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<u8>> {
     let network = network::resolve(document, diagnostics);
@@ -39,7 +52,11 @@ pub fn encode(
     };
     let enforce = enforce::resolve(document, &network, namespaces.as_ref(), &files, diagnostics);
     let facts = facts(document, &network, namespaces.as_ref(), enforce.falls_back());
-    let seccomp = seccomp::resolve(document, architecture, &facts, diagnostics);
+    let import = document.seccomp.import.as_ref();
+    let imported =
+        import.and_then(|import| Imported::read(import, place, architecture, diagnostics));
+    let target = seccomp::Target { architecture, optimize, imported };
+    let seccomp = seccomp::resolve(document, &target, &facts, diagnostics);
     if diagnostics.has_errors() {
         return None;
     }
@@ -54,7 +71,7 @@ pub fn encode(
         landlock: landlock.as_ref().map(landlock::Landlock::wire),
         seccomp: seccomp.as_ref().map(|compiled| launcher_policy::seccomp::Seccomp {
             filter: &compiled.filter,
-            flags: 0,
+            flags: compiled.flags,
             without_namespaces: &compiled.without_namespaces,
             terminal_is_safe: compiled.terminal_is_safe,
         }),

@@ -61,6 +61,7 @@ fn full() -> toml::Value {
         rlimit = { nofile = 1 }
         [seccomp]
         profile = "default"
+        import = "profile.json"
         allow = []
         deny = []
         errno = "EPERM"

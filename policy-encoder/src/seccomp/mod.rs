@@ -2,12 +2,15 @@
 //!
 //! About each system call of the architecture decide, in this order:
 //! `seccomp.deny`; what the other tables guarantee; `seccomp.allow`; the
-//! profile. Before all of them, a call of another architecture or of the x32
+//! profile, or what was imported in its place. Before all of them, a call of another architecture or of the x32
 //! interface kills the process, and a number without a name gets `ENOSYS`.
 
 mod compile;
 mod implied;
+pub mod import;
 pub mod profile;
+mod program;
+pub mod reach;
 pub mod rules;
 pub(crate) mod shared;
 pub mod simulate;
@@ -21,12 +24,16 @@ use linux_raw_sys::errno::EPERM;
 use linux_raw_sys::general::{CLONE_NEWIPC, CLONE_NEWNET};
 
 pub use compile::compile;
+pub use program::Optimize;
 
 use crate::Spanned;
 use crate::diagnostic::Diagnostics;
 use crate::document::{Document, Mode, Profile, Seccomp, Terminal};
 use crate::parse::nearest;
+use import::{Imported, both};
+use reach::Reach;
 use rules::{Action, Call, Data, Rules};
+use simulate::Simulator;
 
 /// What other tables of the document ask of the filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +84,17 @@ pub enum Sockets {
     Open,
 }
 
+/// What a filter is made for, and from, beside the document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The architecture whose calls it judges.
+    pub architecture: Architecture,
+    /// What it is to be cheap at.
+    pub optimize: Optimize,
+    /// What takes the place of the profile.
+    pub imported: Option<Imported>,
+}
+
 /// A filter, compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compiled {
@@ -85,6 +103,8 @@ pub struct Compiled {
     /// The filter where the namespaces cannot be made; empty if that is the
     /// same, or if there is no launch then.
     pub without_namespaces: Vec<u8>,
+    /// Flags of `SECCOMP_SET_MODE_FILTER`.
+    pub flags: u32,
     /// Whether the filter closes `TIOCSTI` and `TIOCLINUX`.
     pub terminal_is_safe: bool,
 }
@@ -104,7 +124,7 @@ const REQUIRED: [(&str, &str); 5] = [
 /// (`enforce.seccomp = "off"`) or if a diagnostic says what is wrong.
 pub fn resolve(
     document: &Document,
-    architecture: Architecture,
+    target: &Target,
     facts: &Facts,
     diagnostics: &mut Diagnostics,
 ) -> Option<Compiled> {
@@ -114,17 +134,21 @@ pub fn resolve(
         return None;
     }
     let seccomp = &document.seccomp;
-    check_names(seccomp, architecture, diagnostics);
+    check_names(seccomp, target.architecture, diagnostics);
     check_denied(seccomp, diagnostics);
     check_allowed(document, facts, diagnostics);
+    check_import(seccomp, target, facts, diagnostics);
     let denied = errno(seccomp.errno.as_ref(), diagnostics);
-    let rules = rules(seccomp, architecture, facts, denied);
+    let rules = rules(seccomp, target, facts, denied);
     let terminal_is_safe = closes_terminal_input(&rules);
     keep_terminal(document, terminal_is_safe, diagnostics);
-    let filter = bytes(&rules, diagnostics)?;
+    let filter = bytes(&rules, target, diagnostics)?;
+    if let Some(import) = &seccomp.import {
+        check_required(import, &filter, target.architecture, diagnostics);
+    }
     let without_namespaces = if facts.falls_back {
         let facts = facts.without_namespaces();
-        bytes(&self::rules(seccomp, architecture, &facts, denied), diagnostics)?
+        bytes(&self::rules(seccomp, target, &facts, denied), target, diagnostics)?
     } else {
         Vec::new()
     };
@@ -132,13 +156,19 @@ pub fn resolve(
     Some(Compiled {
         filter,
         without_namespaces: if differs { without_namespaces } else { Vec::new() },
+        flags: target.imported.as_ref().map_or(0, Imported::flags),
         terminal_is_safe,
     })
 }
 
 /// Compiles rules to a filter that the kernel accepts.
-fn bytes(rules: &Rules, diagnostics: &mut Diagnostics) -> Option<Vec<u8>> {
-    let filter: Vec<u8> = compile(rules).iter().flat_map(|each| each.to_bytes()).collect();
+fn bytes(rules: &Rules, target: &Target, diagnostics: &mut Diagnostics) -> Option<Vec<u8>> {
+    let mut instructions = compile(rules);
+    if let Some(Imported::Filter(imported)) = &target.imported {
+        instructions = program::stack(&instructions, imported);
+    }
+    target.optimize.apply(&mut instructions);
+    let filter: Vec<u8> = instructions.iter().flat_map(|each| each.to_bytes()).collect();
     match validate(&filter) {
         Ok(()) => Some(filter),
         Err(error) => {
@@ -149,26 +179,46 @@ fn bytes(rules: &Rules, diagnostics: &mut Diagnostics) -> Option<Vec<u8>> {
 }
 
 /// Decides about every system call of the architecture.
-fn rules(seccomp: &Seccomp, architecture: Architecture, facts: &Facts, denied: Action) -> Rules {
-    let decide = |name| decide(name, seccomp, facts, denied);
+fn rules(seccomp: &Seccomp, target: &Target, facts: &Facts, denied: Action) -> Rules {
+    let architecture = target.architecture;
+    let imported = target.imported.as_ref();
+    let decide = |name| decide(name, seccomp, imported, facts, denied);
     let calls: BTreeMap<u32, Call> =
         tables::calls(architecture).map(|(number, name)| (number, decide(name))).collect();
     Rules { architecture, calls }
 }
 
 /// Decides about one system call; see the order above.
-fn decide(name: &str, seccomp: &Seccomp, facts: &Facts, denied: Action) -> Call {
+fn decide(
+    name: &str,
+    seccomp: &Seccomp,
+    imported: Option<&Imported>,
+    facts: &Facts,
+    denied: Action,
+) -> Call {
     if lists(&seccomp.deny, name) {
         return profile::closed(name, denied);
     }
+    let is_allowed = lists(&seccomp.allow, name);
+    let within = |call: Call| match imported {
+        Some(imported) if !is_allowed => both(&call, &imported.call(name)),
+        _ => call,
+    };
     if let Some(guarantee) = implied::guarantee(name, facts, denied) {
-        return guarantee.call;
+        return within(guarantee.call);
     }
-    if lists(&seccomp.allow, name) {
+    if is_allowed {
         return Call::always(Action::Allow);
     }
     if let Some(call) = implied::call(name, facts, denied) {
-        return call;
+        return within(call);
+    }
+    if let Some(imported) = imported {
+        return match name {
+            // Whatever was imported says of clone(2)'s flags would be passed.
+            "clone3" => profile::closed(name, denied),
+            _ => imported.call(name),
+        };
     }
     match seccomp.profile.as_ref().map_or(Profile::Default, |profile| *profile.get_ref()) {
         Profile::Default => profile::call(name, denied),
@@ -215,6 +265,44 @@ fn check_denied(seccomp: &Seccomp, diagnostics: &mut Diagnostics) {
         if let Some((call, why)) = REQUIRED.iter().find(|(call, _)| call == name.get_ref()) {
             let message = format!("{call} cannot be denied: {why}");
             diagnostics.error(name.span(), message);
+        }
+    }
+}
+
+/// Refuses two things that want the same place, and says what an imported
+/// filter does not leave to the document.
+fn check_import(seccomp: &Seccomp, target: &Target, facts: &Facts, diagnostics: &mut Diagnostics) {
+    if let (Some(_), Some(profile)) = (&seccomp.import, &seccomp.profile) {
+        let message = "what is imported takes the place of a profile: there cannot be both";
+        diagnostics.error(profile.span(), message);
+    }
+    let Some(Imported::Filter(_)) = target.imported else { return };
+    for spanned in &seccomp.allow {
+        let name = spanned.get_ref().as_str();
+        let decides = name == "clone3"
+            || implied::call(name, facts, Action::Allow).is_some()
+            || implied::guarantee(name, facts, Action::Allow).is_some();
+        if !decides {
+            let message = format!("allowing {name} opens nothing: the imported filter decides");
+            diagnostics.warning(spanned.span(), message);
+        }
+    }
+}
+
+/// Refuses an import under which the launcher could not do its last steps.
+fn check_required(
+    import: &Spanned<String>,
+    filter: &[u8],
+    architecture: Architecture,
+    diagnostics: &mut Diagnostics,
+) {
+    // The filter was validated.
+    let Ok(filter) = Simulator::new(filter) else { return };
+    for (name, why) in REQUIRED {
+        let Some(number) = tables::number(architecture, name) else { continue };
+        if !Reach::of(&filter, tables::audit(architecture), number).may_allow() {
+            let message = format!("what is imported denies {name}: {why}");
+            diagnostics.error(import.span(), message);
         }
     }
 }
@@ -384,6 +472,10 @@ mod tests {
         }
     }
 
+    fn target(architecture: Architecture) -> Target {
+        Target { architecture, optimize: Optimize::Run, imported: None }
+    }
+
     fn try_resolve(
         architecture: Architecture,
         text: &str,
@@ -391,7 +483,7 @@ mod tests {
     ) -> (Option<Compiled>, Diagnostics) {
         let document: Document = toml::from_str(text).expect("a document");
         let mut diagnostics = Diagnostics::default();
-        let compiled = resolve(&document, architecture, facts, &mut diagnostics);
+        let compiled = resolve(&document, &target(architecture), facts, &mut diagnostics);
         (compiled, diagnostics)
     }
 
@@ -426,7 +518,7 @@ mod tests {
             .flat_map(|facts| ARCHITECTURES.map(|architecture| (facts, architecture)))
         {
             let seccomp = Seccomp::default();
-            let rules = rules(&seccomp, architecture, &facts, Action::Errno(1));
+            let rules = rules(&seccomp, &target(architecture), &facts, Action::Errno(1));
             let filter = Filter::new(architecture, "", &facts);
             let values = [
                 0,
@@ -492,7 +584,8 @@ mod tests {
         for architecture in ARCHITECTURES {
             for facts in [CLOSED, TCP, OPEN, ALONE] {
                 let filter = Filter::new(architecture, "", &facts);
-                let rules = rules(&Seccomp::default(), architecture, &facts, Action::Errno(1));
+                let target = target(architecture);
+                let rules = rules(&Seccomp::default(), &target, &facts, Action::Errno(1));
                 for number in 0..=1024 {
                     let arguments = [0; 6];
                     let executed = filter.run(number, &arguments).executed;

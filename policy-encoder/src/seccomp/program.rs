@@ -20,7 +20,7 @@ pub enum Optimize {
 
 impl Optimize {
     /// Makes a filter so.
-    pub(super) fn apply(self, filter: &mut Vec<Instruction>) {
+    pub fn apply(self, filter: &mut Vec<Instruction>) {
         match self {
             Self::Run => {}
             // The kernel's search for a number ends at the first load of

@@ -6,17 +6,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use policy_encoder::{Architecture, Place, presets};
+use policy_encoder::seccomp::Optimize;
+use policy_encoder::{Architecture, Encoded, Place, presets};
 
+use crate::filter::{self, FilterArguments};
 use crate::render::{render, say};
 use crate::source::{Source, Text};
 use crate::{output, run};
 
 /// Something is wrong with the policy, or could not be read or written.
-const WRONG: u8 = 1;
+pub(crate) const WRONG: u8 = 1;
 
 /// The arguments make no sense.
-const USAGE: u8 = 2;
+pub(crate) const USAGE: u8 = 2;
 
 /// `run` did not come as far as the command: the status the launcher has for
 /// it, so that the command's own 1 and 2 keep their meaning.
@@ -53,6 +55,8 @@ enum Command {
     Presets(Presets),
     /// Say what is wrong with a policy; exit 1 if anything is
     Check(Check),
+    /// Show the seccomp filter of a policy
+    Seccomp(FilterArguments),
 }
 
 #[derive(Args)]
@@ -64,6 +68,9 @@ struct Encode {
     output: Option<PathBuf>,
     #[command(flatten)]
     place: PlaceArguments,
+    /// What the seccomp filter is to be cheap at
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
+    optimize: OptimizeFor,
 }
 
 #[derive(Args)]
@@ -81,6 +88,9 @@ struct Run {
     /// The directory that relative paths start from [default: the current one]
     #[arg(short = 'C', long, value_name = "DIR")]
     directory: Option<PathBuf>,
+    /// What the seccomp filter is to be cheap at
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
+    optimize: OptimizeFor,
     #[command(flatten)]
     launcher: run::LauncherArguments,
     /// The command and its arguments
@@ -105,17 +115,17 @@ enum PresetsAction {
 
 #[derive(Args)]
 #[group(required = true, multiple = false)]
-struct PolicyArguments {
+pub(crate) struct PolicyArguments {
     /// The policy, in TOML or JSON; - is standard input
     #[arg(value_name = "FILE")]
-    file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// A policy that is built in, see `encode-policy presets`
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
 }
 
 #[derive(Args)]
-struct PlaceArguments {
+pub(crate) struct PlaceArguments {
     /// The directory that relative paths start from [default: the current
     /// one, or / of the sysroot]
     #[arg(short = 'C', long, value_name = "DIR")]
@@ -139,12 +149,32 @@ enum Arch {
     Riscv64,
 }
 
+/// `--optimize`
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub(crate) enum OptimizeFor {
+    /// System calls
+    #[default]
+    Run,
+    /// The launch, for commands of fewer than some hundred system calls
+    Launch,
+}
+
+impl From<OptimizeFor> for Optimize {
+    fn from(written: OptimizeFor) -> Self {
+        match written {
+            OptimizeFor::Run => Self::Run,
+            OptimizeFor::Launch => Self::Launch,
+        }
+    }
+}
+
 /// Runs one command and says how it ended.
 pub(crate) fn main() -> ExitCode {
     let done = match Arguments::try_parse() {
         Ok(Arguments { command: Some(Command::Run(run)), .. }) => run_command(&run),
         Ok(Arguments { command: Some(Command::Presets(presets)), .. }) => show_presets(&presets),
         Ok(Arguments { command: Some(Command::Check(check)), .. }) => self::check(&check),
+        Ok(Arguments { command: Some(Command::Seccomp(filter)), .. }) => filter::show(&filter),
         Ok(Arguments { command: None, encode }) => self::encode(&encode),
         Err(error) => usage(&error),
     };
@@ -153,7 +183,7 @@ pub(crate) fn main() -> ExitCode {
 
 /// What a command came to; the error is its exit status, and everything that
 /// there is to say has been said.
-type Done = Result<(), u8>;
+pub(crate) type Done = Result<(), u8>;
 
 /// Prints what clap says: the help, or what is wrong with the arguments.
 fn usage(error: &clap::Error) -> Done {
@@ -174,13 +204,18 @@ fn encode(arguments: &Encode) -> Done {
     }
     let text = read(&arguments.policy)?;
     let place = arguments.place.place()?;
-    let bytes = compile(&text, &place, arguments.place.architecture()).ok_or(WRONG)?;
-    let written = match &arguments.output {
-        Some(file) => output::replace(file, &bytes),
-        None => output::print(&bytes),
+    let encoded = compile(&text, &place, arguments.place.architecture(), arguments.optimize)?;
+    write(arguments.output.as_deref(), &encoded.bytes)
+}
+
+/// Writes to a file, or to standard output.
+pub(crate) fn write(file: Option<&Path>, bytes: &[u8]) -> Done {
+    let written = match file {
+        Some(file) => output::replace(file, bytes),
+        None => output::print(bytes),
     };
     written.map_err(|error| {
-        let place = arguments.output.as_deref().unwrap_or(Path::new("standard output"));
+        let place = file.unwrap_or(Path::new("standard output"));
         say(&format!("cannot write {}: {error}", place.display()));
         WRONG
     })
@@ -189,7 +224,8 @@ fn encode(arguments: &Encode) -> Done {
 fn check(arguments: &Check) -> Done {
     let text = read(&arguments.policy)?;
     let place = arguments.place.place()?;
-    let (_, diagnostics) = text.compile(&place, arguments.place.architecture());
+    let (_, diagnostics) =
+        text.compile(&place, arguments.place.architecture(), Optimize::default());
     render(&text, &diagnostics);
     if diagnostics.iter().next().is_some() { Err(WRONG) } else { Ok(()) }
 }
@@ -197,9 +233,10 @@ fn check(arguments: &Check) -> Done {
 fn run_command(arguments: &Run) -> Done {
     let text = read(&arguments.policy).map_err(|_| NOT_RUN)?;
     let place = place(arguments.directory.as_deref()).map_err(|_| NOT_RUN)?;
-    let bytes = compile(&text, &place, Architecture::NATIVE).ok_or(NOT_RUN)?;
+    let encoded =
+        compile(&text, &place, Architecture::NATIVE, arguments.optimize).map_err(|_| NOT_RUN)?;
     // Returns only if the launcher could not be started.
-    let error = run::run(&bytes, &text.used_fds(), &arguments.launcher, &arguments.command);
+    let error = run::run(&encoded.bytes, &text.used_fds(), &arguments.launcher, &arguments.command);
     say(&error);
     Err(NOT_RUN)
 }
@@ -230,7 +267,7 @@ fn preset(name: &str) -> Result<&'static presets::Preset, u8> {
 }
 
 /// The text of the policy, or what is wrong with the file.
-fn read(arguments: &PolicyArguments) -> Result<Text, u8> {
+pub(crate) fn read(arguments: &PolicyArguments) -> Result<Text, u8> {
     let source = match (&arguments.file, &arguments.preset) {
         (Some(file), _) => Source::of_argument(file),
         (None, Some(name)) => Source::Preset(preset(name)?),
@@ -242,11 +279,16 @@ fn read(arguments: &PolicyArguments) -> Result<Text, u8> {
     })
 }
 
-/// The bytes, with everything that is wrong with the policy said.
-fn compile(text: &Text, place: &Place, architecture: Architecture) -> Option<Vec<u8>> {
-    let (bytes, diagnostics) = text.compile(place, architecture);
+/// The encoded policy, with everything that is wrong with it said.
+pub(crate) fn compile(
+    text: &Text,
+    place: &Place,
+    architecture: Architecture,
+    optimize: OptimizeFor,
+) -> Result<Encoded, u8> {
+    let (encoded, diagnostics) = text.compile(place, architecture, optimize.into());
     render(text, &diagnostics);
-    bytes
+    encoded.ok_or(WRONG)
 }
 
 /// The current directory, or the one that was named.
@@ -263,7 +305,7 @@ fn place(directory: Option<&Path>) -> Result<Place, u8> {
 }
 
 impl PlaceArguments {
-    fn place(&self) -> Result<Place, u8> {
+    pub(crate) fn place(&self) -> Result<Place, u8> {
         let Some(sysroot) = &self.sysroot else { return place(self.directory.as_deref()) };
         let directory = self.directory.as_deref().unwrap_or(Path::new("/"));
         Place::in_sysroot(sysroot, directory).map_err(|error| {
@@ -272,7 +314,7 @@ impl PlaceArguments {
         })
     }
 
-    fn architecture(&self) -> Architecture {
+    pub(crate) fn architecture(&self) -> Architecture {
         match self.arch {
             None => Architecture::NATIVE,
             Some(Arch::X86_64) => Architecture::X86_64,

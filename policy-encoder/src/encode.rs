@@ -27,16 +27,26 @@ pub fn encode(
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<u8>> {
     encode_for(document, place, architecture, Optimize::Run, diagnostics)
+        .map(|encoded| encoded.bytes)
 }
 
-/// The same, with a filter that is cheap at what is named.
+/// An encoded policy, with what else was made on the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// What the launcher reads.
+    pub bytes: Vec<u8>,
+    /// The seccomp filter in it.
+    pub seccomp: Option<seccomp::Compiled>,
+}
+
+/// The same as [`encode()`], with a filter that is cheap at what is named.
 pub fn encode_for(
     document: &Document,
     place: &Place,
     architecture: Architecture,
     optimize: Optimize,
     diagnostics: &mut Diagnostics,
-) -> Option<Vec<u8>> {
+) -> Option<Encoded> {
     let network = network::resolve(document, diagnostics);
     let fds = fds::resolve(document, diagnostics);
     let namespaces = namespaces::resolve(document, &network, diagnostics);
@@ -78,7 +88,8 @@ pub fn encode_for(
         exec: exec.wire(),
         origin: Origin::default(),
     };
-    frame(&policy, architecture, diagnostics)
+    let bytes = frame(&policy, architecture, diagnostics)?;
+    Some(Encoded { bytes, seccomp })
 }
 
 /// What the filter has to know of the other tables.

@@ -39,7 +39,7 @@ pub mod seccomp;
 mod session;
 mod spanned;
 
-pub use encode::{encode, encode_for};
+pub use encode::{Encoded, encode, encode_for};
 pub use fds::used as used_fds;
 pub use launcher_policy::wire::Architecture;
 pub use place::Place;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod filter;
 mod output;
 mod render;
 mod run;

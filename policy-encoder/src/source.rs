@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use policy_encoder::diagnostic::{Diagnostic, Diagnostics};
 use policy_encoder::document::Document;
 use policy_encoder::presets::Preset;
-use policy_encoder::{Architecture, Place, encode, parse, used_fds};
+use policy_encoder::seccomp::Optimize;
+use policy_encoder::{Architecture, Encoded, Place, encode_for, parse, used_fds};
 
 /// The longest text that is read, in bytes: far past any policy that fits
 /// the frame, and an end for a file that has none.
@@ -113,20 +114,21 @@ impl Text {
         &self,
         place: &Place,
         architecture: Architecture,
-    ) -> (Option<Vec<u8>>, Diagnostics) {
+        optimize: Optimize,
+    ) -> (Option<Encoded>, Diagnostics) {
         let mut diagnostics = self.diagnostics.clone();
         let mut found = Diagnostics::default();
-        let bytes = encode(&self.document, place, architecture, &mut found);
+        let encoded = encode_for(&self.document, place, architecture, optimize, &mut found);
         // What could not be parsed is missing from the document, and that
         // something is missing there would be said again.
-        let bytes = bytes.filter(|_| !diagnostics.has_errors());
+        let encoded = encoded.filter(|_| !diagnostics.has_errors());
         let said: Vec<_> = diagnostics.iter().cloned().collect();
         for diagnostic in found.iter() {
             if !said.iter().any(|earlier| overlap(earlier, diagnostic)) {
                 diagnostics.push(diagnostic.clone());
             }
         }
-        (bytes, diagnostics)
+        (encoded, diagnostics)
     }
 
     /// The descriptors whose numbers the policy names.

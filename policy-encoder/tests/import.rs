@@ -70,9 +70,9 @@ impl Filter {
 fn compile(directory: &Path, text: &str, optimize: Optimize) -> (Option<Filter>, Diagnostics) {
     let (document, mut diagnostics) = parse::toml(text);
     let place = Place::in_directory(directory).expect("the directory exists");
-    let bytes = encode_for(&document, &place, NATIVE, optimize, &mut diagnostics);
-    let filter = bytes.map(|bytes| {
-        let policy = wire::decode(&bytes).expect("what was encoded decodes");
+    let encoded = encode_for(&document, &place, NATIVE, optimize, &mut diagnostics);
+    let filter = encoded.map(|encoded| {
+        let policy = wire::decode(&encoded.bytes).expect("what was encoded decodes");
         let seccomp = policy.seccomp.expect("a filter");
         Filter {
             filter: seccomp.filter.to_vec(),

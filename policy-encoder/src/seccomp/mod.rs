@@ -6,6 +6,7 @@
 //! interface kills the process, and a number without a name gets `ENOSYS`.
 
 mod compile;
+pub mod export;
 mod implied;
 pub mod import;
 pub mod profile;

@@ -17,6 +17,7 @@ mod programs;
 mod reaping;
 mod seccomp;
 mod session;
+mod simulator;
 mod status;
 mod systems;
 mod terminal;

@@ -27,9 +27,9 @@ const ARCHITECTURE: u32 = 4;
 /// Where `seccomp_data` has the arguments, 8 bytes each.
 const ARGUMENTS: u32 = 16;
 
-/// How many tests for equality may follow each other: two are as deep as the
-/// smallest tree that does the same.
-const MAX_EXCEPTIONS: usize = 2;
+/// How many tests for equality may follow each other: three are as deep as a
+/// tree over the seven ranges that they tell apart, and half as many.
+const MAX_EXCEPTIONS: usize = 3;
 
 /// The farthest a comparison can jump.
 const REACH: usize = u8::MAX as usize;

@@ -27,10 +27,6 @@ const ARCHITECTURE: u32 = 4;
 /// Where `seccomp_data` has the arguments, 8 bytes each.
 const ARGUMENTS: u32 = 16;
 
-/// How many tests for equality may follow each other: three are as deep as a
-/// tree over the seven ranges that they tell apart, and half as many.
-const MAX_EXCEPTIONS: usize = 3;
-
 /// The farthest a comparison can jump.
 const REACH: usize = u8::MAX as usize;
 
@@ -262,17 +258,21 @@ impl Graph {
     }
 
     /// Tests for equality, where all ranges but those of one outcome are of a
-    /// single value and so few that a tree would be as deep and larger.
+    /// single value, and no more of them than a tree would be deep: it would
+    /// be larger.
     fn exceptions(&mut self, ranges: &[(u32, Id)], end: u32) -> Option<Id> {
+        let depth = ranges.len().next_power_of_two().trailing_zeros() as usize;
+        if ranges.len() / 2 > depth {
+            // Neighbours differ, so every other range is an exception.
+            return None;
+        }
         let ends = ranges.iter().skip(1).map(|(start, _)| start - 1).chain([end]);
-        let single = |start: u32, end: u32| start == end;
         let others = |common: Id| {
             let ranges = ranges.iter().zip(ends.clone());
             ranges.filter(move |((_, id), _)| *id != common)
         };
         let common = ranges.iter().map(|(_, id)| *id).find(|id| {
-            others(*id).count() <= MAX_EXCEPTIONS
-                && others(*id).all(|((start, _), end)| single(*start, end))
+            others(*id).count() <= depth && others(*id).all(|((start, _), end)| *start == end)
         })?;
         let exceptions: Vec<(u32, Id)> = others(common).map(|(range, _)| *range).collect();
         let tests = exceptions.iter().rev();

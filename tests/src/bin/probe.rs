@@ -905,7 +905,7 @@ fn under_filter(given: &Arguments<'_>) -> Answer {
     let (calls, _) = words.as_chunks::<6>();
     let answers = calls.iter().map(|&arguments| {
         let answer = numbered(given.word_value(1), arguments);
-        answer.map_or_else(|errno| errno.raw_os_error() as u64, |value| value).to_string()
+        answer.unwrap_or_else(|errno| errno.raw_os_error() as u64).to_string()
     });
     Ok(answers.collect::<Vec<_>>().join(","))
 }

@@ -7,6 +7,7 @@ mod exec;
 mod faults;
 mod fds;
 mod image;
+mod import;
 mod input;
 mod landlock;
 mod limits;

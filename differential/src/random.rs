@@ -35,10 +35,10 @@ pub fn rules(
         .filter(|(number, name)| libseccomp_number(architecture, name) == Some(*number))
         .collect();
     random.shuffle(&mut calls);
-    let mut rules = Rules {
+    let mut rules = Rules::native(
         architecture,
-        calls: calls.iter().map(|(number, _)| (*number, Call::always(denied))).collect(),
-    };
+        calls.iter().map(|(number, _)| (*number, Call::always(denied))).collect(),
+    );
     for (number, _) in calls.into_iter().take(allowed) {
         let conditional = comparisons != Comparisons::None && random.u8(..) < 80;
         let call = match conditional {

@@ -136,7 +136,7 @@ fn imported_profiles_decide_as_libseccomp_has_them() {
             let profile = Profile::parse(json, architecture).expect("it can be imported");
             let calls = tables::calls(architecture);
             let calls = calls.map(|(number, name)| (number, profile.call(name))).collect();
-            let rules = Rules { architecture, calls };
+            let rules = Rules::native(architecture, calls);
             for shape in [Shape::Chain, Shape::Tree] {
                 let other = libseccomp(&rules, shape).expect("it can be expressed");
                 compare(&rules, &other, &mut random, "libseccomp");

@@ -17,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
             Ok(Imported::Profile(profile)) => {
                 let calls = tables::calls(architecture);
                 let calls = calls.map(|(number, name)| (number, profile.call(name))).collect();
-                agrees(&Rules { architecture, calls }, [0; 6]);
+                agrees(&Rules::native(architecture, calls), [0; 6]);
             }
             Ok(Imported::Filter(instructions)) => {
                 let filter: Vec<u8> =

@@ -31,7 +31,7 @@ fn rules(data: &mut Unstructured<'_>) -> Result<Rules> {
         };
         calls.insert(number, call(data)?);
     }
-    Ok(Rules { architecture, calls })
+    Ok(Rules::native(architecture, calls))
 }
 
 fn call(data: &mut Unstructured<'_>) -> Result<Call> {

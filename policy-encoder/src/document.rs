@@ -8,8 +8,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 mod forms;
+mod seccomp;
 
 use forms::ExactMountTable;
+pub use seccomp::{
+    Abi, ArgumentRule, CallRule, Calls, Denial, Number, Operator, Profile, Seccomp, Verdict,
+};
 
 use crate::Spanned;
 
@@ -396,33 +400,6 @@ pub struct Duration(
     /// The time.
     pub std::time::Duration,
 );
-
-/// `[seccomp]`
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Seccomp {
-    /// `"default"` or `"unconfined"`.
-    pub profile: Option<Spanned<Profile>>,
-    /// A file that takes the place of a profile: one of Docker's or of the
-    /// OCI in JSON, or a filter in classic BPF.
-    pub import: Option<Spanned<String>>,
-    /// System calls that are allowed although the profile denies them.
-    pub allow: Vec<Spanned<String>>,
-    /// System calls that are denied.
-    pub deny: Vec<Spanned<String>>,
-    /// Error number of what is denied, `"EPERM"` by default.
-    pub errno: Option<Spanned<String>>,
-}
-
-/// `seccomp.profile`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Profile {
-    /// Denies what a sandboxed command has no business with.
-    Default,
-    /// Denies nothing but what the other tables imply.
-    Unconfined,
-}
 
 /// `[namespaces]`
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

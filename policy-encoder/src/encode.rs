@@ -10,7 +10,6 @@ use crate::document::{Access, DieWithParent, Document};
 use crate::namespaces::Namespaces;
 use crate::network::{self, Network};
 use crate::seccomp::Optimize;
-use crate::seccomp::import::Imported;
 use crate::{
     credentials, enforce, exec, fds, landlock, limits, mounts, namespaces, seccomp, session,
 };
@@ -61,12 +60,8 @@ pub fn encode_for(
         without_mounts: view.without_namespaces.clone(),
     };
     let enforce = enforce::resolve(document, &network, namespaces.as_ref(), &files, diagnostics);
-    let facts = facts(document, &network, namespaces.as_ref(), enforce.falls_back());
-    let import = document.seccomp.import.as_ref();
-    let imported =
-        import.and_then(|import| Imported::read(import, place, architecture, diagnostics));
-    let target = seccomp::Target { architecture, optimize, imported };
-    let seccomp = seccomp::resolve(document, &target, &facts, diagnostics);
+    let facts = facts(document, &network, namespaces.as_ref(), enforce.falls_back(), &view);
+    let seccomp = seccomp::resolve(document, architecture, &facts, place, optimize, diagnostics);
     if diagnostics.has_errors() {
         return None;
     }
@@ -98,6 +93,7 @@ fn facts(
     network: &Network,
     namespaces: Option<&Namespaces>,
     falls_back: bool,
+    view: &mounts::View,
 ) -> seccomp::Facts {
     let namespaces = namespaces.map_or(0, Namespaces::flags);
     let plain_tcp = network.has_ports() || !network.udp;
@@ -115,6 +111,7 @@ fn facts(
         namespaces,
         falls_back: falls_back && namespaces != 0,
         shares_ipc: document.namespaces.ipc.as_ref().is_some_and(|ipc| !*ipc.get_ref()),
+        writable_is_executable: view.runs_what_is_written(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use launcher_policy::Stage;
 use policy_encoder::document::EntryTable;
+use policy_encoder::seccomp::{groups, profile};
 
 fn text(path: &str) -> String {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -64,7 +65,10 @@ fn full() -> toml::Value {
         import = "profile.json"
         allow = []
         deny = []
+        action = "errno"
         errno = "EPERM"
+        architectures = []
+        rule = [{ call = "getpid", action = "allow" }]
         [namespaces]
         user = true
         mount = true
@@ -180,6 +184,49 @@ fn every_key_is_documented_and_every_documented_key_exists() {
             documented.retain(|key| key == "proc" || !more.contains(key));
         }
         assert_eq!(documented, keys(table), "the keys of {name}");
+    }
+}
+
+/// The rows of the table below a heading.
+fn rows(document: &str, heading: &str) -> Vec<String> {
+    document
+        .lines()
+        .skip_while(|line| *line != heading)
+        .skip(1)
+        .take_while(|line| !line.starts_with("## "))
+        .filter(|line| line.starts_with("| `"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Names as the documents write them.
+fn code(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_profiles_and_groups_are_documented_with_their_reasons() {
+    let document = text("docs/seccomp.md");
+    let parts = |parts: &[profile::Part]| -> Vec<String> {
+        parts.iter().map(|part| format!("| {} | {} |", code(part.calls), part.reason)).collect()
+    };
+    for (heading, expected) in [
+        ("## Default profile", parts(profile::DEFAULT)),
+        ("## Strict profile", parts(profile::STRICT)),
+        ("## Judged by their arguments", parts(profile::JUDGED)),
+        ("## Closed", parts(profile::CLOSED)),
+        (
+            "## Groups",
+            groups::GROUPS
+                .iter()
+                .map(|each| {
+                    format!("| `{}` | {} | {} |", each.name, each.reason, code(each.members))
+                })
+                .collect(),
+        ),
+    ] {
+        let expected = expected.join("\n");
+        assert_eq!(rows(&document, heading).join("\n"), expected, "{heading}\n{expected}\n");
     }
 }
 

@@ -15,8 +15,10 @@ use std::ops::RangeInclusive;
 
 use launcher_policy::seccomp::{Instruction, op};
 
-use super::rules::{Action, Argument, Call, Comparison, Condition, Rule, Rules, Width};
-use super::tables;
+use super::rules::{
+    self, ALL_UNKNOWN, Action, Argument, Call, Comparison, Condition, Rule, Rules, Width,
+};
+use super::tables::{self, Abi};
 
 /// Where `seccomp_data` has the number of the call.
 const NUMBER: u32 = 0;
@@ -36,11 +38,15 @@ const REACH: usize = u8::MAX as usize;
 #[must_use]
 pub fn compile(rules: &Rules) -> Vec<Instruction> {
     let mut graph = Graph::default();
-    let numbers = graph.numbers(rules);
-    let native = graph.branch(NUMBER, numbers);
-    let foreign = graph.answer(Action::KillProcess);
-    let audit = tables::audit(rules.architecture);
-    let compare = graph.test(op::JUMP_EQUAL, audit, native, foreign);
+    let x32 = rules.others.get(&Abi::X32).into_iter().flatten();
+    let native = graph.table(rules.calls.iter().chain(x32), rules.unnamed_ranges());
+    // The architecture's own first: nearly every call is one of those.
+    let mut compare = graph.answer(Action::KillProcess);
+    for (audit, calls) in rules.foreign() {
+        let foreign = graph.table(calls.iter(), ALL_UNKNOWN);
+        compare = graph.test(op::JUMP_EQUAL, audit, foreign, compare);
+    }
+    compare = graph.test(op::JUMP_EQUAL, tables::audit(rules.architecture), native, compare);
     let entry = graph.load(ARCHITECTURE, compare);
     Layout::of(&graph.nodes, entry)
 }
@@ -71,20 +77,23 @@ struct Graph {
 }
 
 impl Graph {
-    /// What follows for each number: where each range begins.
-    fn numbers(&mut self, rules: &Rules) -> BTreeMap<u32, Id> {
-        let unnamed = rules.unnamed_ranges().iter();
+    /// What follows for each number of a table, and for those it lacks.
+    fn table<'r>(
+        &mut self,
+        calls: impl Iterator<Item = (&'r u32, &'r Call)>,
+        unnamed: &[(u32, Action)],
+    ) -> Id {
         let mut starts: BTreeMap<u32, Id> =
-            unnamed.map(|&(start, action)| (start, self.answer(action))).collect();
-        for (&number, call) in &rules.calls {
+            unnamed.iter().map(|&(start, action)| (start, self.answer(action))).collect();
+        for (&number, call) in calls {
             let call = self.call(call);
             starts.insert(number, call);
             if let Some(after) = number.checked_add(1) {
-                let unnamed = self.answer(rules.unnamed(after));
+                let unnamed = self.answer(rules::unnamed(unnamed, after));
                 starts.entry(after).or_insert(unnamed);
             }
         }
-        starts
+        self.branch(NUMBER, starts)
     }
 
     fn call(&mut self, call: &Call) -> Id {
@@ -451,7 +460,7 @@ mod tests {
     use launcher_policy::seccomp::validate;
     use launcher_policy::wire::Architecture;
 
-    use super::super::rules::Data;
+    use super::super::rules::{Data, X32_BIT};
     use super::super::simulate::Simulator;
     use super::*;
 
@@ -551,12 +560,22 @@ mod tests {
             let highest = 1 + self.below(500);
             let calls =
                 (0..self.below(300)).map(|_| (self.below(highest) as u32, self.call())).collect();
-            Rules { architecture: ARCHITECTURES[self.below(3) as usize], calls }
+            let mut rules = Rules::native(ARCHITECTURES[self.below(3) as usize], calls);
+            for abi in Abi::ALL {
+                if abi.host() == rules.architecture && self.below(3) == 0 {
+                    let bit = if abi == Abi::X32 { X32_BIT } else { 0 };
+                    let calls = (0..self.below(200))
+                        .map(|_| (self.below(highest) as u32 | bit, self.call()))
+                        .collect();
+                    rules.others.insert(abi, calls);
+                }
+            }
+            rules
         }
     }
 
     fn rules(call: Call) -> Rules {
-        Rules { architecture: Architecture::X86_64, calls: BTreeMap::from([(1, call)]) }
+        Rules::native(Architecture::X86_64, BTreeMap::from([(1, call)]))
     }
 
     fn simulator(instructions: &[Instruction]) -> Simulator {
@@ -590,21 +609,29 @@ mod tests {
     /// Compares filter and rules for a call, with every edge as each argument
     /// and in random combinations.
     fn compare(rules: &Rules, simulator: &Simulator, number: u32, random: &mut Random) {
-        let architecture = tables::audit(rules.architecture);
+        let native = [(tables::audit(rules.architecture), &rules.calls)];
+        let x32 = rules.others.get(&Abi::X32).filter(|_| number & X32_BIT != 0);
+        let native = native.map(|(audit, calls)| (audit, x32.unwrap_or(calls)));
+        for (architecture, calls) in native.into_iter().chain(rules.foreign()) {
+            compare_call(rules, simulator, architecture, number, calls.get(&number), random);
+        }
+    }
+
+    fn compare_call(
+        rules: &Rules,
+        simulator: &Simulator,
+        architecture: u32,
+        number: u32,
+        call: Option<&Call>,
+        random: &mut Random,
+    ) {
         let mut data = Data { number, architecture, instruction_pointer: 0, arguments: [0; 6] };
         let same = |data: &Data| {
             let expected = rules.decide(data).value();
-            assert_eq!(
-                simulator.run(data).value,
-                expected,
-                "{data:x?} {:?}",
-                rules.calls.get(&number)
-            );
+            assert_eq!(simulator.run(data).value, expected, "{data:x?} {call:?}");
         };
         same(&data);
-        let Some(call) = rules.calls.get(&number).filter(|call| !call.rules.is_empty()) else {
-            return;
-        };
+        let Some(call) = call.filter(|call| !call.rules.is_empty()) else { return };
         let edges = edges(call);
         for &edge in &edges {
             data.arguments = [edge; 6];
@@ -646,7 +673,9 @@ mod tests {
             let rules = random.rules();
             let simulator = simulator(&compile(&rules));
             let native = tables::audit(rules.architecture);
-            for architecture in [0, 0x4000_0003, native ^ 1, u32::MAX] {
+            let known: Vec<u32> = rules.foreign().map(|(audit, _)| audit).collect();
+            let foreign = [0, 0x4000_0003, native ^ 1, u32::MAX];
+            for architecture in foreign.into_iter().filter(|audit| !known.contains(audit)) {
                 for number in [0, 1, 59, 1024] {
                     let data =
                         Data { number, architecture, instruction_pointer: 0, arguments: [0; 6] };
@@ -702,7 +731,7 @@ mod tests {
     #[test]
     fn the_smallest_filter_checks_the_architecture_and_the_number() {
         let calls = BTreeMap::from([(1, Call::always(Action::Allow))]);
-        let rules = Rules { architecture: Architecture::Aarch64, calls };
+        let rules = Rules::native(Architecture::Aarch64, calls);
         let instruction = |code, jt, jf, k| Instruction { code, jt, jf, k };
         assert_eq!(
             compile(&rules),
@@ -748,14 +777,14 @@ mod tests {
     #[test]
     fn equal_numbers_cost_one_range_and_equal_actions_one_return() {
         let calls = (0..400).map(|number| (number, Call::always(Action::Allow))).collect();
-        let merged = compile(&Rules { architecture: Architecture::Aarch64, calls });
+        let merged = compile(&Rules::native(Architecture::Aarch64, calls));
         assert_eq!(merged.len(), 7);
         let alternating = (0..400)
             .map(|number| {
                 (number, Call::always(if number % 2 == 0 { DENY } else { Action::Allow }))
             })
             .collect();
-        let tree = compile(&Rules { architecture: Architecture::Aarch64, calls: alternating });
+        let tree = compile(&Rules::native(Architecture::Aarch64, alternating));
         // 400 comparisons at most, and a copy of a return within reach.
         assert!(tree.len() <= 420, "{}", tree.len());
     }
@@ -765,7 +794,7 @@ mod tests {
         let calls: BTreeMap<u32, Call> = (0..450)
             .map(|number| (number, Call::always(Action::Errno(1 + (number % 3) as u16))))
             .collect();
-        let rules = Rules { architecture: Architecture::X86_64, calls };
+        let rules = Rules::native(Architecture::X86_64, calls);
         let simulator = simulator(&compile(&rules));
         let architecture = tables::audit(Architecture::X86_64);
         for number in numbers() {

@@ -37,8 +37,9 @@
 //! `pivot-root P`, `unshare FLAGS`, `setns P`, `sethostname N`, `setuid N`,
 //! `raise-caps` (CAP_CHOWN), `mknod P`, `set-rlimit NAME SOFT HARD`, `set-nice N`,
 //! `setsid`, `ioctl FD REQUEST`, `tiocsti REQUEST`, `syscall NAME|NUMBER
-//! [ARGUMENT]...`, `int80 NUMBER`, `under-filter HEX NUMBER [ARGUMENT]...` (a call
-//! for every six arguments, once the filter is installed).
+//! [ARGUMENT]...`, `int80 NUMBER [ARGUMENT]...` (of the 32-bit table),
+//! `under-filter HEX NUMBER [ARGUMENT]...` (a call for every six arguments, once
+//! the filter is installed).
 #![allow(unsafe_code, reason = "system calls by number")]
 
 use std::ffi::{CString, OsStr, OsString};
@@ -111,6 +112,11 @@ impl<'a> Arguments<'a> {
     /// A number in any of C's notations.
     fn word_value(&self, place: usize) -> u64 {
         integer(self.0.get(place).and_then(|word| word.to_str()).unwrap_or("0"))
+    }
+
+    /// Of a system call, behind its name.
+    fn arguments(&self) -> [u64; 6] {
+        std::array::from_fn(|place| self.word_value(place + 1))
     }
 
     fn process(&self) -> u64 {
@@ -838,7 +844,7 @@ fn privileges(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
         }
         "tiocsti" => tiocsti(given.0.first().map_or(uapi_ioctl::TIOCSTI, |_| given.word_value(0))),
         "syscall" => by_name(given),
-        "int80" => int80(given.word_value(0)),
+        "int80" => int80(given.word_value(0), given.arguments()),
         "under-filter" => under_filter(given),
         _ => return None,
     })
@@ -878,11 +884,7 @@ fn by_name(given: &Arguments<'_>) -> Answer {
         Ok(sysno) => sysno as u64,
         Err(_) => integer(name),
     };
-    let mut arguments = [0; 6];
-    for (place, argument) in arguments.iter_mut().enumerate() {
-        *argument = given.word_value(place + 1);
-    }
-    numbered(number, arguments).map(|value| value.to_string())
+    numbered(number, given.arguments()).map(|value| value.to_string())
 }
 
 /// What a call returns under a filter: 0 or an error number, for each six
@@ -959,16 +961,24 @@ fn decoded(answer: i64) -> Result<u64, Errno> {
     }
 }
 
-/// A system call of the 32-bit table, without arguments.
+/// A system call of the 32-bit table.
 #[cfg(target_arch = "x86_64")]
-fn int80(number: u64) -> Answer {
+fn int80(number: u64, [a, b, c, d, e, f]: [u64; 6]) -> Answer {
     let answer: i64;
-    // SAFETY: the tests name calls that take no arguments; the kernel clobbers
-    // r8 to r11 on this way in.
+    // SAFETY: as for the others, of addresses that 32 bits hold: there are
+    // none, so the tests give none. The kernel clobbers r8 to r11 on this way
+    // in. What rbx and rbp hold for the compiler is put back.
     unsafe {
         std::arch::asm!(
+            "push rbx",
+            "push rbp",
+            "mov rbx, r12",
+            "mov rbp, r13",
             "int 0x80",
+            "pop rbp",
+            "pop rbx",
             inlateout("rax") number => answer,
+            in("r12") a, in("rcx") b, in("rdx") c, in("rsi") d, in("rdi") e, in("r13") f,
             out("r8") _, out("r9") _, out("r10") _, out("r11") _,
         );
     }
@@ -976,6 +986,6 @@ fn int80(number: u64) -> Answer {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn int80(_: u64) -> Answer {
+fn int80(_: u64, _: [u64; 6]) -> Answer {
     Err(Errno::NOSYS)
 }

@@ -228,7 +228,7 @@ mod tests {
             (1, Call::always(Action::Allow)),
             (41, socket),
         ]);
-        let rules = Rules { architecture: Architecture::X86_64, calls };
+        let rules = Rules::native(Architecture::X86_64, calls);
         compile(&rules).iter().flat_map(|each| each.to_bytes()).collect()
     }
 

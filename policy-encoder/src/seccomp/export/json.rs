@@ -104,7 +104,7 @@ mod tests {
             otherwise: Action::Errno(97),
         };
         let calls = BTreeMap::from([(0, rules::Call::always(Action::Allow)), (41, socket)]);
-        let rules = Rules { architecture: Architecture::X86_64, calls };
+        let rules = Rules::native(Architecture::X86_64, calls);
         let filter: Vec<u8> = compile(&rules).iter().flat_map(|each| each.to_bytes()).collect();
         let text = json(&filter, Architecture::X86_64).expect("a filter");
         let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use launcher_policy::seccomp::Instruction;
 use launcher_policy::wire::Architecture;
 
-use super::rules::{Action, Call, Rule};
+use super::rules::{Action, Call};
 use crate::diagnostic::Diagnostics;
 use crate::{Place, Spanned, mounts};
 
@@ -70,9 +70,11 @@ impl Imported {
         }
     }
 
-    /// What was imported decides about a system call, for all it knows.
-    pub(super) fn call(&self, name: &str) -> Call {
+    /// What was imported decides about a system call, for all it knows;
+    /// `opened` says whether a group that is allowed has the call.
+    pub(super) fn call(&self, name: &str, opened: bool) -> Call {
         match self {
+            Self::Profile(_) if opened => Call::always(Action::Allow),
             Self::Profile(profile) => profile.call(name),
             Self::Filter(_) => Call::always(Action::Allow),
         }
@@ -113,41 +115,6 @@ fn cannot_read(file: &Path, error: &io::Error) -> String {
     }
 }
 
-/// What happens to a call about which two decide, as if each were a filter of
-/// its own: of their actions the kernel takes the one that lets less through.
-pub(super) fn both(first: &Call, second: &Call) -> Call {
-    let mut rules = Vec::new();
-    for (conditions, action) in cases(first) {
-        let within: Vec<Rule> = cases(second)
-            .map(|(more, other)| Rule {
-                conditions: [conditions, more].concat(),
-                action: stricter(action, other),
-            })
-            .collect();
-        let settled = within.iter().all(|rule| rule.action == within[0].action);
-        match settled {
-            true => rules.push(Rule { conditions: conditions.to_vec(), action: within[0].action }),
-            false => rules.extend(within),
-        }
-    }
-    // The last case of both has no condition.
-    let otherwise = rules.pop().map_or(Action::KillProcess, |rule| rule.action);
-    while rules.last().is_some_and(|rule| rule.action == otherwise) {
-        rules.pop();
-    }
-    Call { rules, otherwise }
-}
-
-/// The rules of a call, and what happens where none matches.
-fn cases(call: &Call) -> impl Iterator<Item = (&[super::rules::Condition], Action)> {
-    let rules = call.rules.iter().map(|rule| (rule.conditions.as_slice(), rule.action));
-    rules.chain([(&[][..], call.otherwise)])
-}
-
-fn stricter(first: Action, second: Action) -> Action {
-    if severity(second) < severity(first) { second } else { first }
-}
-
 /// Orders actions as the kernel does: less lets less through.
 const fn severity(action: Action) -> u8 {
     match action {
@@ -162,56 +129,7 @@ const fn severity(action: Action) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rules::{Argument, Comparison, Condition};
     use super::*;
-
-    fn rule(argument: Argument, value: u64, action: Action) -> Rule {
-        let condition = Condition::long(argument, Comparison::Less(value));
-        Rule { conditions: vec![condition], action }
-    }
-
-    #[test]
-    fn of_two_that_decide_the_stricter_does_for_all_arguments() {
-        let calls = [
-            Call::always(Action::Allow),
-            Call::always(Action::Errno(1)),
-            Call {
-                rules: vec![rule(Argument::First, 2, Action::Errno(2))],
-                otherwise: Action::Allow,
-            },
-            Call {
-                rules: vec![
-                    rule(Argument::Second, 1, Action::Log),
-                    rule(Argument::First, 3, Action::Allow),
-                ],
-                otherwise: Action::KillProcess,
-            },
-            Call { rules: vec![rule(Argument::Second, 2, Action::Allow)], otherwise: Action::Trap },
-        ];
-        for first in &calls {
-            for second in &calls {
-                let combined = both(first, second);
-                for (one, two) in (0..5).flat_map(|one| (0..5).map(move |two| (one, two))) {
-                    let arguments = [one, two, 0, 0, 0, 0];
-                    let expected = stricter(first.decide(&arguments), second.decide(&arguments));
-                    assert_eq!(combined.decide(&arguments), expected, "{first:?} {second:?}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn what_two_always_decide_needs_no_rules() {
-        let open = Call::always(Action::Allow);
-        let closed = Call::always(Action::Errno(1));
-        assert_eq!(both(&open, &closed), closed);
-        let some = Call {
-            rules: vec![rule(Argument::First, 2, Action::Errno(2))],
-            otherwise: Action::Allow,
-        };
-        assert_eq!(both(&some, &open), some);
-        assert_eq!(both(&open, &some), some);
-    }
 
     #[test]
     fn a_file_is_known_by_its_first_character() {

@@ -16,6 +16,9 @@ pub use crate::seccomp::tables::Abi;
 pub struct Seccomp {
     /// `"default"`, `"strict"`, `"unconfined"` or the path of a file.
     pub profile: Option<Spanned<Profile>>,
+    /// A file that takes the place of a profile: one of Docker's or of the
+    /// OCI in JSON, or a filter in classic BPF.
+    pub import: Option<Spanned<String>>,
     /// System calls and groups that are allowed although the profile denies
     /// them.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -3,8 +3,11 @@
 use launcher_policy::wire::Architecture;
 use linux_raw_sys::general::CLONE_NEWNET;
 
-use super::layer::{self, Layer, LayerRule};
+use super::import::Imported;
+use super::layer::{self, Below, Layer, LayerRule};
+use super::reach::Reach;
 use super::rules::{Action, Condition};
+use super::simulate::Simulator;
 use super::{Facts, Sockets, groups, implied, tables, unknown};
 use crate::Spanned;
 use crate::diagnostic::Diagnostics;
@@ -68,6 +71,24 @@ impl Checks<'_> {
         }
     }
 
+    /// Refuses an import under which the launcher could not do its last steps.
+    pub(super) fn imported(
+        &self,
+        import: &Spanned<String>,
+        filter: &[u8],
+        diagnostics: &mut Diagnostics,
+    ) {
+        // The filter was validated.
+        let Ok(filter) = Simulator::new(filter) else { return };
+        for (name, why) in REQUIRED {
+            let Some(number) = tables::number(self.architecture, name) else { continue };
+            if !Reach::of(&filter, tables::audit(self.architecture), number).may_allow() {
+                let message = format!("what is imported denies {name}: {why}");
+                diagnostics.error(import.span(), message);
+            }
+        }
+    }
+
     /// Refuses names that no architecture has. A name that only another one
     /// has is none to complain of: one policy serves many.
     fn name(&self, name: &Spanned<String>, diagnostics: &mut Diagnostics) {
@@ -100,6 +121,15 @@ impl Checks<'_> {
                 diagnostics.warning(name.span(), message);
             }
             None => self.way_around(name, diagnostics),
+        }
+        let decides = matches!(layer.below, Below::Import(Imported::Filter(_)));
+        if decides
+            && !layer::is_opened_by_name_only(written, self.facts)
+            && written != "clone3"
+            && implied::guarantee(written, self.facts, Action::KillProcess).is_none()
+        {
+            let message = format!("allowing {written} opens nothing: the imported filter decides");
+            diagnostics.warning(name.span(), message);
         }
     }
 

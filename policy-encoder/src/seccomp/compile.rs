@@ -16,7 +16,7 @@ use std::ops::RangeInclusive;
 use launcher_policy::seccomp::{Instruction, op};
 
 use super::rules::{
-    self, ALL_UNKNOWN, Action, Argument, Call, Comparison, Condition, Rules, Width,
+    self, ALL_UNKNOWN, Action, Argument, Call, Comparison, Condition, Rule, Rules, Width,
 };
 use super::tables::{self, Abi};
 
@@ -98,26 +98,56 @@ impl Graph {
 
     fn call(&mut self, call: &Call) -> Id {
         let mut next = self.answer(call.otherwise);
-        for rule in call.rules.iter().rev() {
-            let action = self.answer(rule.action);
-            let conditions = rule.conditions.iter().rev();
-            next = conditions.fold(action, |yes, condition| self.condition(condition, yes, next));
+        for rules in call.rules.chunk_by(alike).rev() {
+            let action = self.answer(rules[0].action);
+            next = match rules {
+                [rule] => rule
+                    .conditions
+                    .iter()
+                    .rev()
+                    .fold(action, |yes, condition| self.condition(condition, yes, next)),
+                _ => self.any(rules, action, next),
+            };
         }
         next
     }
 
+    /// Whether one of several rules matches that are [`alike`].
+    fn any(&mut self, rules: &[Rule], yes: Id, no: Id) -> Id {
+        let conditions = rules.iter().flat_map(|rule| &rule.conditions);
+        let ranges = conditions.filter_map(|condition| condition.comparison.ranges());
+        self.within(&rules[0].conditions[0], &union(ranges.flatten().collect()), yes, no)
+    }
+
     fn condition(&mut self, condition: &Condition, yes: Id, no: Id) -> Id {
+        match condition.comparison.ranges() {
+            Some(ranges) => self.within(condition, &ranges, yes, no),
+            None => {
+                let words = Words::of(condition.argument);
+                self.masked(words, condition.width, &condition.comparison, yes, no)
+            }
+        }
+    }
+
+    /// Whether the argument of a condition lies in one of the ranges, which
+    /// ascend and are apart.
+    fn within(
+        &mut self,
+        condition: &Condition,
+        ranges: &[RangeInclusive<u64>],
+        yes: Id,
+        no: Id,
+    ) -> Id {
         let words = Words::of(condition.argument);
-        match (condition.width, condition.comparison.ranges()) {
-            (Width::Bits32, Some(ranges)) => {
+        match condition.width {
+            Width::Bits32 => {
                 let lower = ranges.iter().filter_map(|range| {
                     let start = u32::try_from(*range.start()).ok()?;
                     Some(start..=u32::try_from(*range.end()).unwrap_or(u32::MAX))
                 });
                 self.word_in(words.lower, lower, yes, no)
             }
-            (Width::Bits64, Some(ranges)) => self.argument_in(words, &ranges, yes, no),
-            (width, None) => self.masked(words, width, &condition.comparison, yes, no),
+            Width::Bits64 => self.argument_in(words, ranges, yes, no),
         }
     }
 
@@ -220,24 +250,42 @@ impl Graph {
                 ranges.push((start, id));
             }
         }
-        let tree = self.tree(&ranges);
+        let tree = self.tree(&ranges, u32::MAX);
         self.load(word, tree)
     }
 
-    /// A balanced tree over ranges, of which neighbours differ.
-    fn tree(&mut self, ranges: &[(u32, Id)]) -> Id {
-        match *ranges {
-            [(_, only)] => only,
-            [(_, around), (at, single), (after, same)] if around == same && after == at + 1 => {
-                self.test(op::JUMP_EQUAL, at, single, around)
-            }
-            _ => {
-                let (below, from) = ranges.split_at(ranges.len() / 2);
-                let at = from[0].0;
-                let (yes, no) = (self.tree(from), self.tree(below));
-                self.test(op::JUMP_GREATER_EQUAL, at, yes, no)
-            }
+    /// A balanced tree over ranges, of which neighbours differ; the last one
+    /// goes up to `end`.
+    fn tree(&mut self, ranges: &[(u32, Id)], end: u32) -> Id {
+        if let Some(id) = self.exceptions(ranges, end) {
+            return id;
         }
+        let (below, from) = ranges.split_at(ranges.len() / 2);
+        let at = from[0].0;
+        let (yes, no) = (self.tree(from, end), self.tree(below, at - 1));
+        self.test(op::JUMP_GREATER_EQUAL, at, yes, no)
+    }
+
+    /// Tests for equality, where all ranges but those of one outcome are of a
+    /// single value, and no more of them than a tree would be deep: it would
+    /// be larger.
+    fn exceptions(&mut self, ranges: &[(u32, Id)], end: u32) -> Option<Id> {
+        let depth = ranges.len().next_power_of_two().trailing_zeros() as usize;
+        if ranges.len() / 2 > depth {
+            // Neighbours differ, so every other range is an exception.
+            return None;
+        }
+        let ends = ranges.iter().skip(1).map(|(start, _)| start - 1).chain([end]);
+        let others = |common: Id| {
+            let ranges = ranges.iter().zip(ends.clone());
+            ranges.filter(move |((_, id), _)| *id != common)
+        };
+        let common = ranges.iter().map(|(_, id)| *id).find(|id| {
+            others(*id).count() <= depth && others(*id).all(|((start, _), end)| *start == end)
+        })?;
+        let exceptions: Vec<(u32, Id)> = others(common).map(|(range, _)| *range).collect();
+        let tests = exceptions.iter().rev();
+        Some(tests.fold(common, |no, &(at, yes)| self.test(op::JUMP_EQUAL, at, yes, no)))
     }
 
     /// A node as it is reached when `A` holds the word already.
@@ -285,6 +333,32 @@ impl Words {
         let lower = ARGUMENTS + 8 * argument as u32;
         Self { lower, upper: lower + 4 }
     }
+}
+
+/// Whether both rules ask one argument for ranges, to do the same.
+fn alike(rule: &Rule, other: &Rule) -> bool {
+    let asks = |rule: &Rule| match rule.conditions.as_slice() {
+        [condition] if condition.comparison.ranges().is_some() => {
+            Some((condition.argument, condition.width))
+        }
+        _ => None,
+    };
+    asks(rule).is_some() && asks(rule) == asks(other) && rule.action == other.action
+}
+
+/// The same values in ranges that ascend and are apart.
+fn union(mut ranges: Vec<RangeInclusive<u64>>) -> Vec<RangeInclusive<u64>> {
+    ranges.sort_unstable_by_key(|range| *range.start());
+    let mut apart: Vec<RangeInclusive<u64>> = Vec::new();
+    for range in ranges {
+        match apart.last_mut() {
+            Some(last) if *range.start() <= last.end().saturating_add(1) => {
+                *last = *last.start()..=*range.end().max(last.end());
+            }
+            _ => apart.push(range),
+        }
+    }
+    apart
 }
 
 /// The upper and the lower word.
@@ -386,7 +460,7 @@ mod tests {
     use launcher_policy::seccomp::validate;
     use launcher_policy::wire::Architecture;
 
-    use super::super::rules::{Data, Rule, X32_BIT};
+    use super::super::rules::{Data, X32_BIT};
     use super::super::simulate::Simulator;
     use super::*;
 
@@ -463,8 +537,23 @@ mod tests {
         }
 
         fn call(&mut self) -> Call {
+            if self.below(6) == 0 {
+                return self.alternatives();
+            }
             let rules = if self.below(3) == 0 { self.below(6) } else { 0 };
             Call { rules: (0..rules).map(|_| self.rule()).collect(), otherwise: self.action() }
+        }
+
+        /// Rules that ask for one argument, often to do the same.
+        fn alternatives(&mut self) -> Call {
+            let (argument, width) = (self.condition().argument, self.condition().width);
+            let actions = [self.action(), self.action()];
+            let rules = (0..2 + self.below(5)).map(|_| Rule {
+                conditions: vec![Condition { argument, width, comparison: self.comparison() }],
+                action: actions[usize::from(self.below(4) == 0)],
+            });
+            let rules = rules.collect();
+            Call { rules, otherwise: self.action() }
         }
 
         fn rules(&mut self) -> Rules {
@@ -668,6 +757,21 @@ mod tests {
         let loads = compile(&rules(call));
         let word = ARGUMENTS;
         assert_eq!(loads.iter().filter(|each| (each.code, each.k) == (op::LOAD, word)).count(), 1);
+    }
+
+    #[test]
+    fn rules_that_do_the_same_for_one_argument_are_one_question() {
+        let rule = |value| Rule {
+            conditions: vec![Condition::long(Argument::First, Comparison::Equal(value))],
+            action: DENY,
+        };
+        let one = Comparison::OneOf(vec![3, 4, 9, 27]);
+        let one = Rule { conditions: vec![Condition::long(Argument::First, one)], action: DENY };
+        let call = |rules| Call { rules, otherwise: Action::Allow };
+        assert_eq!(
+            compile(&rules(call([27, 3, 9, 4].map(rule).to_vec()))),
+            compile(&rules(call(vec![one])))
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Read};
 
 use super::checks::{self, Checks};
+use super::import::Imported;
 use super::layer::{self, Below, Denied, Layer, LayerRule, Names};
 use super::rules::Action;
 use super::tables::Abi;
@@ -59,11 +60,14 @@ pub(super) fn resolve(
     let abis = abis.map(|abi| *abi.get_ref()).collect();
     let below = match &below {
         Some(written) => {
-            let below = Below::Profile(written.own_profile(diagnostics));
+            let below = written.below(checks, place, diagnostics);
             Below::Layer(Box::new(written.layer(below, denied, checks, diagnostics)))
         }
-        None => Below::Profile(own.own_profile(diagnostics)),
+        None => own.below(checks, place, diagnostics),
     };
+    if file.is_some() && seccomp.import.is_some() {
+        one_too_many(seccomp, diagnostics);
+    }
     (own.layer(below, denied, checks, diagnostics), abis)
 }
 
@@ -90,6 +94,19 @@ impl Written<'_> {
             };
             checks.table(seccomp, &layer, diagnostics);
             layer
+        })
+    }
+
+    /// What it builds on, beside a file.
+    fn below(&self, checks: &Checks<'_>, place: &Place, diagnostics: &mut Diagnostics) -> Below {
+        let profile = Below::Profile(self.own_profile(diagnostics));
+        let Some(import) = &self.seccomp.import else { return profile };
+        self.located(diagnostics, |diagnostics| {
+            if self.seccomp.profile.is_some() {
+                one_too_many(self.seccomp, diagnostics);
+            }
+            let imported = Imported::read(import, place, checks.architecture, diagnostics);
+            imported.map_or(profile, Below::Import)
         })
     }
 
@@ -130,6 +147,14 @@ impl Written<'_> {
                 judged
             }
         }
+    }
+}
+
+/// Refuses two things that want the same place.
+fn one_too_many(seccomp: &Seccomp, diagnostics: &mut Diagnostics) {
+    if let Some(profile) = &seccomp.profile {
+        let message = "what is imported takes the place of a profile: there cannot be both";
+        diagnostics.error(profile.span(), message);
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 
 use linux_raw_sys::errno::EPERM;
 
+use super::import::Imported;
 use super::rules::{Action, Call, Rule};
 use super::{Facts, conditions, groups, implied, profile};
 use crate::Spanned;
@@ -29,6 +30,8 @@ pub(super) struct Layer {
 pub(super) enum Below {
     /// One of our profiles.
     Profile(profile::Profile),
+    /// What was imported in the place of a profile.
+    Import(Imported),
     /// The file that is named for a profile.
     Layer(Box<Layer>),
 }
@@ -144,15 +147,25 @@ impl Layer {
             return Call::always(Action::Allow);
         }
         let opened = opened || self.allow.has(name);
+        let call = match &self.below {
+            Below::Layer(layer) => return layer.decide(name, facts, opened),
+            Below::Profile(own) => profile::call(*own, name, opened, denied.chosen),
+            // Whatever was imported says of clone(2)'s flags would be passed.
+            Below::Import(_) if name == "clone3" => profile::closed(name, denied.chosen),
+            Below::Import(imported) => imported.call(name, opened),
+        };
+        match implied::call(name, facts, denied.guaranteed) {
+            Some(closure) => call.within(&closure),
+            None => call,
+        }
+    }
+
+    /// What was imported, by this layer or below.
+    pub(super) fn imported(&self) -> Option<&Imported> {
         match &self.below {
-            Below::Layer(layer) => layer.decide(name, facts, opened),
-            Below::Profile(own) => {
-                let call = profile::call(*own, name, opened, denied.chosen);
-                match implied::call(name, facts, denied.guaranteed) {
-                    Some(closure) => call.within(&closure),
-                    None => call,
-                }
-            }
+            Below::Layer(layer) => layer.imported(),
+            Below::Import(imported) => Some(imported),
+            Below::Profile(_) => None,
         }
     }
 }

@@ -1,19 +1,23 @@
 //! The seccomp filter: `[seccomp]`, and what other tables ask of it.
 //!
 //! About each system call decide, in this order: `[[seccomp.rule]]`;
-//! `seccomp.deny`; `seccomp.allow`; the profile. None of them opens what the
-//! other tables guarantee. Before all of them, a call of a table that is not
+//! `seccomp.deny`; `seccomp.allow`; the profile, or what was imported in its
+//! place. None of them opens what the other tables guarantee. Before all of them, a call of a table that is not
 //! open kills the process, and a number without a name gets `ENOSYS`.
 
 mod checks;
 mod compile;
 mod conditions;
 pub mod constants;
+pub mod export;
 mod file;
 pub mod groups;
 mod implied;
+pub mod import;
 mod layer;
 pub mod profile;
+mod program;
+pub mod reach;
 pub mod rules;
 pub(crate) mod shared;
 pub mod simulate;
@@ -31,10 +35,12 @@ use launcher_policy::wire::Architecture;
 use linux_raw_sys::general::CLONE_NEWIPC;
 
 pub use compile::compile;
+pub use program::Optimize;
 
 use crate::Place;
 use crate::diagnostic::Diagnostics;
 use crate::document::{Document, Mode};
+use import::Imported;
 use layer::Layer;
 use rules::{Call, Data, Rules};
 use tables::Abi;
@@ -98,6 +104,8 @@ pub struct Compiled {
     /// The filter where the namespaces cannot be made; empty if that is the
     /// same, or if there is no launch then.
     pub without_namespaces: Vec<u8>,
+    /// Flags of `SECCOMP_SET_MODE_FILTER`.
+    pub flags: u32,
     /// Whether the filter closes `TIOCSTI` and `TIOCLINUX`.
     pub terminal_is_safe: bool,
 }
@@ -109,6 +117,7 @@ pub fn resolve(
     architecture: Architecture,
     facts: &Facts,
     place: &Place,
+    optimize: Optimize,
     diagnostics: &mut Diagnostics,
 ) -> Option<Compiled> {
     let off = document.enforce.seccomp.as_ref().is_some_and(|mode| *mode.get_ref() == Mode::Off);
@@ -123,9 +132,13 @@ pub fn resolve(
     let with = rules(facts);
     let terminal_is_safe = closes_terminal_input(&with);
     checks::keep_terminal(document, terminal_is_safe, diagnostics);
-    let filter = bytes(&with, diagnostics)?;
+    let imported = layer.imported();
+    let filter = bytes(&with, imported, optimize, diagnostics)?;
+    if let Some(import) = &document.seccomp.import {
+        checks.imported(import, &filter, diagnostics);
+    }
     let without_namespaces = if facts.falls_back {
-        bytes(&rules(&facts.without_namespaces()), diagnostics)?
+        bytes(&rules(&facts.without_namespaces()), imported, optimize, diagnostics)?
     } else {
         Vec::new()
     };
@@ -133,13 +146,23 @@ pub fn resolve(
     Some(Compiled {
         filter,
         without_namespaces: if differs { without_namespaces } else { Vec::new() },
+        flags: imported.map_or(0, Imported::flags),
         terminal_is_safe,
     })
 }
 
 /// Compiles rules to a filter that the kernel accepts.
-fn bytes(rules: &Rules, diagnostics: &mut Diagnostics) -> Option<Vec<u8>> {
-    let instructions = compile(rules);
+fn bytes(
+    rules: &Rules,
+    imported: Option<&Imported>,
+    optimize: Optimize,
+    diagnostics: &mut Diagnostics,
+) -> Option<Vec<u8>> {
+    let mut instructions = compile(rules);
+    if let Some(Imported::Filter(imported)) = imported {
+        instructions = program::stack(&instructions, imported);
+    }
+    optimize.apply(&mut instructions);
     let count = instructions.len();
     if count > MAX_INSTRUCTIONS {
         let message =

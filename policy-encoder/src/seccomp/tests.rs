@@ -97,7 +97,8 @@ fn try_resolve(
 ) -> (Option<Compiled>, Diagnostics) {
     let document: Document = toml::from_str(text).expect("a document");
     let mut diagnostics = Diagnostics::default();
-    let compiled = resolve(&document, architecture, facts, &place(), &mut diagnostics);
+    let compiled =
+        resolve(&document, architecture, facts, &place(), Optimize::Run, &mut diagnostics);
     (compiled, diagnostics)
 }
 

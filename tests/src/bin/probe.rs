@@ -39,7 +39,9 @@
 //! `pivot-root P`, `unshare FLAGS`, `setns P`, `sethostname N`, `setuid N`,
 //! `raise-caps` (CAP_CHOWN), `mknod P`, `set-rlimit NAME SOFT HARD`, `set-nice N`,
 //! `setsid`, `ioctl FD REQUEST`, `tiocsti REQUEST`, `syscall NAME|NUMBER
-//! [ARGUMENT]...`, `int80 NUMBER [ARGUMENT]...` (of the 32-bit table).
+//! [ARGUMENT]...`, `int80 NUMBER [ARGUMENT]...` (of the 32-bit table),
+//! `under-filter HEX NUMBER [ARGUMENT]...` (a call for every six arguments, once
+//! the filter is installed).
 #![allow(unsafe_code, reason = "system calls by number")]
 
 use std::ffi::{CString, OsStr, OsString};
@@ -53,7 +55,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use linux_raw_sys::{general as uapi, prctl};
+use linux_raw_sys::{general as uapi, prctl, ptrace as uapi_filter};
 use rustix::fs::{self, CWD, FileType, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketType};
@@ -859,6 +861,7 @@ fn privileges(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
         "tiocsti" => tiocsti(given.0.first().map_or(uapi_ioctl::TIOCSTI, |_| given.word_value(0))),
         "syscall" => by_name(given),
         "int80" => int80(given.word_value(0), given.arguments()),
+        "under-filter" => under_filter(given),
         _ => return None,
     })
 }
@@ -898,6 +901,31 @@ fn by_name(given: &Arguments<'_>) -> Answer {
         Err(_) => integer(name),
     };
     numbered(number, given.arguments()).map(|value| value.to_string())
+}
+
+/// What a call returns under a filter: 0 or an error number, for each six
+/// arguments.
+fn under_filter(given: &Arguments<'_>) -> Answer {
+    let digits = given.text(0).as_bytes();
+    let byte = |pair: &[u8]| {
+        let pair = std::str::from_utf8(pair).expect("two digits");
+        u8::from_str_radix(pair, 16).expect("two digits")
+    };
+    let filter: Vec<u8> = digits.chunks(2).map(byte).collect();
+    rustix::thread::set_no_new_privs(true)?;
+    let program = uapi_filter::sock_fprog {
+        len: (filter.len() / 8) as u16,
+        filter: filter.as_ptr().cast_mut().cast(),
+    };
+    let mode = u64::from(uapi_filter::SECCOMP_SET_MODE_FILTER);
+    raw(Sysno::seccomp, [mode, 0, (&raw const program) as u64, 0, 0, 0])?;
+    let words: Vec<u64> = (2..given.0.len()).map(|place| given.word_value(place)).collect();
+    let (calls, _) = words.as_chunks::<6>();
+    let answers = calls.iter().map(|&arguments| {
+        let answer = numbered(given.word_value(1), arguments);
+        answer.unwrap_or_else(|errno| errno.raw_os_error() as u64).to_string()
+    });
+    Ok(answers.collect::<Vec<_>>().join(","))
 }
 
 fn call(number: Sysno, arguments: [u64; 6]) -> Answer {

@@ -84,10 +84,11 @@ fn both(one: &Document, two: &Document, diagnostics: &mut Diagnostics) -> Docume
 }
 
 fn seccomp(one: &Seccomp, two: &Seccomp, diagnostics: &mut Diagnostics) -> Seccomp {
-    let Seccomp { profile, allow, deny, action, errno, architectures, rule } = one;
+    let Seccomp { profile, import, allow, deny, action, errno, architectures, rule } = one;
     let deny = super::add::both(deny.clone(), two.deny.clone());
     Seccomp {
         profile: self::profile(profile, &two.profile, diagnostics),
+        import: self::import(import, &two.import, diagnostics),
         allow: allow
             .iter()
             .filter(|call| two.allow.contains(call) && !deny.contains(call))
@@ -129,6 +130,20 @@ fn profile(
         Profile::Default => 1,
         Profile::Unconfined => 2,
     })
+}
+
+/// What both import. Leaving one out might open what it closes.
+fn import(
+    one: &Option<Spanned<String>>,
+    two: &Option<Spanned<String>>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Spanned<String>> {
+    if let Some(said) = two.as_ref().or(one.as_ref()).filter(|_| one != two) {
+        diagnostics
+            .error(said.span(), "an imported filter cannot be intersected with another profile")
+            .help("every part needs the same `seccomp.import`");
+    }
+    one.clone()
 }
 
 /// First what either part denies, then what both allow: an earlier denial

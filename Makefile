@@ -7,7 +7,7 @@ SHELL := bash
 X86 := x86_64-unknown-linux-musl
 ARM := aarch64-unknown-linux-musl
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
-FUZZERS := decode document filter plan
+FUZZERS := decode document filter import plan rules
 
 # For `make install`, as everywhere.
 PREFIX ?= /usr/local
@@ -26,12 +26,15 @@ PROGRAMS := \
 	bash:bash bwrap:bubblewrap gcc:gcc git:git groff:groff-base make:make node:nodejs python3:python3 runc:runc \
 	setpriv:util-linux strace:strace unshare:util-linux
 
+# What the differential tests and benches are linked with.
+LIBRARIES := /usr/include/seccomp.h:libseccomp-dev
+
 .PHONY: help
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: toolchain programs ## install what is missing: Rust targets, programs the tests run
+setup: toolchain programs ## install what is missing: Rust targets, programs and libraries of the tests
 
 .PHONY: build
 build: toolchain ## dist/launcher and dist/encode-policy, and dist/aarch64/
@@ -71,7 +74,7 @@ check: toolchain deny ## format, clippy, documentation, licences; warnings are e
 	cargo deny --all-features check bans licenses sources
 
 .PHONY: bench
-bench: build probe ## what things cost; BENCH=--quick for a first look
+bench: build probe programs ## what things cost; BENCH=--quick for a first look
 	cargo bench --profile encoder -p benches -- $(BENCH)
 
 .PHONY: fuzz
@@ -126,7 +129,7 @@ toolchain:
 
 .PHONY: programs
 programs:
-	@tests/programs.sh $(PROGRAMS)
+	@tests/programs.sh $(PROGRAMS) $(LIBRARIES)
 
 .PHONY: deny
 deny: toolchain

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing of the programs named, each as PROGRAM:PACKAGE of
-# Debian. Silent and quick where nothing is.
+# Debian, or FILE:PACKAGE. Silent and quick where nothing is.
 set -euo pipefail
 
 # Where a sandboxed command finds its programs, and where runc is.
@@ -8,7 +8,7 @@ PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin
 
 missing=()
 for each in "$@"; do
-	command -v "${each%:*}" >/dev/null || missing+=("${each#*:}")
+	[[ $each == /* && -e ${each%:*} ]] || command -v "${each%:*}" >/dev/null || missing+=("${each#*:}")
 done
 ((${#missing[@]})) || exit 0
 

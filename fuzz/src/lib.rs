@@ -6,12 +6,16 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use launcher_policy::Policy;
+use launcher_policy::seccomp::{INSTRUCTION_SIZE, MAX_INSTRUCTIONS, validate};
 use launcher_policy::wire::{
     Architecture, DecodeError, HEADER, MAGIC, MAX_FRAME, VERSION, decode, encode,
 };
 use policy_encoder::Place;
 use policy_encoder::diagnostic::Diagnostics;
 use policy_encoder::document::Document;
+use policy_encoder::seccomp::rules::{Comparison, Data, Rules};
+use policy_encoder::seccomp::simulate::Simulator;
+use policy_encoder::seccomp::{compile, tables};
 
 /// A frame around any payload, as `wire::encode` would make it for a valid
 /// one: no fuzzer guesses a checksum.
@@ -52,6 +56,54 @@ pub fn encoded(document: &Document, mut diagnostics: Diagnostics) -> Option<Vec<
         survives(bytes).expect("what was encoded decodes");
     }
     bytes
+}
+
+/// Compiles rules. Unless they are too long, the kernel accepts the filter,
+/// and it decides as the rules do: about these arguments, and about each value
+/// that the rules speak of as every argument.
+pub fn agrees(rules: &Rules, arguments: [u64; 6]) {
+    let filter: Vec<u8> = compile(rules).iter().flat_map(|each| each.to_bytes()).collect();
+    if filter.len() > MAX_INSTRUCTIONS * INSTRUCTION_SIZE {
+        return;
+    }
+    assert_eq!(validate(&filter), Ok(()));
+    let simulator = Simulator::new(&filter).expect("it was validated");
+    let architecture = tables::audit(rules.architecture);
+    let same = |number, architecture, arguments| {
+        let data = Data { number, architecture, instruction_pointer: 0, arguments };
+        let expected = rules.decide(&data).value();
+        assert_eq!(
+            simulator.run(&data).value,
+            expected,
+            "{data:x?} {:?}",
+            rules.calls.get(&number)
+        );
+    };
+    for (&number, call) in &rules.calls {
+        same(number, architecture, arguments);
+        same(number.wrapping_add(1), architecture, arguments);
+        same(number, architecture ^ 1, arguments);
+        let comparisons = call.rules.iter().flat_map(|rule| &rule.conditions);
+        for value in comparisons.flat_map(|condition| values(&condition.comparison)) {
+            for near in [value.wrapping_sub(1), value, value.wrapping_add(1)] {
+                same(number, architecture, [near; 6]);
+                same(number, architecture, [near ^ 1 << 32; 6]);
+            }
+        }
+    }
+}
+
+fn values(comparison: &Comparison) -> Vec<u64> {
+    match *comparison {
+        Comparison::Equal(value)
+        | Comparison::NotEqual(value)
+        | Comparison::Less(value)
+        | Comparison::LessOrEqual(value)
+        | Comparison::Greater(value)
+        | Comparison::GreaterOrEqual(value) => vec![value],
+        Comparison::MaskedEqual { mask, value } => vec![mask, value, value | !mask],
+        Comparison::OneOf(ref values) => values.clone(),
+    }
 }
 
 /// A small tree whose paths documents are judged in, with something of every

@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use policy_encoder::diagnostic::Diagnostics;
-use policy_encoder::{Architecture, Place, portability, presets};
+use policy_encoder::seccomp::Optimize;
+use policy_encoder::{Architecture, Encoded, Place, portability, presets};
 
 use crate::commands::{compare, explain, probe, verify};
+use crate::filter::{self, FilterArguments};
 use crate::options::Options;
 use crate::overlay::Overlays;
 use crate::render::{render, say};
@@ -80,6 +82,8 @@ enum Command {
     /// Write the manual pages into a directory
     #[command(hide = true)]
     Man(Man),
+    /// Show the seccomp filter of a policy
+    Seccomp(FilterArguments),
 }
 
 #[derive(Args)]
@@ -91,6 +95,9 @@ struct Encode {
     output: Option<PathBuf>,
     #[command(flatten)]
     place: PlaceArguments,
+    /// What the seccomp filter is to be cheap at
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
+    optimize: OptimizeFor,
 }
 
 #[derive(Args)]
@@ -125,6 +132,9 @@ struct Run {
     /// Keep the changes of such an overlay in DIR, which is new or empty
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// What the seccomp filter is to be cheap at
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
+    optimize: OptimizeFor,
     #[command(flatten)]
     launcher: run::LauncherArguments,
     /// The command and its arguments
@@ -199,6 +209,25 @@ enum Arch {
     Riscv64,
 }
 
+/// `--optimize`
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub(crate) enum OptimizeFor {
+    /// System calls
+    #[default]
+    Run,
+    /// The launch, for commands of fewer than some hundred system calls
+    Launch,
+}
+
+impl From<OptimizeFor> for Optimize {
+    fn from(written: OptimizeFor) -> Self {
+        match written {
+            OptimizeFor::Run => Self::Run,
+            OptimizeFor::Launch => Self::Launch,
+        }
+    }
+}
+
 /// Runs one command and says how it ended.
 pub(crate) fn main() -> ExitCode {
     let done = match Arguments::try_parse() {
@@ -214,6 +243,7 @@ pub(crate) fn main() -> ExitCode {
             show(&documents::completions(&mut Arguments::command(), completions.shell))
         }
         Ok(Arguments { command: Some(Command::Man(man)), .. }) => write_pages(&man),
+        Ok(Arguments { command: Some(Command::Seccomp(filter)), .. }) => filter::show(&filter),
         Ok(Arguments { command: None, encode }) => self::encode(&encode),
         Err(error) => usage(&error),
     };
@@ -243,13 +273,18 @@ fn encode(arguments: &Encode) -> Done {
     }
     let place = arguments.place.place()?;
     let text = read(&arguments.policy, &place)?;
-    let bytes = compile(&text, &place, arguments.place.architecture()).ok_or(WRONG)?;
-    let written = match &arguments.output {
-        Some(file) => output::replace(file, &bytes),
-        None => output::print(&bytes),
+    let encoded = compile(&text, &place, arguments.place.architecture(), arguments.optimize)?;
+    write(arguments.output.as_deref(), &encoded.bytes)
+}
+
+/// Writes to a file, or to standard output.
+pub(crate) fn write(file: Option<&Path>, bytes: &[u8]) -> Done {
+    let written = match file {
+        Some(file) => output::replace(file, bytes),
+        None => output::print(bytes),
     };
     written.map_err(|error| {
-        let place = arguments.output.as_deref().unwrap_or(Path::new("standard output"));
+        let place = file.unwrap_or(Path::new("standard output"));
         say(&format!("cannot write {}: {error}", place.display()));
         WRONG
     })
@@ -258,7 +293,8 @@ fn encode(arguments: &Encode) -> Done {
 fn check(arguments: &Check) -> Done {
     let place = arguments.place.place()?;
     let text = read(&arguments.policy, &place)?;
-    let (_, mut diagnostics) = text.compile(&place, arguments.place.architecture());
+    let (_, mut diagnostics) =
+        text.compile(&place, arguments.place.architecture(), Optimize::default());
     if !diagnostics.has_errors() {
         say_portability(&text, &place, &mut diagnostics);
     }
@@ -293,7 +329,9 @@ fn run_command(arguments: &Run) -> Done {
     }
     let mut overlays = Overlays::new(arguments.keep.as_deref()).map_err(not_run)?;
     text.place_overlays(|| overlays.add()).map_err(not_run)?;
-    let bytes = compile(&text, &place, Architecture::NATIVE).ok_or(NOT_RUN)?;
+    let encoded =
+        compile(&text, &place, Architecture::NATIVE, arguments.optimize).map_err(|_| NOT_RUN)?;
+    let bytes = encoded.bytes;
     let fds = text.used_fds();
     let launcher = run::Launcher::new(&bytes, &fds, &arguments.launcher, &arguments.command)
         .map_err(not_run)?;
@@ -404,12 +442,17 @@ fn print(text: &Text) -> Done {
     show(written.as_bytes())
 }
 
-/// The bytes, with everything that is wrong with the policy said; what is
+/// The encoded policy, with everything that is wrong with it said; what is
 /// only good to know is for `check`.
-pub(crate) fn compile(text: &Text, place: &Place, architecture: Architecture) -> Option<Vec<u8>> {
-    let (bytes, diagnostics) = text.compile(place, architecture);
+pub(crate) fn compile(
+    text: &Text,
+    place: &Place,
+    architecture: Architecture,
+    optimize: OptimizeFor,
+) -> Result<Encoded, u8> {
+    let (encoded, diagnostics) = text.compile(place, architecture, optimize.into());
     render(text.sources(), &diagnostics.without_notes());
-    bytes
+    encoded.ok_or(WRONG)
 }
 
 /// The current directory, or the one that was named.

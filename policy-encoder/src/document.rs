@@ -9,9 +9,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod forms;
+mod seccomp;
 mod written;
 
 use forms::ExactMountTable;
+pub use seccomp::{
+    Abi, ArgumentRule, CallRule, Calls, Denial, Number, Operator, Profile, Seccomp, Verdict,
+};
 
 use crate::Spanned;
 
@@ -478,32 +482,6 @@ pub struct Duration(
     /// The time.
     pub std::time::Duration,
 );
-
-/// `[seccomp]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Seccomp {
-    /// `"default"` or `"unconfined"`.
-    pub profile: Option<Spanned<Profile>>,
-    /// System calls that are allowed although the profile denies them.
-    #[serde(skip_serializing_if = "is_absent")]
-    pub allow: Vec<Spanned<String>>,
-    /// System calls that are denied.
-    #[serde(skip_serializing_if = "is_absent")]
-    pub deny: Vec<Spanned<String>>,
-    /// Error number of what is denied, `"EPERM"` by default.
-    pub errno: Option<Spanned<String>>,
-}
-
-/// `seccomp.profile`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Profile {
-    /// Denies what a sandboxed command has no business with.
-    Default,
-    /// Denies nothing but what the other tables imply.
-    Unconfined,
-}
 
 /// `[namespaces]`
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -8,6 +8,7 @@ use crate::diagnostic::Diagnostics;
 use crate::document::{Access, DieWithParent, Document};
 use crate::namespaces::Namespaces;
 use crate::network::{self, Network};
+use crate::seccomp::Optimize;
 use crate::{
     credentials, enforce, exec, fds, landlock, limits, mounts, namespaces, seccomp, session,
 };
@@ -23,6 +24,27 @@ pub fn encode(
     architecture: Architecture,
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<u8>> {
+    encode_for(document, place, architecture, Optimize::Run, diagnostics)
+        .map(|encoded| encoded.bytes)
+}
+
+/// An encoded policy, with what else was made on the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// What the launcher reads.
+    pub bytes: Vec<u8>,
+    /// The seccomp filter in it.
+    pub seccomp: Option<seccomp::Compiled>,
+}
+
+/// The same as [`encode()`], with a filter that is cheap at what is named.
+pub fn encode_for(
+    document: &Document,
+    place: &Place,
+    architecture: Architecture,
+    optimize: Optimize,
+    diagnostics: &mut Diagnostics,
+) -> Option<Encoded> {
     if let Some(base) = document.extends.first() {
         // What it extends may be what makes it strict.
         diagnostics
@@ -43,8 +65,8 @@ pub fn encode(
         without_mounts: view.without_namespaces.clone(),
     };
     let enforce = enforce::resolve(document, &network, namespaces.as_ref(), &files, diagnostics);
-    let facts = facts(document, &network, namespaces.as_ref(), enforce.falls_back());
-    let seccomp = seccomp::resolve(document, architecture, &facts, diagnostics);
+    let facts = facts(document, &network, namespaces.as_ref(), enforce.falls_back(), &view);
+    let seccomp = seccomp::resolve(document, architecture, &facts, place, optimize, diagnostics);
     if diagnostics.has_errors() {
         return None;
     }
@@ -59,14 +81,15 @@ pub fn encode(
         landlock: landlock.as_ref().map(landlock::Landlock::wire),
         seccomp: seccomp.as_ref().map(|compiled| launcher_policy::seccomp::Seccomp {
             filter: &compiled.filter,
-            flags: 0,
+            flags: compiled.flags,
             without_namespaces: &compiled.without_namespaces,
             terminal_is_safe: compiled.terminal_is_safe,
         }),
         exec: exec.wire(),
         origin: view.origin(),
     };
-    frame(&policy, architecture, diagnostics)
+    let bytes = frame(&policy, architecture, diagnostics)?;
+    Some(Encoded { bytes, seccomp })
 }
 
 /// What the filter has to know of the other tables.
@@ -75,6 +98,7 @@ fn facts(
     network: &Network,
     namespaces: Option<&Namespaces>,
     falls_back: bool,
+    view: &mounts::View,
 ) -> seccomp::Facts {
     let namespaces = namespaces.map_or(0, Namespaces::flags);
     let plain_tcp = network.has_ports() || !network.udp;
@@ -92,6 +116,7 @@ fn facts(
         namespaces,
         falls_back: falls_back && namespaces != 0,
         shares_ipc: document.namespaces.ipc.as_ref().is_some_and(|ipc| !*ipc.get_ref()),
+        writable_is_executable: view.runs_what_is_written(),
     }
 }
 

@@ -44,7 +44,7 @@ mod session;
 pub mod sources;
 mod spanned;
 
-pub use encode::encode;
+pub use encode::{Encoded, encode, encode_for};
 pub use fds::used as used_fds;
 pub use launcher_policy::wire::Architecture;
 pub use place::Place;

@@ -5,6 +5,7 @@ mod changes;
 mod cli;
 mod commands;
 mod documents;
+mod filter;
 mod options;
 mod output;
 mod overlay;

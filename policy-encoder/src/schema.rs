@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
 use crate::Spanned;
-use crate::document::{Amount, DieWithParent, Document, Duration, Size};
+use crate::document::{Amount, DieWithParent, Document, Duration, Profile, Size};
 
 /// The schema, as draft 7 has it, which most editors know.
 pub fn schema() -> Value {
@@ -128,6 +128,24 @@ impl JsonSchema for Duration {
             "type": "string",
             "pattern": "^([0-9]+ *[A-Za-zµ]+ *)+$",
             "examples": ["10s", "1m 30s"],
+        })
+    }
+}
+
+impl JsonSchema for Profile {
+    fn schema_name() -> Cow<'static, str> {
+        "Profile".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Which system calls are open by themselves.",
+            "oneOf": [
+                { "const": "default", "description": "What ordinary programs call." },
+                { "const": "strict", "description": "What interpreters, compilers and the tools of a shell call." },
+                { "const": "unconfined", "description": "All but what the other tables close." },
+                { "type": "string", "pattern": "/|\\.toml$", "description": "What the [seccomp] of this file says." },
+            ],
         })
     }
 }

@@ -9,8 +9,9 @@ use policy_encoder::compose::{self, Composition, Input};
 use policy_encoder::diagnostic::{Diagnostic, Diagnostics};
 use policy_encoder::document::{Document, ExactMount};
 use policy_encoder::presets::Preset;
+use policy_encoder::seccomp::Optimize;
 use policy_encoder::sources::Sources;
-use policy_encoder::{Architecture, Place, encode, used_fds};
+use policy_encoder::{Architecture, Encoded, Place, encode_for, used_fds};
 
 /// A place that a policy can be read from.
 #[derive(Debug)]
@@ -63,20 +64,22 @@ impl Text {
         &self,
         place: &Place,
         architecture: Architecture,
-    ) -> (Option<Vec<u8>>, Diagnostics) {
+        optimize: Optimize,
+    ) -> (Option<Encoded>, Diagnostics) {
         let mut diagnostics = self.composition.diagnostics.clone();
         let mut found = Diagnostics::default();
-        let bytes = encode(&self.composition.document, place, architecture, &mut found);
+        let document = &self.composition.document;
+        let encoded = encode_for(document, place, architecture, optimize, &mut found);
         // What could not be parsed is missing from the document, and that
         // something is missing there would be said again.
-        let bytes = bytes.filter(|_| !diagnostics.has_errors());
+        let encoded = encoded.filter(|_| !diagnostics.has_errors());
         let said: Vec<_> = diagnostics.iter().cloned().collect();
         for diagnostic in found.iter() {
             if !said.iter().any(|earlier| overlap(earlier, diagnostic)) {
                 diagnostics.push(diagnostic.clone());
             }
         }
-        (bytes, diagnostics)
+        (encoded, diagnostics)
     }
 
     /// The document, which extends nothing any more.

@@ -788,3 +788,86 @@ fn what_patterns_matched_stands_in_the_bytes() {
     assert_eq!(globs, [(b"*.key".to_vec(), 1)]);
     assert_ne!(policy.origin.expanded_at, 0);
 }
+
+#[test]
+fn the_filter_of_a_policy_is_shown_in_every_format() {
+    let directory = Directory::new();
+    directory.file("policy.toml", "filesystem.root = 'minimal'\n");
+    let text = |arguments: &[&str]| {
+        let output = directory.run(arguments);
+        assert_eq!(code(&output), Some(0), "{}", errors(&output));
+        output.stdout
+    };
+    let asm = text(&["seccomp", "policy.toml"]);
+    let asm = String::from_utf8(asm).expect("text");
+    for part in ["; socket, socketpair", "AF_UNIX", "errno EAFNOSUPPORT", "ioctl:", "TIOCSTI"] {
+        assert!(asm.contains(part), "{part} is missing from:\n{asm}");
+    }
+    let json = text(&["seccomp", "policy.toml", "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+    let bpf = text(&["seccomp", "policy.toml", "--format", "bpf"]);
+    assert_eq!(json["instructions"].as_array().map(Vec::len), Some(bpf.len() / 8));
+
+    // What was encoded already is shown as it is.
+    text(&["-o", "policy.bin", "policy.toml"]);
+    assert_eq!(text(&["seccomp", "policy.bin", "--format=bpf"]), bpf);
+    assert_eq!(text(&["seccomp", "policy.bin"]), asm.as_bytes());
+
+    // A filter that was written can be imported again.
+    text(&["seccomp", "policy.toml", "--format=bpf", "-o", "filter.bpf"]);
+    directory.file("again.toml", "filesystem.root = 'minimal'\nseccomp.import = 'filter.bpf'\n");
+    assert!(text(&["seccomp", "again.toml", "--format=bpf"]).len() > bpf.len());
+
+    // For another architecture, by its own numbers.
+    let other = text(&["seccomp", "policy.toml", "--arch", "riscv64"]);
+    assert!(String::from_utf8_lossy(&other).starts_with("; riscv64, "));
+}
+
+#[test]
+fn the_filter_without_namespaces_is_another_one() {
+    let directory = Directory::new();
+    let text = "filesystem = { root = 'minimal', tmp = 'none', proc = false }\n\
+                network.unix = 'host'\n";
+    directory.file("policy.toml", text);
+    let with = directory.run(&["seccomp", "policy.toml", "--format=json"]);
+    let without =
+        directory.run(&["seccomp", "policy.toml", "--format=json", "--without-namespaces"]);
+    let actions = |output: &Output, name: &str| {
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let calls = json["calls"].as_array().expect("a list").clone();
+        let call = calls.iter().find(|call| call["name"] == name).expect("it is there").clone();
+        call["actions"].clone()
+    };
+    assert_eq!(actions(&with, "shmget"), serde_json::json!(["allow"]));
+    assert_eq!(actions(&without, "shmget"), serde_json::json!(["errno EPERM"]));
+}
+
+#[test]
+fn what_has_no_filter_is_said() {
+    let directory = Directory::new();
+    directory.file("off.toml", "filesystem.root = 'minimal'\nenforce.seccomp = 'off'\n");
+    let output = directory.run(&["seccomp", "off.toml"]);
+    assert_eq!(code(&output), Some(1));
+    assert!(errors(&output).contains("no filter"), "{}", errors(&output));
+    directory.file("cut.bin", "SBXP\x01\x00\x01");
+    let output = directory.run(&["seccomp", "cut.bin"]);
+    assert_eq!(code(&output), Some(1));
+    assert!(!errors(&output).is_empty());
+}
+
+#[test]
+fn a_filter_for_quick_launches_is_one_load_longer() {
+    let directory = Directory::new();
+    directory.file("policy.toml", "filesystem.root = 'minimal'\n");
+    let filter = |optimize: &str| {
+        let option = format!("--optimize={optimize}");
+        let output = directory.run(&["seccomp", "policy.toml", "--format=bpf", &option]);
+        assert_eq!(code(&output), Some(0), "{}", errors(&output));
+        output.stdout
+    };
+    let (run, launch) = (filter("run"), filter("launch"));
+    assert_eq!(launch[8..], run);
+    let output = directory.run(&["--optimize=launch", "policy.toml"]);
+    let policy = decode(&output.stdout).expect("it decodes");
+    assert_eq!(policy.seccomp.expect("a filter").filter, launch);
+}

@@ -253,4 +253,31 @@ mod tests {
         assert_eq!(validate(&filter(&[(0x64, 0, 0, 32), ret])), Err(FilterError::Operand(0)));
         assert_eq!(validate(&filter(&[(op::LOAD, 0, 0, 0)])), Err(FilterError::NoReturn));
     }
+
+    #[test]
+    fn what_the_kernel_takes_at_its_limits_is_taken() {
+        let ret = (op::RETURN, 0, 0, 0);
+        assert_eq!(validate(&filter(&[ret; MAX_INSTRUCTIONS])), Ok(()));
+        // The longest jumps, to the last instruction.
+        let mut far = [ret; MAX_INSTRUCTIONS];
+        far[0] = (op::JUMP, 0, 0, MAX_INSTRUCTIONS as u32 - 2);
+        far[MAX_INSTRUCTIONS - 257] = (op::JUMP_EQUAL, 255, 255, 0);
+        assert_eq!(validate(&filter(&far)), Ok(()));
+        far[0].3 += 1;
+        assert_eq!(validate(&filter(&far)), Err(FilterError::Jump(0)));
+        far[0] = ret;
+        far[MAX_INSTRUCTIONS - 256] = (op::JUMP_EQUAL, 0, 255, 0);
+        assert_eq!(validate(&filter(&far)), Err(FilterError::Jump(MAX_INSTRUCTIONS as u16 - 256)));
+        // Every word of the data, and no byte between or behind.
+        for offset in 0..=DATA_SIZE + 4 {
+            let is_word = offset < DATA_SIZE && offset % 4 == 0;
+            let load = validate(&filter(&[(op::LOAD, 0, 0, offset), ret]));
+            assert_eq!(load.is_ok(), is_word, "{offset}");
+        }
+        // What is behind a return is judged all the same.
+        let behind = [ret, (op::LOAD, 0, 0, 64), ret];
+        assert_eq!(validate(&filter(&behind)), Err(FilterError::Load(1)));
+        assert_eq!(validate(&filter(&[ret, (op::RETURN_A, 0, 0, 0)])), Ok(()));
+        assert_eq!(validate(&filter(&[(op::TAX, 0, 0, 0)])), Err(FilterError::NoReturn));
+    }
 }

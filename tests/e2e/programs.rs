@@ -26,6 +26,18 @@ fn under(name: &str, caller: Caller, directory: &TempDir) -> Sandbox {
     of_text(&example(name), caller, directory)
 }
 
+/// The same with a profile of the filter.
+fn under_profile(name: &str, profile: &str, caller: Caller, directory: &TempDir) -> Sandbox {
+    let policy = format!("{}\n[seccomp]\nprofile = {profile:?}\n", example(name));
+    of_text(&policy, caller, directory)
+}
+
+/// Every caller with every profile that is for programs.
+fn callers_and_profiles() -> impl Iterator<Item = (Caller, &'static str)> {
+    let callers = Caller::both().into_iter();
+    callers.flat_map(|caller| ["default", "strict"].map(|profile| (caller, profile)))
+}
+
 fn of_text(policy: &str, caller: Caller, directory: &TempDir) -> Sandbox {
     Sandbox::new(policy)
         .without_probe()
@@ -59,10 +71,10 @@ fn bash_works_in_its_directory_and_has_process_substitution() {
         mktemp > /dev/null && echo temporary
         echo changed > /usr/note || echo refused
     "#;
-    for caller in Caller::both() {
+    for (caller, profile) in callers_and_profiles() {
         let directory = TempDir::new();
 
-        let output = under("bash", caller, &directory).run(["bash", "-c", SCRIPT]);
+        let output = under_profile("bash", profile, caller, &directory).run(["bash", "-c", SCRIPT]);
 
         let said = ["---", "> c", "a here string", "got one", "1", "temporary", "refused"];
         output.assert_said(&said);
@@ -106,10 +118,11 @@ if __name__ == "__main__":
 #[test]
 fn python_has_asyncio_multiprocessing_and_ssl() {
     needs!("python3");
-    for caller in Caller::both() {
+    for (caller, profile) in callers_and_profiles() {
         let directory = TempDir::with_file("script.py", PYTHON);
 
-        let output = under("python", caller, &directory).run(["python3", "script.py"]);
+        let output =
+            under_profile("python", profile, caller, &directory).run(["python3", "script.py"]);
 
         let said = [
             "('a child\\na line\\n', 3)",
@@ -136,10 +149,10 @@ fn git_inits_commits_and_logs() {
         git status --short
         git config --get user.email || echo "no configuration of yours"
     "#;
-    for caller in Caller::both() {
+    for (caller, profile) in callers_and_profiles() {
         let directory = TempDir::with_file("note", "kept");
 
-        let output = under("git", caller, &directory).run(["bash", "-c", SCRIPT]);
+        let output = under_profile("git", profile, caller, &directory).run(["bash", "-c", SCRIPT]);
 
         output.assert_said(&["Sandbox: The first", "no configuration of yours"]);
         assert!(directory.has(".git/refs/heads/main"), "{caller}");
@@ -152,10 +165,12 @@ const C: &str = "#include <stdio.h>\nint main(void) { return puts(\"built\") < 0
 fn gcc_builds_and_what_is_built_runs() {
     needs!("gcc", "bash");
     const SCRIPT: &str = "gcc -Wall -o program program.c && ./program";
-    for caller in Caller::both() {
+    for (caller, profile) in callers_and_profiles() {
         let directory = TempDir::with_file("program.c", C);
 
-        let output = under("gcc", caller, &directory).timeout(BUILD).run(["bash", "-c", SCRIPT]);
+        let output = under_profile("gcc", profile, caller, &directory)
+            .timeout(BUILD)
+            .run(["bash", "-c", SCRIPT]);
 
         output.assert_said(&["built"]);
         assert!(directory.has("program"), "{caller}");
@@ -222,10 +237,10 @@ fn node_runs_scripts_and_threads() {
             parentPort.postMessage("a thread");
         }
     "#;
-    for caller in Caller::both() {
+    for (caller, profile) in callers_and_profiles() {
         let directory = TempDir::with_file("script.js", SCRIPT);
 
-        let output = under("node", caller, &directory).run(["node", "script.js"]);
+        let output = under_profile("node", profile, caller, &directory).run(["node", "script.js"]);
 
         assert_eq!(output.code(), 0, "{output:?}");
         let mut said: Vec<_> = output.stdout_text().lines().map(str::to_owned).collect();

@@ -1,5 +1,7 @@
-//! Seccomp: a sample of the filter through the kernel. Every rule of it is
-//! tested by simulation in the encoder.
+//! Seccomp: what the filter is for, through the kernel. Every call of it is
+//! made in `calls`; every rule is tested by simulation in the encoder.
+
+mod calls;
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;

@@ -16,7 +16,7 @@ use policy_encoder::mounts::{self, Decider, View};
 use serde_json::json;
 
 use super::table;
-use crate::cli::{self, Done, PlaceArguments, PolicyArguments, USAGE, WRONG};
+use crate::cli::{self, Done, OptimizeFor, PlaceArguments, PolicyArguments, USAGE, WRONG};
 use crate::render::say;
 use crate::source::Text;
 
@@ -160,7 +160,7 @@ impl Given {
         let architecture = place.architecture();
         let place = place.place()?;
         let text = cli::read(policy, &place)?;
-        let bytes = cli::compile(&text, &place, architecture).ok_or(WRONG)?;
+        let bytes = cli::compile(&text, &place, architecture, OptimizeFor::Run)?.bytes;
         Ok(Self { text: Some((text, place)), bytes, architecture })
     }
 

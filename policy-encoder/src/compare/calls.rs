@@ -6,10 +6,10 @@ use launcher_policy::seccomp::{INSTRUCTION_SIZE, Instruction, op};
 use launcher_policy::wire::Architecture;
 use linux_raw_sys::ptrace as uapi;
 
-use crate::seccomp::rules::{Data, X32_BIT};
+use crate::seccomp::rules::Data;
 use crate::seccomp::shared;
 use crate::seccomp::simulate::Simulator;
-use crate::seccomp::tables;
+use crate::seccomp::tables::{self, Abi};
 
 /// The names of the system calls that `own` lets through with arguments for
 /// which `other` does not; `None` is no filter. `kept` are the namespaces that
@@ -30,21 +30,37 @@ pub(super) fn excess(
         Some(own) => is_allowed(own, data),
         None => true,
     };
-    let mut found: Vec<String> = tables::calls(architecture)
-        .filter(|(_, name)| shared::governing(name).is_none_or(|namespace| kept & namespace == 0))
-        .filter(|(number, _)| {
-            arguments(&constants).any(|arguments| {
-                let data = data(tables::audit(architecture), *number, arguments);
-                lets(&data) && !is_allowed(&other, &data)
-            })
+    let governed = |name| shared::governing(name).is_some_and(|namespace| kept & namespace != 0);
+    let exceeds = |architecture, number| {
+        arguments(&constants).any(|arguments| {
+            let data = data(architecture, number, arguments);
+            lets(&data) && !is_allowed(&other, &data)
         })
+    };
+    let audit = tables::audit(architecture);
+    let mut found: Vec<String> = tables::calls(architecture)
+        .filter(|&(number, name)| !governed(name) && exceeds(audit, number))
         .map(|(_, name)| name.to_owned())
         .collect();
-    let foreign = tables::audit(architecture) ^ 1;
+    for abi in Abi::ALL.into_iter().filter(|abi| abi.host() == architecture) {
+        let data = |number| data(abi.audit(), number, [0; 6]);
+        let calls = abi.calls();
+        // Most filters kill the whole table.
+        if !calls.iter().any(|(number, _)| lets(&data(*number))) {
+            continue;
+        }
+        if !calls.iter().any(|(number, _)| is_allowed(&other, &data(*number))) {
+            found.push(format!("system calls of {}", abi.name()));
+            continue;
+        }
+        let calls = calls.into_iter();
+        let more = calls.filter(|&(number, name)| !governed(name) && exceeds(abi.audit(), number));
+        found.extend(more.map(|(_, name)| format!("{name} of {}", abi.name())));
+    }
+    let foreign = audit ^ 1;
     let odd = [
         ("system calls of another architecture", foreign, 1),
-        ("system calls without a name", tables::audit(architecture), 100_000),
-        ("x32 system calls", tables::audit(architecture), X32_BIT | 1),
+        ("system calls without a name", audit, 100_000),
     ];
     for (what, audit, number) in odd {
         let data = data(audit, number, [0; 6]);

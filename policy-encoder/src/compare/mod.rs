@@ -458,6 +458,13 @@ mod tests {
         assert_eq!(allowed, ["seccomp: ptrace"]);
         assert_eq!(more("seccomp.deny = ['ptrace']", "seccomp.errno = 'ENOSYS'"), [""; 0]);
         assert!(more("seccomp.profile = 'unconfined'", "").len() > 10);
+        #[cfg(target_arch = "x86_64")]
+        {
+            let i386 = |deny| format!("seccomp = {{ architectures = ['i386'], deny = [{deny}] }}");
+            assert_eq!(more(&i386(""), ""), ["seccomp: system calls of i386"]);
+            let fewer = more(&i386(""), &i386("'getpid'"));
+            assert_eq!(fewer, ["seccomp: getpid", "seccomp: getpid of i386"]);
+        }
     }
 
     #[test]

@@ -190,11 +190,21 @@ fn limits(one: Limits, two: Limits) -> Limits {
 }
 
 fn seccomp(one: Seccomp, two: Seccomp) -> Seccomp {
+    // A profile and an import are two words for the same: the last one said.
+    let (profile, import) = match (two.profile, two.import) {
+        (None, None) => (one.profile, one.import),
+        own => own,
+    };
     Seccomp {
-        profile: two.profile.or(one.profile),
+        profile,
+        import,
         allow: both(one.allow, two.allow),
         deny: both(one.deny, two.deny),
+        action: two.action.or(one.action),
         errno: two.errno.or(one.errno),
+        architectures: both(one.architectures, two.architectures),
+        // The first that matches decides, so the document's own come first.
+        rule: two.rule.into_iter().chain(one.rule).collect(),
     }
 }
 

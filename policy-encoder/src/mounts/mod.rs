@@ -262,6 +262,11 @@ impl View {
         }
     }
 
+    /// Whether there is a path whose files can be both written and run.
+    pub fn runs_what_is_written(&self) -> bool {
+        self.tree.iter().any(|(_, point)| point.rights.write && point.rights.execute)
+    }
+
     /// Whether the launcher makes something at this path.
     fn is_made(&self, path: &Path) -> bool {
         path == Path::new("/") || self.nodes.contains(path)

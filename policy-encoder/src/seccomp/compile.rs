@@ -15,8 +15,10 @@ use std::ops::RangeInclusive;
 
 use launcher_policy::seccomp::{Instruction, op};
 
-use super::rules::{Action, Argument, Call, Comparison, Condition, Rules, Width};
-use super::tables;
+use super::rules::{
+    self, ALL_UNKNOWN, Action, Argument, Call, Comparison, Condition, Rule, Rules, Width,
+};
+use super::tables::{self, Abi};
 
 /// Where `seccomp_data` has the number of the call.
 const NUMBER: u32 = 0;
@@ -36,11 +38,15 @@ const REACH: usize = u8::MAX as usize;
 #[must_use]
 pub fn compile(rules: &Rules) -> Vec<Instruction> {
     let mut graph = Graph::default();
-    let numbers = graph.numbers(rules);
-    let native = graph.branch(NUMBER, numbers);
-    let foreign = graph.answer(Action::KillProcess);
-    let audit = tables::audit(rules.architecture);
-    let compare = graph.test(op::JUMP_EQUAL, audit, native, foreign);
+    let x32 = rules.others.get(&Abi::X32).into_iter().flatten();
+    let native = graph.table(rules.calls.iter().chain(x32), rules.unnamed_ranges());
+    // The architecture's own first: nearly every call is one of those.
+    let mut compare = graph.answer(Action::KillProcess);
+    for (audit, calls) in rules.foreign() {
+        let foreign = graph.table(calls.iter(), ALL_UNKNOWN);
+        compare = graph.test(op::JUMP_EQUAL, audit, foreign, compare);
+    }
+    compare = graph.test(op::JUMP_EQUAL, tables::audit(rules.architecture), native, compare);
     let entry = graph.load(ARCHITECTURE, compare);
     Layout::of(&graph.nodes, entry)
 }
@@ -71,44 +77,77 @@ struct Graph {
 }
 
 impl Graph {
-    /// What follows for each number: where each range begins.
-    fn numbers(&mut self, rules: &Rules) -> BTreeMap<u32, Id> {
-        let unnamed = rules.unnamed_ranges().iter();
+    /// What follows for each number of a table, and for those it lacks.
+    fn table<'r>(
+        &mut self,
+        calls: impl Iterator<Item = (&'r u32, &'r Call)>,
+        unnamed: &[(u32, Action)],
+    ) -> Id {
         let mut starts: BTreeMap<u32, Id> =
-            unnamed.map(|&(start, action)| (start, self.answer(action))).collect();
-        for (&number, call) in &rules.calls {
+            unnamed.iter().map(|&(start, action)| (start, self.answer(action))).collect();
+        for (&number, call) in calls {
             let call = self.call(call);
             starts.insert(number, call);
             if let Some(after) = number.checked_add(1) {
-                let unnamed = self.answer(rules.unnamed(after));
+                let unnamed = self.answer(rules::unnamed(unnamed, after));
                 starts.entry(after).or_insert(unnamed);
             }
         }
-        starts
+        self.branch(NUMBER, starts)
     }
 
     fn call(&mut self, call: &Call) -> Id {
         let mut next = self.answer(call.otherwise);
-        for rule in call.rules.iter().rev() {
-            let action = self.answer(rule.action);
-            let conditions = rule.conditions.iter().rev();
-            next = conditions.fold(action, |yes, condition| self.condition(condition, yes, next));
+        for rules in call.rules.chunk_by(alike).rev() {
+            let action = self.answer(rules[0].action);
+            next = match rules {
+                [rule] => rule
+                    .conditions
+                    .iter()
+                    .rev()
+                    .fold(action, |yes, condition| self.condition(condition, yes, next)),
+                _ => self.any(rules, action, next),
+            };
         }
         next
     }
 
+    /// Whether one of several rules matches that are [`alike`].
+    fn any(&mut self, rules: &[Rule], yes: Id, no: Id) -> Id {
+        let conditions = rules.iter().flat_map(|rule| &rule.conditions);
+        let ranges = conditions.filter_map(|condition| condition.comparison.ranges());
+        self.within(&rules[0].conditions[0], &union(ranges.flatten().collect()), yes, no)
+    }
+
     fn condition(&mut self, condition: &Condition, yes: Id, no: Id) -> Id {
+        match condition.comparison.ranges() {
+            Some(ranges) => self.within(condition, &ranges, yes, no),
+            None => {
+                let words = Words::of(condition.argument);
+                self.masked(words, condition.width, &condition.comparison, yes, no)
+            }
+        }
+    }
+
+    /// Whether the argument of a condition lies in one of the ranges, which
+    /// ascend and are apart.
+    fn within(
+        &mut self,
+        condition: &Condition,
+        ranges: &[RangeInclusive<u64>],
+        yes: Id,
+        no: Id,
+    ) -> Id {
         let words = Words::of(condition.argument);
-        match (condition.width, condition.comparison.ranges()) {
-            (Width::Bits32, Some(ranges)) => {
+        match condition.width {
+            Width::Bits32 => {
                 let lower = ranges.iter().filter_map(|range| {
                     let start = u32::try_from(*range.start()).ok()?;
                     Some(start..=u32::try_from(*range.end()).unwrap_or(u32::MAX))
                 });
                 self.word_in(words.lower, lower, yes, no)
             }
-            (Width::Bits64, Some(ranges)) => self.argument_in(words, &ranges, yes, no),
-            (width, None) => self.masked(words, width, &condition.comparison, yes, no),
+            Width::Bits64 => self.argument_in(words, ranges, yes, no),
         }
     }
 
@@ -211,24 +250,42 @@ impl Graph {
                 ranges.push((start, id));
             }
         }
-        let tree = self.tree(&ranges);
+        let tree = self.tree(&ranges, u32::MAX);
         self.load(word, tree)
     }
 
-    /// A balanced tree over ranges, of which neighbours differ.
-    fn tree(&mut self, ranges: &[(u32, Id)]) -> Id {
-        match *ranges {
-            [(_, only)] => only,
-            [(_, around), (at, single), (after, same)] if around == same && after == at + 1 => {
-                self.test(op::JUMP_EQUAL, at, single, around)
-            }
-            _ => {
-                let (below, from) = ranges.split_at(ranges.len() / 2);
-                let at = from[0].0;
-                let (yes, no) = (self.tree(from), self.tree(below));
-                self.test(op::JUMP_GREATER_EQUAL, at, yes, no)
-            }
+    /// A balanced tree over ranges, of which neighbours differ; the last one
+    /// goes up to `end`.
+    fn tree(&mut self, ranges: &[(u32, Id)], end: u32) -> Id {
+        if let Some(id) = self.exceptions(ranges, end) {
+            return id;
         }
+        let (below, from) = ranges.split_at(ranges.len() / 2);
+        let at = from[0].0;
+        let (yes, no) = (self.tree(from, end), self.tree(below, at - 1));
+        self.test(op::JUMP_GREATER_EQUAL, at, yes, no)
+    }
+
+    /// Tests for equality, where all ranges but those of one outcome are of a
+    /// single value, and no more of them than a tree would be deep: it would
+    /// be larger.
+    fn exceptions(&mut self, ranges: &[(u32, Id)], end: u32) -> Option<Id> {
+        let depth = ranges.len().next_power_of_two().trailing_zeros() as usize;
+        if ranges.len() / 2 > depth {
+            // Neighbours differ, so every other range is an exception.
+            return None;
+        }
+        let ends = ranges.iter().skip(1).map(|(start, _)| start - 1).chain([end]);
+        let others = |common: Id| {
+            let ranges = ranges.iter().zip(ends.clone());
+            ranges.filter(move |((_, id), _)| *id != common)
+        };
+        let common = ranges.iter().map(|(_, id)| *id).find(|id| {
+            others(*id).count() <= depth && others(*id).all(|((start, _), end)| *start == end)
+        })?;
+        let exceptions: Vec<(u32, Id)> = others(common).map(|(range, _)| *range).collect();
+        let tests = exceptions.iter().rev();
+        Some(tests.fold(common, |no, &(at, yes)| self.test(op::JUMP_EQUAL, at, yes, no)))
     }
 
     /// A node as it is reached when `A` holds the word already.
@@ -276,6 +333,32 @@ impl Words {
         let lower = ARGUMENTS + 8 * argument as u32;
         Self { lower, upper: lower + 4 }
     }
+}
+
+/// Whether both rules ask one argument for ranges, to do the same.
+fn alike(rule: &Rule, other: &Rule) -> bool {
+    let asks = |rule: &Rule| match rule.conditions.as_slice() {
+        [condition] if condition.comparison.ranges().is_some() => {
+            Some((condition.argument, condition.width))
+        }
+        _ => None,
+    };
+    asks(rule).is_some() && asks(rule) == asks(other) && rule.action == other.action
+}
+
+/// The same values in ranges that ascend and are apart.
+fn union(mut ranges: Vec<RangeInclusive<u64>>) -> Vec<RangeInclusive<u64>> {
+    ranges.sort_unstable_by_key(|range| *range.start());
+    let mut apart: Vec<RangeInclusive<u64>> = Vec::new();
+    for range in ranges {
+        match apart.last_mut() {
+            Some(last) if *range.start() <= last.end().saturating_add(1) => {
+                *last = *last.start()..=*range.end().max(last.end());
+            }
+            _ => apart.push(range),
+        }
+    }
+    apart
 }
 
 /// The upper and the lower word.
@@ -377,7 +460,7 @@ mod tests {
     use launcher_policy::seccomp::validate;
     use launcher_policy::wire::Architecture;
 
-    use super::super::rules::{Data, Rule};
+    use super::super::rules::{Data, X32_BIT};
     use super::super::simulate::Simulator;
     use super::*;
 
@@ -454,20 +537,45 @@ mod tests {
         }
 
         fn call(&mut self) -> Call {
+            if self.below(6) == 0 {
+                return self.alternatives();
+            }
             let rules = if self.below(3) == 0 { self.below(6) } else { 0 };
             Call { rules: (0..rules).map(|_| self.rule()).collect(), otherwise: self.action() }
+        }
+
+        /// Rules that ask for one argument, often to do the same.
+        fn alternatives(&mut self) -> Call {
+            let (argument, width) = (self.condition().argument, self.condition().width);
+            let actions = [self.action(), self.action()];
+            let rules = (0..2 + self.below(5)).map(|_| Rule {
+                conditions: vec![Condition { argument, width, comparison: self.comparison() }],
+                action: actions[usize::from(self.below(4) == 0)],
+            });
+            let rules = rules.collect();
+            Call { rules, otherwise: self.action() }
         }
 
         fn rules(&mut self) -> Rules {
             let highest = 1 + self.below(500);
             let calls =
                 (0..self.below(300)).map(|_| (self.below(highest) as u32, self.call())).collect();
-            Rules { architecture: ARCHITECTURES[self.below(3) as usize], calls }
+            let mut rules = Rules::native(ARCHITECTURES[self.below(3) as usize], calls);
+            for abi in Abi::ALL {
+                if abi.host() == rules.architecture && self.below(3) == 0 {
+                    let bit = if abi == Abi::X32 { X32_BIT } else { 0 };
+                    let calls = (0..self.below(200))
+                        .map(|_| (self.below(highest) as u32 | bit, self.call()))
+                        .collect();
+                    rules.others.insert(abi, calls);
+                }
+            }
+            rules
         }
     }
 
     fn rules(call: Call) -> Rules {
-        Rules { architecture: Architecture::X86_64, calls: BTreeMap::from([(1, call)]) }
+        Rules::native(Architecture::X86_64, BTreeMap::from([(1, call)]))
     }
 
     fn simulator(instructions: &[Instruction]) -> Simulator {
@@ -501,21 +609,29 @@ mod tests {
     /// Compares filter and rules for a call, with every edge as each argument
     /// and in random combinations.
     fn compare(rules: &Rules, simulator: &Simulator, number: u32, random: &mut Random) {
-        let architecture = tables::audit(rules.architecture);
+        let native = [(tables::audit(rules.architecture), &rules.calls)];
+        let x32 = rules.others.get(&Abi::X32).filter(|_| number & X32_BIT != 0);
+        let native = native.map(|(audit, calls)| (audit, x32.unwrap_or(calls)));
+        for (architecture, calls) in native.into_iter().chain(rules.foreign()) {
+            compare_call(rules, simulator, architecture, number, calls.get(&number), random);
+        }
+    }
+
+    fn compare_call(
+        rules: &Rules,
+        simulator: &Simulator,
+        architecture: u32,
+        number: u32,
+        call: Option<&Call>,
+        random: &mut Random,
+    ) {
         let mut data = Data { number, architecture, instruction_pointer: 0, arguments: [0; 6] };
         let same = |data: &Data| {
             let expected = rules.decide(data).value();
-            assert_eq!(
-                simulator.run(data).value,
-                expected,
-                "{data:x?} {:?}",
-                rules.calls.get(&number)
-            );
+            assert_eq!(simulator.run(data).value, expected, "{data:x?} {call:?}");
         };
         same(&data);
-        let Some(call) = rules.calls.get(&number).filter(|call| !call.rules.is_empty()) else {
-            return;
-        };
+        let Some(call) = call.filter(|call| !call.rules.is_empty()) else { return };
         let edges = edges(call);
         for &edge in &edges {
             data.arguments = [edge; 6];
@@ -557,7 +673,9 @@ mod tests {
             let rules = random.rules();
             let simulator = simulator(&compile(&rules));
             let native = tables::audit(rules.architecture);
-            for architecture in [0, 0x4000_0003, native ^ 1, u32::MAX] {
+            let known: Vec<u32> = rules.foreign().map(|(audit, _)| audit).collect();
+            let foreign = [0, 0x4000_0003, native ^ 1, u32::MAX];
+            for architecture in foreign.into_iter().filter(|audit| !known.contains(audit)) {
                 for number in [0, 1, 59, 1024] {
                     let data =
                         Data { number, architecture, instruction_pointer: 0, arguments: [0; 6] };
@@ -613,7 +731,7 @@ mod tests {
     #[test]
     fn the_smallest_filter_checks_the_architecture_and_the_number() {
         let calls = BTreeMap::from([(1, Call::always(Action::Allow))]);
-        let rules = Rules { architecture: Architecture::Aarch64, calls };
+        let rules = Rules::native(Architecture::Aarch64, calls);
         let instruction = |code, jt, jf, k| Instruction { code, jt, jf, k };
         assert_eq!(
             compile(&rules),
@@ -642,16 +760,31 @@ mod tests {
     }
 
     #[test]
+    fn rules_that_do_the_same_for_one_argument_are_one_question() {
+        let rule = |value| Rule {
+            conditions: vec![Condition::long(Argument::First, Comparison::Equal(value))],
+            action: DENY,
+        };
+        let one = Comparison::OneOf(vec![3, 4, 9, 27]);
+        let one = Rule { conditions: vec![Condition::long(Argument::First, one)], action: DENY };
+        let call = |rules| Call { rules, otherwise: Action::Allow };
+        assert_eq!(
+            compile(&rules(call([27, 3, 9, 4].map(rule).to_vec()))),
+            compile(&rules(call(vec![one])))
+        );
+    }
+
+    #[test]
     fn equal_numbers_cost_one_range_and_equal_actions_one_return() {
         let calls = (0..400).map(|number| (number, Call::always(Action::Allow))).collect();
-        let merged = compile(&Rules { architecture: Architecture::Aarch64, calls });
+        let merged = compile(&Rules::native(Architecture::Aarch64, calls));
         assert_eq!(merged.len(), 7);
         let alternating = (0..400)
             .map(|number| {
                 (number, Call::always(if number % 2 == 0 { DENY } else { Action::Allow }))
             })
             .collect();
-        let tree = compile(&Rules { architecture: Architecture::Aarch64, calls: alternating });
+        let tree = compile(&Rules::native(Architecture::Aarch64, alternating));
         // 400 comparisons at most, and a copy of a return within reach.
         assert!(tree.len() <= 420, "{}", tree.len());
     }
@@ -661,7 +794,7 @@ mod tests {
         let calls: BTreeMap<u32, Call> = (0..450)
             .map(|number| (number, Call::always(Action::Errno(1 + (number % 3) as u16))))
             .collect();
-        let rules = Rules { architecture: Architecture::X86_64, calls };
+        let rules = Rules::native(Architecture::X86_64, calls);
         let simulator = simulator(&compile(&rules));
         let architecture = tables::audit(Architecture::X86_64);
         for number in numbers() {

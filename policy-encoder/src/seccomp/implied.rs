@@ -26,7 +26,7 @@ pub(super) const IO_URING: [&str; 3] = ["io_uring_setup", "io_uring_enter", "io_
 
 /// Requests of ioctl(2) that put text into a terminal's input, which the shell
 /// that reads it later takes for its user's.
-pub(super) const TERMINAL_INPUT: [u32; 2] = [ioctl::TIOCSTI, ioctl::TIOCLINUX];
+pub(super) const TERMINAL_INPUT: &[u32] = &[ioctl::TIOCSTI, ioctl::TIOCLINUX];
 
 /// A guarantee of another table, which `seccomp.allow` does not lift.
 pub(super) struct Guarantee {
@@ -45,9 +45,11 @@ pub(super) fn guarantee(name: &str, facts: &Facts, denied: Action) -> Option<Gua
             rules: vec![when(family(net::AF_UNIX), Action::Allow)],
             otherwise: error(EAFNOSUPPORT),
         }),
-        "sendto" | "sendmmsg" if tcp_only => network(without_fast_open(Argument::Fourth)),
+        "sendto" | "send" | "sendmmsg" if tcp_only => network(without_fast_open(Argument::Fourth)),
         "sendmsg" if tcp_only => network(without_fast_open(Argument::Third)),
         "setsockopt" if tcp_only => network(setsockopt()),
+        "socketcall" if !opens_every_family(facts) => network(socketcall(facts)),
+        "ioctl" => Some(Guarantee { call: ioctl(TERMINAL_INPUT, denied), by: "the terminal" }),
         "prctl" if facts.pdeathsig_relied_on => {
             Some(Guarantee { call: death_signal(denied), by: "process.die_with_parent" })
         }
@@ -55,10 +57,18 @@ pub(super) fn guarantee(name: &str, facts: &Facts, denied: Action) -> Option<Gua
     }
 }
 
+/// Whether nothing but the families of the host's network is kept from the
+/// command, so that who names socketcall(2) may have it.
+pub(super) fn opens_every_family(facts: &Facts) -> bool {
+    facts.unix && facts.sockets == Sockets::Open
+}
+
 /// What is closed under any profile, but opens when it is allowed by name.
 pub(super) fn call(name: &str, facts: &Facts, denied: Action) -> Option<Call> {
     match name {
-        "ioctl" => Some(ioctl(facts, denied)),
+        "ioctl" => shared::requests(facts).map(|requests| ioctl(requests, denied)),
+        "socketcall" => Some(socketcall(facts)),
+        "memfd_create" if !facts.writable_is_executable => Some(memfd(denied)),
         // A ring makes and uses sockets that no filter sees.
         _ if IO_URING.contains(&name) => Some(Call::always(denied)),
         _ => shared::call(name, facts, denied),
@@ -148,13 +158,42 @@ fn death_signal(denied: Action) -> Call {
     Call { rules: vec![Rule { conditions, action: denied }], otherwise: Action::Allow }
 }
 
-/// ioctl(2), without [`TERMINAL_INPUT`] and what a shared namespace closes.
-/// The kernel takes the request for an `unsigned int`.
-fn ioctl(facts: &Facts, denied: Action) -> Call {
-    let requests = TERMINAL_INPUT.iter().chain(shared::requests(facts));
-    let requests = Comparison::OneOf(requests.copied().map(u64::from).collect());
+/// ioctl(2), without some requests. The kernel takes them for an `unsigned
+/// int`.
+fn ioctl(requests: &[u32], denied: Action) -> Call {
+    let requests = Comparison::OneOf(requests.iter().copied().map(u64::from).collect());
     let rule = when(Condition::int(Argument::Second, requests), denied);
     Call { rules: vec![rule], otherwise: Action::Allow }
+}
+
+/// memfd_create(2) of files that cannot be run: anything could be written to
+/// others and run, which no file system would see.
+fn memfd(denied: Action) -> Call {
+    let flag = u64::from(general::MFD_NOEXEC_SEAL);
+    let sealed = Comparison::MaskedEqual { mask: flag, value: flag };
+    let rule = when(Condition::int(Argument::Second, sealed), Action::Allow);
+    Call { rules: vec![rule], otherwise: denied }
+}
+
+/// socketcall(2), which has the arguments of its calls in memory: without
+/// those that could not be judged there.
+fn socketcall(facts: &Facts) -> Call {
+    let closed = |calls: &[u32], number| {
+        let calls = Comparison::OneOf(calls.iter().copied().map(u64::from).collect());
+        when(Condition::int(Argument::First, calls), error(number))
+    };
+    let mut rules = vec![closed(&[net::SYS_SOCKET, net::SYS_SOCKETPAIR], EAFNOSUPPORT)];
+    if matches!(facts.sockets, Sockets::Tcp { .. }) {
+        let others = [
+            net::SYS_SEND,
+            net::SYS_SENDTO,
+            net::SYS_SENDMSG,
+            net::SYS_SENDMMSG,
+            net::SYS_SETSOCKOPT,
+        ];
+        rules.push(closed(&others, EOPNOTSUPP));
+    }
+    Call { rules, otherwise: Action::Allow }
 }
 
 fn family(family: u32) -> Condition {

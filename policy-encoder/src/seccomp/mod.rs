@@ -1,32 +1,49 @@
 //! The seccomp filter: `[seccomp]`, and what other tables ask of it.
 //!
-//! About each system call of the architecture decide, in this order:
-//! `seccomp.deny`; what the other tables guarantee; `seccomp.allow`; the
-//! profile. Before all of them, a call of another architecture or of the x32
-//! interface kills the process, and a number without a name gets `ENOSYS`.
+//! About each system call decide, in this order: `[[seccomp.rule]]`;
+//! `seccomp.deny`; `seccomp.allow`; the profile, or what was imported in its
+//! place. None of them opens what the other tables guarantee. Before all of them, a call of a table that is not
+//! open kills the process, and a number without a name gets `ENOSYS`.
 
+mod checks;
 mod compile;
+mod conditions;
+pub mod constants;
+pub mod export;
+mod file;
+pub mod groups;
 mod implied;
+pub mod import;
+mod layer;
 pub mod profile;
+mod program;
+pub mod reach;
 pub mod rules;
 pub(crate) mod shared;
 pub mod simulate;
 pub mod tables;
+pub mod widths;
 
-use std::collections::BTreeMap;
+#[cfg(test)]
+mod tests;
 
-use launcher_policy::seccomp::validate;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use launcher_policy::seccomp::{MAX_INSTRUCTIONS, validate};
 use launcher_policy::wire::Architecture;
-use linux_raw_sys::errno::EPERM;
-use linux_raw_sys::general::{CLONE_NEWIPC, CLONE_NEWNET};
+use linux_raw_sys::general::CLONE_NEWIPC;
 
 pub use compile::compile;
+pub use program::Optimize;
 
-use crate::Spanned;
+use crate::Place;
 use crate::diagnostic::Diagnostics;
-use crate::document::{Document, Mode, Profile, Seccomp, Terminal};
-use crate::parse::nearest;
-use rules::{Action, Call, Data, Rules};
+use crate::document::{Document, Mode};
+use import::Imported;
+use layer::Layer;
+use rules::{Call, Data, Rules};
+use tables::Abi;
 
 /// What other tables of the document ask of the filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +62,8 @@ pub struct Facts {
     pub falls_back: bool,
     /// Whether the author has the command share the host's IPC namespace.
     pub shares_ipc: bool,
+    /// Whether the command may write something somewhere and run it.
+    pub writable_is_executable: bool,
 }
 
 impl Facts {
@@ -85,20 +104,11 @@ pub struct Compiled {
     /// The filter where the namespaces cannot be made; empty if that is the
     /// same, or if there is no launch then.
     pub without_namespaces: Vec<u8>,
+    /// Flags of `SECCOMP_SET_MODE_FILTER`.
+    pub flags: u32,
     /// Whether the filter closes `TIOCSTI` and `TIOCLINUX`.
     pub terminal_is_safe: bool,
 }
-
-/// System calls that cannot be denied, and what would fail without them: the
-/// filter is installed before the command is run and before a failure to run
-/// it is reported.
-const REQUIRED: [(&str, &str); 5] = [
-    ("execve", "the launcher could not run the command"),
-    ("write", "the launcher could not report that it failed"),
-    ("exit_group", "neither the launcher nor the command could end"),
-    ("exit", "no thread could end"),
-    ("rt_sigreturn", "no program could go on after a signal"),
-];
 
 /// Compiles the filter of a document, or `None` if it has none
 /// (`enforce.seccomp = "off"`) or if a diagnostic says what is wrong.
@@ -106,25 +116,29 @@ pub fn resolve(
     document: &Document,
     architecture: Architecture,
     facts: &Facts,
+    place: &Place,
+    optimize: Optimize,
     diagnostics: &mut Diagnostics,
 ) -> Option<Compiled> {
     let off = document.enforce.seccomp.as_ref().is_some_and(|mode| *mode.get_ref() == Mode::Off);
     if off {
-        keep_terminal(document, false, diagnostics);
+        checks::keep_terminal(document, false, diagnostics);
         return None;
     }
-    let seccomp = &document.seccomp;
-    check_names(seccomp, architecture, diagnostics);
-    check_denied(seccomp, diagnostics);
-    check_allowed(document, facts, diagnostics);
-    let denied = errno(seccomp.errno.as_ref(), diagnostics);
-    let rules = rules(seccomp, architecture, facts, denied);
-    let terminal_is_safe = closes_terminal_input(&rules);
-    keep_terminal(document, terminal_is_safe, diagnostics);
-    let filter = bytes(&rules, diagnostics)?;
+    let mode = document.enforce.namespaces.as_ref().map(|mode| *mode.get_ref());
+    let checks = checks::Checks { architecture, facts, is_required: mode == Some(Mode::Require) };
+    let (layer, abis) = file::resolve(&document.seccomp, &checks, place, diagnostics);
+    let rules = |facts: &Facts| rules(&layer, architecture, &abis, facts);
+    let with = rules(facts);
+    let terminal_is_safe = closes_terminal_input(&with);
+    checks::keep_terminal(document, terminal_is_safe, diagnostics);
+    let imported = layer.imported();
+    let filter = bytes(&with, imported, optimize, diagnostics)?;
+    if let Some(import) = &document.seccomp.import {
+        checks.imported(import, &filter, diagnostics);
+    }
     let without_namespaces = if facts.falls_back {
-        let facts = facts.without_namespaces();
-        bytes(&self::rules(seccomp, architecture, &facts, denied), diagnostics)?
+        bytes(&rules(&facts.without_namespaces()), imported, optimize, diagnostics)?
     } else {
         Vec::new()
     };
@@ -132,13 +146,32 @@ pub fn resolve(
     Some(Compiled {
         filter,
         without_namespaces: if differs { without_namespaces } else { Vec::new() },
+        flags: imported.map_or(0, Imported::flags),
         terminal_is_safe,
     })
 }
 
 /// Compiles rules to a filter that the kernel accepts.
-fn bytes(rules: &Rules, diagnostics: &mut Diagnostics) -> Option<Vec<u8>> {
-    let filter: Vec<u8> = compile(rules).iter().flat_map(|each| each.to_bytes()).collect();
+fn bytes(
+    rules: &Rules,
+    imported: Option<&Imported>,
+    optimize: Optimize,
+    diagnostics: &mut Diagnostics,
+) -> Option<Vec<u8>> {
+    let mut instructions = compile(rules);
+    if let Some(Imported::Filter(imported)) = imported {
+        instructions = program::stack(&instructions, imported);
+    }
+    optimize.apply(&mut instructions);
+    let count = instructions.len();
+    if count > MAX_INSTRUCTIONS {
+        let message =
+            format!("the filter has {count} instructions, the kernel takes {MAX_INSTRUCTIONS}");
+        let help = "every condition of seccomp.rule takes one or more for each call and table";
+        diagnostics.error_anywhere(message).help(help);
+        return None;
+    }
+    let filter: Vec<u8> = instructions.iter().flat_map(|each| each.to_bytes()).collect();
     match validate(&filter) {
         Ok(()) => Some(filter),
         Err(error) => {
@@ -148,785 +181,53 @@ fn bytes(rules: &Rules, diagnostics: &mut Diagnostics) -> Option<Vec<u8>> {
     }
 }
 
-/// Decides about every system call of the architecture.
-fn rules(seccomp: &Seccomp, architecture: Architecture, facts: &Facts, denied: Action) -> Rules {
-    let decide = |name| decide(name, seccomp, facts, denied);
-    let calls: BTreeMap<u32, Call> =
-        tables::calls(architecture).map(|(number, name)| (number, decide(name))).collect();
-    Rules { architecture, calls }
-}
-
-/// Decides about one system call; see the order above.
-fn decide(name: &str, seccomp: &Seccomp, facts: &Facts, denied: Action) -> Call {
-    if lists(&seccomp.deny, name) {
-        return profile::closed(name, denied);
-    }
-    if let Some(guarantee) = implied::guarantee(name, facts, denied) {
-        return guarantee.call;
-    }
-    if lists(&seccomp.allow, name) {
-        return Call::always(Action::Allow);
-    }
-    if let Some(call) = implied::call(name, facts, denied) {
-        return call;
-    }
-    match seccomp.profile.as_ref().map_or(Profile::Default, |profile| *profile.get_ref()) {
-        Profile::Default => profile::call(name, denied),
-        Profile::Unconfined => Call::always(Action::Allow),
-    }
-}
-
-fn lists(names: &[Spanned<String>], name: &str) -> bool {
-    names.iter().any(|each| each.get_ref() == name)
-}
-
-/// What happens to what is denied: `seccomp.errno`.
-fn errno(name: Option<&Spanned<String>>, diagnostics: &mut Diagnostics) -> Action {
-    let default = Action::Errno(EPERM as u16);
-    let Some(name) = name else {
-        return default;
-    };
-    tables::errno(name.get_ref()).map_or_else(
-        || {
-            let names = tables::errnos().map(|(_, name)| name);
-            let meant = nearest(&name.get_ref().to_uppercase(), names);
-            unknown("error number", name, meant, diagnostics);
-            default
-        },
-        Action::Errno,
-    )
-}
-
-/// Refuses names that no architecture has. A name that only another one has
-/// is none to complain of: one policy serves many.
-fn check_names(seccomp: &Seccomp, architecture: Architecture, diagnostics: &mut Diagnostics) {
-    for name in seccomp.deny.iter().chain(&seccomp.allow) {
-        if !tables::exists(name.get_ref()) {
-            let names = tables::calls(architecture).map(|(_, name)| name);
-            let meant = nearest(&name.get_ref().to_lowercase(), names);
-            unknown("system call", name, meant, diagnostics);
-        }
-    }
-}
-
-/// Refuses a filter under which the launcher could not do its last steps.
-fn check_denied(seccomp: &Seccomp, diagnostics: &mut Diagnostics) {
-    for name in &seccomp.deny {
-        if let Some((call, why)) = REQUIRED.iter().find(|(call, _)| call == name.get_ref()) {
-            let message = format!("{call} cannot be denied: {why}");
-            diagnostics.error(name.span(), message);
-        }
-    }
-}
-
-/// Says where `seccomp.allow` does not do what it seems to, or more.
-fn check_allowed(document: &Document, facts: &Facts, diagnostics: &mut Diagnostics) {
-    let seccomp = &document.seccomp;
-    for spanned in &seccomp.allow {
-        let name = spanned.get_ref().as_str();
-        if lists(&seccomp.deny, name) {
-            let message = format!("{name} is both allowed and denied; it is denied");
-            diagnostics.warning(spanned.span(), message);
-        } else if let Some(guarantee) = implied::guarantee(name, facts, Action::Allow) {
-            let message = format!("allowing {name} opens nothing: {} decides", guarantee.by);
-            diagnostics.warning(spanned.span(), message);
-        } else if implied::IO_URING.contains(&name) {
-            check_io_uring(spanned, document, facts, diagnostics);
-        }
-    }
-}
-
-/// A ring is a way around everything that the filter says of sockets, so what
-/// the policy says of them must be kept by a namespace alone.
-fn check_io_uring(
-    name: &Spanned<String>,
-    document: &Document,
-    facts: &Facts,
-    diagnostics: &mut Diagnostics,
-) {
-    let written = name.get_ref();
-    let mode = document.enforce.namespaces.as_ref().map(|mode| *mode.get_ref());
-    let namespaced = facts.namespaces & CLONE_NEWNET != 0;
-    let namespace = namespaced && mode == Some(Mode::Require);
-    if facts.unix && (facts.sockets == Sockets::Open || namespace) {
-        let message = format!("{written} opens sockets of every family, among them vsock");
-        diagnostics.warning(name.span(), message);
-        return;
-    }
-    let message = format!("{written} cannot be allowed while [network] limits sockets");
-    let diagnostic = diagnostics.error(name.span(), message);
-    if facts.unix && namespaced {
-        diagnostic.help("enforce.namespaces = \"require\" makes sure of the network namespace");
-    } else {
-        diagnostic.help("io_uring makes sockets that no filter sees (IORING_OP_SOCKET)");
-    }
-}
-
-/// Refuses to keep the caller's terminal where its input is open to the
-/// command.
-fn keep_terminal(document: &Document, is_safe: bool, diagnostics: &mut Diagnostics) {
-    let terminal = document.process.terminal.as_ref();
-    let Some(keep) = terminal.filter(|terminal| *terminal.get_ref() == Terminal::Keep) else {
-        return;
-    };
-    if !is_safe {
-        let message = "the terminal cannot be kept: nothing closes TIOCSTI and TIOCLINUX";
-        let help = "the filter does, unless enforce.seccomp is \"off\" or ioctl is allowed";
-        diagnostics.error(keep.span(), message).help(help);
-    }
+/// Decides about every system call of the architecture, and of the tables
+/// that are open beside its own.
+fn rules(layer: &Layer, architecture: Architecture, abis: &BTreeSet<Abi>, facts: &Facts) -> Rules {
+    let decide = |name| layer.call(name, facts);
+    let calls = tables::calls(architecture).map(|(number, name)| (number, decide(name))).collect();
+    let others = abis.iter().filter(|abi| abi.host() == architecture).map(|&abi| {
+        let calls = abi.calls().into_iter();
+        let calls: BTreeMap<u32, Call> = match abi {
+            Abi::X32 => calls.map(|(number, name)| (number, decide(name))).collect(),
+            Abi::I386 | Abi::Arm => {
+                calls.map(|(number, name)| (number, decide(name).narrowed())).collect()
+            }
+        };
+        (abi, calls)
+    });
+    Rules { architecture, calls, others: others.collect() }
 }
 
 /// Whether no request that types into a terminal passes, whatever the bits
 /// that the kernel ignores.
 fn closes_terminal_input(rules: &Rules) -> bool {
-    let Some(number) = tables::number(rules.architecture, "ioctl") else {
-        return true;
-    };
-    let closed = |request| {
+    let own = (tables::audit(rules.architecture), tables::number(rules.architecture, "ioctl"));
+    let others = rules.others.keys().map(|abi| (abi.audit(), abi.number("ioctl")));
+    let closed = |(architecture, number): (u32, Option<u32>), request| {
+        let Some(number) = number else { return true };
         let arguments = [0, request, 0, 0, 0, 0];
-        let architecture = tables::audit(rules.architecture);
         let data = Data { number, architecture, instruction_pointer: 0, arguments };
-        !rules.decide(&data).is_allowed()
+        !rules.decide(&data).may_be_made()
     };
-    implied::TERMINAL_INPUT
-        .map(u64::from)
-        .iter()
-        .all(|&request| closed(request) && closed(request | !u64::from(u32::MAX)))
+    std::iter::once(own).chain(others).all(|table| {
+        implied::TERMINAL_INPUT
+            .iter()
+            .map(|&request| u64::from(request))
+            .all(|request| closed(table, request) && closed(table, request | !u64::from(u32::MAX)))
+    })
 }
 
 /// Complains of an unknown name.
-fn unknown(what: &str, name: &Spanned<String>, meant: Option<&str>, diagnostics: &mut Diagnostics) {
-    let message = format!("unknown {what} {:?}", name.get_ref());
-    let diagnostic = diagnostics.error(name.span(), message);
+fn unknown(
+    what: &str,
+    name: &str,
+    span: Range<usize>,
+    meant: Option<&str>,
+    diagnostics: &mut Diagnostics,
+) {
+    let diagnostic = diagnostics.error(span, format!("unknown {what} {name:?}"));
     if let Some(meant) = meant {
         diagnostic.help(format!("did you mean {meant:?}?"));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use launcher_policy::namespaces::NAMESPACE_FLAGS;
-    use linux_raw_sys::general::{CLONE_NEWNS, CLONE_NEWPID};
-    use linux_raw_sys::{net, ptrace};
-
-    use super::simulate::{Outcome, Simulator};
-    use super::*;
-
-    const ARCHITECTURES: [Architecture; 3] =
-        [Architecture::X86_64, Architecture::Aarch64, Architecture::Riscv64];
-
-    /// No network, as the defaults have it.
-    const CLOSED: Facts = Facts {
-        sockets: Sockets::None,
-        unix: true,
-        pdeathsig_relied_on: false,
-        namespaces: NAMESPACE_FLAGS,
-        falls_back: false,
-        shares_ipc: false,
-    };
-
-    /// A list of TCP ports.
-    const TCP: Facts = Facts {
-        sockets: Sockets::Tcp { udp: false },
-        namespaces: NAMESPACE_FLAGS & !CLONE_NEWNET,
-        ..CLOSED
-    };
-
-    /// The host's network.
-    const OPEN: Facts =
-        Facts { sockets: Sockets::Open, namespaces: NAMESPACE_FLAGS & !CLONE_NEWNET, ..CLOSED };
-
-    /// No namespace.
-    const ALONE: Facts = CLOSED.without_namespaces();
-
-    const ALLOW: u32 = ptrace::SECCOMP_RET_ALLOW;
-    const KILL: u32 = ptrace::SECCOMP_RET_KILL_PROCESS;
-
-    const fn errno(number: u32) -> u32 {
-        ptrace::SECCOMP_RET_ERRNO | number
-    }
-
-    const PERM: u32 = errno(EPERM);
-    const NO_FAMILY: u32 = errno(97);
-    const NO_PROTOCOL: u32 = errno(93);
-    const NO_FAST_OPEN: u32 = errno(95);
-
-    struct Filter {
-        architecture: Architecture,
-        simulator: Simulator,
-        terminal_is_safe: bool,
-    }
-
-    impl Filter {
-        fn new(architecture: Architecture, text: &str, facts: &Facts) -> Self {
-            let (compiled, diagnostics) = try_resolve(architecture, text, facts);
-            assert!(!diagnostics.has_errors(), "{diagnostics:?}");
-            let compiled = compiled.expect("a filter");
-            let simulator = Simulator::new(&compiled.filter).expect("valid");
-            Self { architecture, simulator, terminal_is_safe: compiled.terminal_is_safe }
-        }
-
-        fn run(&self, number: u32, arguments: &[u64]) -> Outcome {
-            let mut all = [0; 6];
-            all[..arguments.len()].copy_from_slice(arguments);
-            let architecture = tables::audit(self.architecture);
-            self.simulator.run(&Data {
-                number,
-                architecture,
-                instruction_pointer: 0,
-                arguments: all,
-            })
-        }
-
-        fn call(&self, name: &str, arguments: &[u64]) -> u32 {
-            let number = tables::number(self.architecture, name).expect(name);
-            self.run(number, arguments).value
-        }
-    }
-
-    fn try_resolve(
-        architecture: Architecture,
-        text: &str,
-        facts: &Facts,
-    ) -> (Option<Compiled>, Diagnostics) {
-        let document: Document = toml::from_str(text).expect("a document");
-        let mut diagnostics = Diagnostics::default();
-        let compiled = resolve(&document, architecture, facts, &mut diagnostics);
-        (compiled, diagnostics)
-    }
-
-    fn default(facts: &Facts) -> Filter {
-        Filter::new(Architecture::X86_64, "", facts)
-    }
-
-    /// The messages about a document, with the text that each points at.
-    fn messages(text: &str, facts: &Facts) -> Vec<String> {
-        let (_, diagnostics) = try_resolve(Architecture::X86_64, text, facts);
-        diagnostics
-            .iter()
-            .map(|each| {
-                let place = each.span.clone().map_or("", |span| &text[span]);
-                let help = each.help.as_deref().unwrap_or_default();
-                format!("{place}: {}; {help}", each.message)
-            })
-            .collect()
-    }
-
-    #[test]
-    fn the_default_filter_decides_as_its_rules_do() {
-        let all_facts = [CLOSED, TCP, OPEN].into_iter().flat_map(|facts| {
-            let udp = match facts.sockets {
-                Sockets::Tcp { .. } => Sockets::Tcp { udp: true },
-                other => other,
-            };
-            [facts, Facts { sockets: udp, unix: false, pdeathsig_relied_on: true, ..facts }]
-        });
-        for (facts, architecture) in all_facts
-            .chain([ALONE])
-            .flat_map(|facts| ARCHITECTURES.map(|architecture| (facts, architecture)))
-        {
-            let seccomp = Seccomp::default();
-            let rules = rules(&seccomp, architecture, &facts, Action::Errno(1));
-            let filter = Filter::new(architecture, "", &facts);
-            let values = [
-                0,
-                1,
-                2,
-                3,
-                6,
-                9,
-                10,
-                16,
-                17,
-                0x11,
-                0x5412,
-                0x541c,
-                30,
-                31,
-                262,
-                0x80,
-                0x802,
-                0x8_0003,
-                0x2_0000,
-                0x2000_0000,
-                0x1000_0000,
-                0xffff_ffff,
-            ];
-            let values = values.map(|value| [value, value | 7 << 32]);
-            let values = values.as_flattened();
-            let same = |number, arguments| {
-                let architecture = tables::audit(architecture);
-                let data = Data { number, architecture, instruction_pointer: 0, arguments };
-                let expected = rules.decide(&data).value();
-                assert_eq!(filter.simulator.run(&data).value, expected, "{data:x?}");
-            };
-            for number in (0..=1024).chain(0x4000_0000..0x4000_0400).chain([
-                0x3fff_ffff,
-                0x7fff_ffff,
-                0x8000_0000,
-                0xbfff_ffff,
-                0xc000_0000,
-                0xffff_fffe,
-                u32::MAX,
-            ]) {
-                same(number, [0; 6]);
-                same(number, [u64::MAX; 6]);
-            }
-            for number in tables::calls(architecture)
-                .map(|(number, _)| number)
-                .filter(|number| !rules.calls[number].rules.is_empty())
-            {
-                for &first in values {
-                    for &second in values {
-                        for &third in values {
-                            same(number, [first, second, third, first ^ second, 0, 0]);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_default_filter_is_a_shallow_tree() {
-        for architecture in ARCHITECTURES {
-            for facts in [CLOSED, TCP, OPEN, ALONE] {
-                let filter = Filter::new(architecture, "", &facts);
-                let rules = rules(&Seccomp::default(), architecture, &facts, Action::Errno(1));
-                for number in 0..=1024 {
-                    let arguments = [0; 6];
-                    let executed = filter.run(number, &arguments).executed;
-                    let plain = rules.calls.get(&number).is_none_or(|call| call.rules.is_empty());
-                    // Two loads, the architecture, the tree, the return.
-                    let limit = if plain { 3 + 8 + 1 } else { 3 + 8 + 12 };
-                    assert!(executed <= limit, "{architecture:?} {number} {executed}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_default_filter_is_short() {
-        for architecture in ARCHITECTURES {
-            for facts in [TCP, TCP.without_namespaces()] {
-                let (compiled, _) = try_resolve(architecture, "", &facts);
-                let count = compiled.expect("a filter").filter.len() / 8;
-                assert!(count <= 280, "{architecture:?} {count}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_call_of_another_architecture_kills() {
-        let filter = default(&CLOSED);
-        let data = |architecture, number| Data {
-            number,
-            architecture,
-            instruction_pointer: 0,
-            arguments: [0; 6],
-        };
-        for number in [0, 1, 20, 1024] {
-            let i386 = data(ptrace::AUDIT_ARCH_I386, number);
-            assert_eq!(filter.simulator.run(&i386).value, KILL);
-            let x32 = data(ptrace::AUDIT_ARCH_X86_64, number | 0x4000_0000);
-            assert_eq!(filter.simulator.run(&x32).value, KILL);
-        }
-    }
-
-    #[test]
-    fn a_number_newer_than_the_table_does_not_exist() {
-        for architecture in ARCHITECTURES {
-            for text in ["", "[seccomp]\nprofile = \"unconfined\""] {
-                let filter = Filter::new(architecture, text, &CLOSED);
-                for number in tables::newest(architecture) + 1..2048 {
-                    assert_eq!(filter.run(number, &[]).value, errno(38));
-                }
-                assert_eq!(filter.run(u32::MAX, &[]).value, errno(38));
-            }
-        }
-    }
-
-    #[test]
-    fn every_closed_call_is_refused_and_others_are_made() {
-        for architecture in ARCHITECTURES {
-            let filter = Filter::new(architecture, "[seccomp]\nerrno = \"EACCES\"", &CLOSED);
-            for (_, name) in tables::calls(architecture) {
-                let closed = profile::CLOSED.iter().any(|closed| closed.calls.contains(&name));
-                let expected = match name {
-                    "clone3" => errno(38),
-                    "socket" | "socketpair" => NO_FAMILY,
-                    _ if closed || name.starts_with("io_uring_") => errno(13),
-                    _ => ALLOW,
-                };
-                assert_eq!(filter.call(name, &[]), expected, "{name}");
-            }
-        }
-    }
-
-    #[test]
-    fn without_a_network_there_are_unix_sockets_and_no_others() {
-        let filter = default(&CLOSED);
-        assert_eq!(filter.call("socket", &[net::AF_UNIX.into(), 1, 0]), ALLOW);
-        assert_eq!(filter.call("socketpair", &[net::AF_UNIX.into(), 0x8_0001, 0]), ALLOW);
-        for family in (0..64).filter(|family| *family != net::AF_UNIX) {
-            assert_eq!(filter.call("socket", &[family.into(), 2, 0]), NO_FAMILY, "{family}");
-            assert_eq!(filter.call("socketpair", &[family.into(), 2, 0]), NO_FAMILY);
-            let upper = u64::from(family) | 1 << 32;
-            assert_eq!(filter.call("socket", &[upper, 2, 0]), NO_FAMILY);
-        }
-        for call in ["bind", "connect", "sendto", "sendmsg", "shutdown", "accept4"] {
-            assert_eq!(filter.call(call, &[u64::MAX; 6]), ALLOW);
-        }
-    }
-
-    #[test]
-    fn without_unix_sockets_there_are_pairs() {
-        let filter = default(&Facts { unix: false, ..OPEN });
-        assert_eq!(filter.call("socket", &[net::AF_UNIX.into(), 1, 0]), NO_FAMILY);
-        assert_eq!(filter.call("socketpair", &[net::AF_UNIX.into(), 1, 0]), ALLOW);
-        assert_eq!(filter.call("socket", &[net::AF_INET.into(), 1, 0]), ALLOW);
-    }
-
-    #[test]
-    fn the_host_network_has_all_but_raw_sockets() {
-        let filter = default(&OPEN);
-        for family in [net::AF_INET, net::AF_INET6].map(u64::from) {
-            for kind in [1, 2, 5, 0x801, 0x8_0802] {
-                assert_eq!(filter.call("socket", &[family, kind, 0]), ALLOW);
-            }
-            for kind in [3, 10, 0x8_0003, 0x803, 3 | 1 << 32] {
-                assert_eq!(filter.call("socket", &[family, kind, 255]), PERM, "{kind:#x}");
-            }
-            assert_eq!(filter.call("socket", &[family, 1, 262]), ALLOW);
-        }
-        // Netlink of any type, for routes and for nothing else.
-        assert_eq!(filter.call("socket", &[16, 3, 0]), ALLOW);
-        assert_eq!(filter.call("socket", &[16, 0x8_0003, 0]), ALLOW);
-        assert_eq!(filter.call("socket", &[16, 3, 9]), NO_FAMILY);
-        // AF_PACKET, AF_ALG, AF_VSOCK, AF_XDP.
-        for family in [17, 38, 40, 44] {
-            assert_eq!(filter.call("socket", &[family, 1, 0]), NO_FAMILY);
-        }
-        assert_eq!(filter.call("sendto", &[3, 0, 0, 0x2000_0000]), ALLOW);
-    }
-
-    #[test]
-    fn a_list_of_ports_leaves_plain_tcp() {
-        let filter = default(&TCP);
-        for family in [net::AF_INET, net::AF_INET6].map(u64::from) {
-            for protocol in [0, 6] {
-                assert_eq!(filter.call("socket", &[family, 0x8_0801, protocol]), ALLOW);
-            }
-            // MPTCP, SMC, SCTP.
-            for protocol in [262, 256, 132] {
-                assert_eq!(filter.call("socket", &[family, 1, protocol]), NO_PROTOCOL);
-            }
-            for kind in [2, 5, 6] {
-                assert_eq!(filter.call("socket", &[family, kind, 0]), NO_PROTOCOL);
-            }
-            assert_eq!(filter.call("socket", &[family, 3, 6]), PERM);
-        }
-        let udp = default(&Facts { sockets: Sockets::Tcp { udp: true }, ..TCP });
-        assert_eq!(udp.call("socket", &[2, 2, 0]), ALLOW);
-        assert_eq!(udp.call("socket", &[2, 2, 17]), ALLOW);
-        // ICMP, UDP-Lite.
-        assert_eq!(udp.call("socket", &[2, 2, 1]), NO_PROTOCOL);
-        assert_eq!(udp.call("socket", &[2, 2, 136]), NO_PROTOCOL);
-    }
-
-    #[test]
-    fn a_list_of_ports_closes_fast_open() {
-        let filter = default(&TCP);
-        let flag = 0x2000_0000;
-        for flags in [flag, flag | 0x4000, flag | 1 << 40] {
-            assert_eq!(filter.call("sendto", &[3, 0, 0, flags, 0, 0]), NO_FAST_OPEN);
-            assert_eq!(filter.call("sendmsg", &[3, 0, flags]), NO_FAST_OPEN);
-            assert_eq!(filter.call("sendmmsg", &[3, 0, 1, flags]), NO_FAST_OPEN);
-        }
-        assert_eq!(filter.call("sendto", &[3, flag, flag, 0x4000, flag, flag]), ALLOW);
-        assert_eq!(filter.call("sendmsg", &[3, flag, 0x4000, flag]), ALLOW);
-        for option in [23, 30, 31] {
-            assert_eq!(filter.call("setsockopt", &[3, 6, option]), NO_FAST_OPEN);
-            assert_eq!(filter.call("setsockopt", &[3, 1, option]), ALLOW);
-        }
-        assert_eq!(filter.call("setsockopt", &[3, 6, 1]), ALLOW);
-    }
-
-    #[test]
-    fn text_cannot_be_put_into_a_terminal() {
-        for text in ["", "[seccomp]\nprofile = \"unconfined\""] {
-            let filter = Filter::new(Architecture::X86_64, text, &CLOSED);
-            assert!(filter.terminal_is_safe);
-            for request in [0x5412, 0x541c, 0x5412 | 1 << 32, 0x541c | !0xffff_ffff] {
-                assert_eq!(filter.call("ioctl", &[0, request]), PERM);
-            }
-            assert_eq!(filter.call("ioctl", &[0, 0x5401]), ALLOW);
-        }
-        let allowed = Filter::new(Architecture::X86_64, "[seccomp]\nallow = [\"ioctl\"]", &CLOSED);
-        assert!(!allowed.terminal_is_safe);
-        let denied = Filter::new(Architecture::X86_64, "[seccomp]\ndeny = [\"ioctl\"]", &CLOSED);
-        assert!(denied.terminal_is_safe);
-    }
-
-    #[test]
-    fn a_terminal_is_not_kept_where_text_can_be_put_into_it() {
-        let kept = "[process]\nterminal = \"keep\"\n";
-        assert!(messages(kept, &CLOSED).is_empty());
-        for why in ["[seccomp]\nallow = [\"ioctl\"]", "[enforce]\nseccomp = \"off\""] {
-            let text = format!("{kept}{why}");
-            let messages = messages(&text, &CLOSED);
-            assert_eq!(messages.len(), 1);
-            assert!(messages[0].starts_with("\"keep\": the terminal cannot be kept"));
-        }
-    }
-
-    #[test]
-    fn a_death_signal_that_is_relied_on_stays() {
-        let filter = default(&Facts { pdeathsig_relied_on: true, ..CLOSED });
-        for signal in [0, 15, 17, 9 | 1 << 32] {
-            assert_eq!(filter.call("prctl", &[1, signal]), PERM);
-            assert_eq!(filter.call("prctl", &[1 | 1 << 32, signal]), PERM);
-        }
-        assert_eq!(filter.call("prctl", &[1, 9]), ALLOW);
-        assert_eq!(filter.call("prctl", &[38, 1]), ALLOW);
-        assert_eq!(default(&CLOSED).call("prctl", &[1, 0]), ALLOW);
-    }
-
-    #[test]
-    fn unconfined_keeps_what_other_tables_imply() {
-        let text = "[seccomp]\nprofile = \"unconfined\"";
-        let facts = Facts { pdeathsig_relied_on: true, ..TCP };
-        let filter = Filter::new(Architecture::X86_64, text, &facts);
-        for open in ["ptrace", "mount", "clone3", "keyctl", "setns"] {
-            assert_eq!(filter.call(open, &[]), ALLOW);
-        }
-        assert_eq!(filter.call("unshare", &[0x1000_0000]), ALLOW);
-        assert_eq!(filter.call("socket", &[40, 1, 0]), NO_FAMILY);
-        assert_eq!(filter.call("sendto", &[3, 0, 0, 0x2000_0000]), NO_FAST_OPEN);
-        assert_eq!(filter.call("prctl", &[1, 0]), PERM);
-        assert_eq!(filter.call("io_uring_setup", &[]), PERM);
-    }
-
-    #[test]
-    fn allow_lifts_what_the_profile_closes() {
-        let text = "[seccomp]\nallow = [\"ptrace\", \"unshare\", \"clone\", \"clone3\"]";
-        let filter = Filter::new(Architecture::X86_64, text, &CLOSED);
-        assert_eq!(filter.call("ptrace", &[]), ALLOW);
-        assert_eq!(filter.call("unshare", &[0x1000_0000]), ALLOW);
-        assert_eq!(filter.call("clone", &[0x1000_0000]), ALLOW);
-        assert_eq!(filter.call("clone3", &[]), ALLOW);
-        assert_eq!(filter.call("mount", &[]), PERM);
-    }
-
-    #[test]
-    fn allow_opens_no_socket_family() {
-        let text = "[seccomp]\nallow = [\"socket\"]";
-        let filter = Filter::new(Architecture::X86_64, text, &CLOSED);
-        assert_eq!(filter.call("socket", &[2, 1, 0]), NO_FAMILY);
-        assert_eq!(
-            messages(text, &CLOSED),
-            ["\"socket\": allowing socket opens nothing: [network] decides; "]
-        );
-    }
-
-    #[test]
-    fn deny_wins_over_everything() {
-        let text = "[seccomp]\ndeny = [\"socket\", \"getpid\", \"ptrace\", \"clone3\"]\n\
-                    allow = [\"ptrace\"]\nerrno = \"ENOTSUP\"";
-        let filter = Filter::new(Architecture::X86_64, text, &OPEN);
-        for name in ["socket", "getpid", "ptrace"] {
-            assert_eq!(filter.call(name, &[1]), errno(95));
-        }
-        assert_eq!(filter.call("clone3", &[]), errno(38));
-        assert_eq!(
-            messages(text, &OPEN),
-            ["\"ptrace\": ptrace is both allowed and denied; it is denied; "]
-        );
-    }
-
-    #[test]
-    fn an_unknown_name_is_refused_with_a_suggestion() {
-        assert_eq!(
-            messages("[seccomp]\ndeny = [\"opennat\"]\nallow = [\"xyzzyxyzzy\"]", &CLOSED),
-            [
-                "\"opennat\": unknown system call \"opennat\"; did you mean \"openat\"?",
-                "\"xyzzyxyzzy\": unknown system call \"xyzzyxyzzy\"; ",
-            ]
-        );
-        assert_eq!(
-            messages("[seccomp]\nerrno = \"eperm\"", &CLOSED),
-            ["\"eperm\": unknown error number \"eperm\"; did you mean \"EPERM\"?"]
-        );
-    }
-
-    #[test]
-    fn a_name_of_another_architecture_is_no_mistake() {
-        let text = "[seccomp]\ndeny = [\"riscv_flush_icache\", \"vm86\"]\nallow = [\"umount\"]";
-        assert!(messages(text, &CLOSED).is_empty());
-    }
-
-    #[test]
-    fn what_the_launcher_needs_cannot_be_denied() {
-        for (name, why) in REQUIRED {
-            let text = format!("[seccomp]\ndeny = [\"{name}\"]");
-            let expected = format!("\"{name}\": {name} cannot be denied: {why}; ");
-            assert_eq!(messages(&text, &CLOSED), [expected]);
-        }
-    }
-
-    #[test]
-    fn io_uring_is_allowed_only_where_it_gets_around_nothing() {
-        let allow = "[seccomp]\nallow = [\"io_uring_setup\"]";
-        let require = format!("{allow}\n[enforce]\nnamespaces = \"require\"");
-        let outside = Facts { namespaces: NAMESPACE_FLAGS & !CLONE_NEWNET, ..CLOSED };
-        let pairs = Facts { unix: false, ..CLOSED };
-        for (text, facts) in [
-            (allow, TCP),
-            (allow, outside),
-            (allow, CLOSED),
-            (&require, outside),
-            (&require, pairs),
-        ] {
-            let (_, diagnostics) = try_resolve(Architecture::X86_64, text, &facts);
-            assert!(diagnostics.has_errors(), "{text} {facts:?}");
-        }
-        for (text, facts) in [(allow, OPEN), (&require, CLOSED)] {
-            let filter = Filter::new(Architecture::X86_64, text, &facts);
-            assert_eq!(filter.call("io_uring_setup", &[]), ALLOW);
-            assert_eq!(messages(text, &facts).len(), 1);
-        }
-    }
-
-    #[test]
-    fn there_is_no_filter_when_it_is_off() {
-        let (compiled, diagnostics) =
-            try_resolve(Architecture::X86_64, "[enforce]\nseccomp = \"off\"", &CLOSED);
-        assert_eq!(compiled, None);
-        assert_eq!(diagnostics, Diagnostics::default());
-    }
-
-    /// What each closure denies: a call, and the arguments to deny it with.
-    const CLOSURES: [(u32, &str, &[u64]); 22] = [
-        (CLONE_NEWPID, "prlimit64", &[77]),
-        (CLONE_NEWPID, "sched_setaffinity", &[77]),
-        (CLONE_NEWPID, "sched_setattr", &[77]),
-        (CLONE_NEWPID, "sched_setparam", &[77]),
-        (CLONE_NEWPID, "sched_setscheduler", &[77]),
-        (CLONE_NEWPID, "setpriority", &[0, 77]),
-        (CLONE_NEWPID, "setpriority", &[1, 0]),
-        (CLONE_NEWPID, "setpriority", &[2, 0]),
-        (CLONE_NEWPID, "ioprio_set", &[1, 77]),
-        (CLONE_NEWPID, "ioprio_set", &[2, 0]),
-        (CLONE_NEWPID, "ioprio_set", &[3, 0]),
-        (CLONE_NEWNS, "chmod", &[]),
-        (CLONE_NEWNS, "fchmodat2", &[]),
-        (CLONE_NEWNS, "lchown", &[]),
-        (CLONE_NEWNS, "utimensat", &[]),
-        (CLONE_NEWNS, "removexattrat", &[]),
-        (CLONE_NEWNS, "file_setattr", &[]),
-        (CLONE_NEWNS, "ioctl", &[3, 0x4008_6602]),
-        (CLONE_NEWNS, "ioctl", &[3, 0x401c_5820 | 1 << 32]),
-        (CLONE_NEWIPC, "shmget", &[]),
-        (CLONE_NEWIPC, "semctl", &[]),
-        (CLONE_NEWIPC, "mq_open", &[]),
-    ];
-
-    #[test]
-    fn what_a_missing_namespace_would_keep_is_closed() {
-        for text in ["", "seccomp.profile = 'unconfined'"] {
-            let with = Filter::new(Architecture::X86_64, text, &CLOSED);
-            for (namespace, name, arguments) in CLOSURES {
-                let facts = Facts { namespaces: NAMESPACE_FLAGS & !namespace, ..CLOSED };
-                for facts in [facts, ALONE] {
-                    let filter = Filter::new(Architecture::X86_64, text, &facts);
-                    assert_eq!(filter.call(name, arguments), PERM, "{name} {arguments:x?}");
-                }
-                let others = Facts { namespaces: namespace, ..CLOSED };
-                let others = Filter::new(Architecture::X86_64, text, &others);
-                for filter in [&with, &others] {
-                    assert_eq!(filter.call(name, arguments), ALLOW, "{name} {arguments:x?}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn every_call_that_a_missing_namespace_closes_is_closed() {
-        let metadata = "chmod fchmod fchmodat fchmodat2 chown lchown fchown fchownat utime utimes \
-                        futimesat utimensat setxattr lsetxattr fsetxattr setxattrat removexattr \
-                        lremovexattr fremovexattr removexattrat file_setattr";
-        let ipc = "shmget shmat shmctl semget semop semtimedop semctl msgget msgsnd msgrcv msgctl \
-                   mq_open mq_unlink";
-        for architecture in ARCHITECTURES {
-            let filter = Filter::new(architecture, "", &ALONE);
-            for name in metadata.split(' ').chain(ipc.split(' ')) {
-                let Some(number) = tables::number(architecture, name) else { continue };
-                assert_eq!(filter.run(number, &[]).value, PERM, "{architecture:?} {name}");
-            }
-            for request in [0x4008_6602, 0x4004_6602, 0x401c_5820] {
-                assert_eq!(filter.call("ioctl", &[3, request]), PERM, "{request:#x}");
-                assert_eq!(filter.call("ioctl", &[3, request | 7 << 32]), PERM, "{request:#x}");
-            }
-        }
-    }
-
-    #[test]
-    fn without_a_pid_namespace_a_process_changes_itself() {
-        let filter = default(&ALONE);
-        // The kernel ignores the upper half of a process id.
-        for own in [0, 1 << 32] {
-            for name in ["prlimit64", "sched_setaffinity", "sched_setattr"] {
-                assert_eq!(filter.call(name, &[own, 77, 77]), ALLOW, "{name}");
-            }
-            assert_eq!(filter.call("setpriority", &[own, own, 5]), ALLOW);
-            assert_eq!(filter.call("ioprio_set", &[1 | own, own, 77]), ALLOW);
-        }
-        for name in ["getpriority", "sched_getaffinity", "ioprio_get", "shmdt", "fstat"] {
-            assert_eq!(filter.call(name, &[77, 77]), ALLOW, "{name}");
-        }
-        assert_eq!(filter.call("ioctl", &[3, 0x8008_6601]), ALLOW);
-    }
-
-    #[test]
-    fn allow_lifts_what_a_missing_namespace_closes() {
-        for (_, name, arguments) in CLOSURES {
-            let text = format!("seccomp.allow = [\"{name}\"]");
-            let filter = Filter::new(Architecture::X86_64, &text, &ALONE);
-            assert_eq!(filter.call(name, arguments), ALLOW, "{name}");
-            assert!(messages(&text, &ALONE).is_empty(), "{name}");
-        }
-        let filter = Filter::new(Architecture::X86_64, "seccomp.allow = ['chmod']", &ALONE);
-        assert_eq!(filter.call("fchmod", &[]), PERM);
-    }
-
-    #[test]
-    fn ipc_that_the_author_shares_is_open() {
-        let filter = default(&Facts { shares_ipc: true, ..ALONE });
-        assert_eq!(filter.call("shmget", &[]), ALLOW);
-        assert_eq!(filter.call("chmod", &[]), PERM);
-        assert_eq!(filter.call("prlimit64", &[77]), PERM);
-    }
-
-    #[test]
-    fn a_launch_that_may_go_on_without_namespaces_has_a_filter_for_that() {
-        let filters = |text: &str, facts| {
-            let (compiled, diagnostics) = try_resolve(Architecture::X86_64, text, &facts);
-            assert_eq!(diagnostics, Diagnostics::default());
-            compiled.expect("a filter")
-        };
-        let compiled = filters("", Facts { falls_back: true, ..CLOSED });
-        assert_eq!(compiled.filter, filters("", CLOSED).filter);
-        assert_eq!(compiled.without_namespaces, filters("", ALONE).filter);
-        assert!(filters("", CLOSED).without_namespaces.is_empty());
-        let shared = Facts { namespaces: CLONE_NEWNET, falls_back: true, ..CLOSED };
-        assert!(filters("", shared).without_namespaces.is_empty());
-    }
-
-    #[test]
-    fn a_complaint_is_made_once_for_both_filters() {
-        let facts = Facts { falls_back: true, ..CLOSED };
-        let text = "seccomp = { allow = ['socket', 'opennat'], errno = 'EWHAT' }";
-        assert_eq!(messages(text, &facts), messages(text, &CLOSED));
-        assert_eq!(messages(text, &facts).len(), 3);
     }
 }

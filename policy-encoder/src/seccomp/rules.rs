@@ -11,23 +11,22 @@ use launcher_policy::wire::Architecture;
 use linux_raw_sys::errno::ENOSYS;
 use linux_raw_sys::ptrace as uapi;
 
-use super::tables;
-
-/// The bit that marks a number of the x32 interface: `__X32_SYSCALL_BIT` of
-/// asm/unistd.h.
-pub const X32_BIT: u32 = 0x4000_0000;
+pub use super::tables::X32_BIT;
+use super::tables::{self, Abi};
 
 /// What a whole filter decides.
 ///
 /// A call of another architecture, and on x86_64 of the x32 interface, kills
-/// the process. A number that `calls` lacks gets `ENOSYS`, as from a kernel
-/// that does not have it.
+/// the process, unless it has rules of its own in `others`. A number that
+/// the rules lack gets `ENOSYS`, as from a kernel that does not have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// The architecture whose numbers these are.
     pub architecture: Architecture,
     /// What happens to each system call, by number.
     pub calls: BTreeMap<u32, Call>,
+    /// The same for the other tables of that architecture's kernel.
+    pub others: BTreeMap<Abi, BTreeMap<u32, Call>>,
 }
 
 /// What happens to one system call.
@@ -140,28 +139,43 @@ pub struct Data {
 }
 
 impl Rules {
+    /// Rules about an architecture's own table alone.
+    #[must_use]
+    pub const fn native(architecture: Architecture, calls: BTreeMap<u32, Call>) -> Self {
+        Self { architecture, calls, others: BTreeMap::new() }
+    }
+
     /// What happens to a call.
     #[must_use]
     pub fn decide(&self, data: &Data) -> Action {
-        if data.architecture != tables::audit(self.architecture) {
-            return Action::KillProcess;
-        }
-        self.calls
-            .get(&data.number)
-            .map_or_else(|| self.unnamed(data.number), |call| call.decide(&data.arguments))
+        let (calls, unnamed) = if data.architecture == tables::audit(self.architecture) {
+            let x32 = self.others.get(&Abi::X32).filter(|_| data.number & X32_BIT != 0);
+            (x32.unwrap_or(&self.calls), self.unnamed_ranges())
+        } else {
+            match self.foreign().find(|(audit, _)| *audit == data.architecture) {
+                Some((_, calls)) => (calls, ALL_UNKNOWN),
+                None => return Action::KillProcess,
+            }
+        };
+        calls.get(&data.number).map_or_else(
+            || self::unnamed(unnamed, data.number),
+            |call| call.decide(&data.arguments),
+        )
     }
 
-    /// What happens to a number that no system call has.
-    pub(super) fn unnamed(&self, number: u32) -> Action {
-        let ranges = self.unnamed_ranges();
-        let range = ranges.iter().rev().find(|(start, _)| *start <= number);
-        range.map_or(UNKNOWN, |(_, action)| *action)
+    /// The tables that another architecture's name leads to, and that name:
+    /// `AUDIT_ARCH_*`.
+    pub(super) fn foreign(&self) -> impl Iterator<Item = (u32, &BTreeMap<u32, Call>)> {
+        let native = tables::audit(self.architecture);
+        let others = self.others.iter().map(|(abi, calls)| (abi.audit(), calls));
+        others.filter(move |(audit, _)| *audit != native)
     }
 
-    /// The same as ranges: where each begins.
+    /// What happens to numbers that no system call of the architecture has,
+    /// as ranges: where each begins.
     pub(super) fn unnamed_ranges(&self) -> &'static [(u32, Action)] {
         match self.architecture {
-            Architecture::X86_64 => &[
+            Architecture::X86_64 if !self.others.contains_key(&Abi::X32) => &[
                 (0, UNKNOWN),
                 (X32_BIT, Action::KillProcess),
                 (X32_BIT << 1, UNKNOWN),
@@ -170,9 +184,18 @@ impl Rules {
                 // programs use for a call that surely does not exist.
                 (u32::MAX, UNKNOWN),
             ],
-            Architecture::Aarch64 | Architecture::Riscv64 => &[(0, UNKNOWN)],
+            Architecture::X86_64 | Architecture::Aarch64 | Architecture::Riscv64 => ALL_UNKNOWN,
         }
     }
+}
+
+/// Nothing but numbers newer than the table.
+pub(super) const ALL_UNKNOWN: &[(u32, Action)] = &[(0, UNKNOWN)];
+
+/// What happens to a number by such ranges.
+pub(super) fn unnamed(ranges: &[(u32, Action)], number: u32) -> Action {
+    let range = ranges.iter().rev().find(|(start, _)| *start <= number);
+    range.map_or(UNKNOWN, |(_, action)| *action)
 }
 
 /// What a number newer than the table gets: never `Allow`.
@@ -183,6 +206,51 @@ impl Call {
     #[must_use]
     pub const fn always(action: Action) -> Self {
         Self { rules: Vec::new(), otherwise: action }
+    }
+
+    /// The same where a guarantee allows the call, else what the guarantee
+    /// says. What is denied here stays denied as it is.
+    #[must_use]
+    pub fn within(self, guarantee: &Self) -> Self {
+        let mut rules: Vec<Rule> = Vec::new();
+        for rule in self.rules {
+            if !rule.action.may_be_made() {
+                rules.push(rule);
+                continue;
+            }
+            let limited = guarantee.limit(rule.action);
+            rules.extend(limited.rules.into_iter().map(|limit| Rule {
+                conditions: [rule.conditions.as_slice(), &limit.conditions].concat(),
+                action: limit.action,
+            }));
+            rules.push(Rule { action: limited.otherwise, ..rule });
+        }
+        if !self.otherwise.may_be_made() {
+            return Self { rules, otherwise: self.otherwise };
+        }
+        let limited = guarantee.limit(self.otherwise);
+        rules.extend(limited.rules);
+        Self { rules, otherwise: limited.otherwise }
+    }
+
+    /// A guarantee, with another action for what it allows.
+    fn limit(&self, allowed: Action) -> Self {
+        let limit = |action: Action| if action.may_be_made() { allowed } else { action };
+        let rules = self
+            .rules
+            .iter()
+            .map(|rule| Rule { conditions: rule.conditions.clone(), action: limit(rule.action) });
+        Self { rules: rules.collect(), otherwise: limit(self.otherwise) }
+    }
+
+    /// The same on a machine of 32 bits.
+    #[must_use]
+    pub(super) fn narrowed(mut self) -> Self {
+        for condition in self.rules.iter_mut().flat_map(|rule| &mut rule.conditions) {
+            condition.width = Width::Bits32;
+            condition.comparison = condition.comparison.clone().narrowed();
+        }
+        self
     }
 
     /// What happens with these arguments.
@@ -212,7 +280,9 @@ impl Condition {
         Self { argument, width: Width::Bits64, comparison }
     }
 
-    fn holds(&self, arguments: &[u64; 6]) -> bool {
+    /// Whether it holds of these arguments.
+    #[must_use]
+    pub fn holds(&self, arguments: &[u64; 6]) -> bool {
         let actual = arguments[self.argument as usize] & self.width.mask();
         match self.comparison {
             Comparison::Equal(value) => actual == value,
@@ -245,6 +315,42 @@ impl Width {
 }
 
 impl Comparison {
+    /// What the argument is compared with.
+    pub(super) fn values(&self) -> impl Iterator<Item = u64> {
+        let (list, single) = match self {
+            Self::Equal(value)
+            | Self::NotEqual(value)
+            | Self::Less(value)
+            | Self::LessOrEqual(value)
+            | Self::Greater(value)
+            | Self::GreaterOrEqual(value)
+            | Self::MaskedEqual { value, .. } => ([].as_slice(), Some(*value)),
+            Self::OneOf(values) => (values.as_slice(), None),
+        };
+        list.iter().copied().chain(single)
+    }
+
+    /// The same of a number of 32 bits: what was negative still is.
+    #[must_use]
+    pub(super) fn narrowed(self) -> Self {
+        let narrow = |value: u64| match value {
+            0xffff_ffff_8000_0000.. => value & u64::from(u32::MAX),
+            _ => value,
+        };
+        match self {
+            Self::Equal(value) => Self::Equal(narrow(value)),
+            Self::NotEqual(value) => Self::NotEqual(narrow(value)),
+            Self::Less(value) => Self::Less(narrow(value)),
+            Self::LessOrEqual(value) => Self::LessOrEqual(narrow(value)),
+            Self::Greater(value) => Self::Greater(narrow(value)),
+            Self::GreaterOrEqual(value) => Self::GreaterOrEqual(narrow(value)),
+            Self::MaskedEqual { mask, value } => {
+                Self::MaskedEqual { mask: mask & u64::from(u32::MAX), value: narrow(value) }
+            }
+            Self::OneOf(values) => Self::OneOf(values.into_iter().map(narrow).collect()),
+        }
+    }
+
     /// The values that satisfy it, ascending and apart; `None` for a mask,
     /// whose values are no ranges.
     pub(super) fn ranges(&self) -> Option<Vec<RangeInclusive<u64>>> {
@@ -282,6 +388,12 @@ impl Action {
         }
     }
 
+    /// Whether the call is made, or a supervisor may have it made.
+    #[must_use]
+    pub const fn may_be_made(self) -> bool {
+        matches!(self, Self::Allow | Self::Log | Self::Notify)
+    }
+
     /// Whether the call is made.
     #[must_use]
     pub const fn is_allowed(self) -> bool {
@@ -303,7 +415,7 @@ mod tests {
     }
 
     fn rules(call: Call) -> Rules {
-        Rules { architecture: Architecture::X86_64, calls: BTreeMap::from([(7, call)]) }
+        Rules::native(Architecture::X86_64, BTreeMap::from([(7, call)]))
     }
 
     fn holds(width: Width, comparison: Comparison, actual: u64) -> bool {
@@ -336,6 +448,58 @@ mod tests {
         assert_eq!(rules.decide(&data(0xffff_fffe, 0)), Action::KillProcess);
         for unknown in [8, 0x3fff_ffff, 0x8000_0000, 0xbfff_ffff, u32::MAX] {
             assert_eq!(rules.decide(&data(unknown, 0)), UNKNOWN, "{unknown:#x}");
+        }
+    }
+
+    #[test]
+    fn another_table_is_judged_by_its_own_rules() {
+        let mut rules = rules(Call::always(Action::Allow));
+        let denied = Call::always(Action::Errno(1));
+        rules.others.insert(Abi::I386, BTreeMap::from([(7, denied.clone())]));
+        let foreign = |number| Data { architecture: uapi::AUDIT_ARCH_I386, ..data(number, 0) };
+        assert_eq!(rules.decide(&foreign(7)), Action::Errno(1));
+        assert_eq!(rules.decide(&foreign(8)), UNKNOWN);
+        assert_eq!(rules.decide(&foreign(8 | X32_BIT)), UNKNOWN);
+        assert_eq!(rules.decide(&data(7 | X32_BIT, 0)), Action::KillProcess);
+        rules.others.insert(Abi::X32, BTreeMap::from([(7 | X32_BIT, denied)]));
+        assert_eq!(rules.decide(&data(7 | X32_BIT, 0)), Action::Errno(1));
+        assert_eq!(rules.decide(&data(8 | X32_BIT, 0)), UNKNOWN);
+        assert_eq!(rules.decide(&data(7, 0)), Action::Allow);
+        let arm = Data { architecture: uapi::AUDIT_ARCH_ARM, ..data(7, 0) };
+        assert_eq!(rules.decide(&arm), Action::KillProcess);
+    }
+
+    #[test]
+    fn a_guarantee_limits_what_is_allowed_and_nothing_else() {
+        let rule = |comparison, action| Rule {
+            conditions: vec![Condition::int(Argument::First, comparison)],
+            action,
+        };
+        let actions = [Action::Allow, Action::Log, Action::Errno(1), Action::KillProcess];
+        for (one, two, three) in actions
+            .iter()
+            .flat_map(|one| actions.map(|two| (one, two)))
+            .flat_map(|(one, two)| actions.map(|three| (*one, two, three)))
+        {
+            let call = Call {
+                rules: vec![rule(Comparison::Less(3), one), rule(Comparison::Equal(4), two)],
+                otherwise: three,
+            };
+            let guarantee = Call {
+                rules: vec![
+                    rule(Comparison::OneOf(vec![1, 4]), Action::Allow),
+                    rule(Comparison::Greater(5), Action::Allow),
+                ],
+                otherwise: Action::Errno(9),
+            };
+            let within = call.clone().within(&guarantee);
+            for first in 0..8 {
+                let arguments = [first, 0, 0, 0, 0, 0];
+                let own = call.decide(&arguments);
+                let limit = guarantee.decide(&arguments);
+                let expected = if own.may_be_made() && !limit.may_be_made() { limit } else { own };
+                assert_eq!(within.decide(&arguments), expected, "{call:?} {first}");
+            }
         }
     }
 

@@ -9,7 +9,13 @@ use launcher_policy::seccomp::{FilterError, INSTRUCTION_SIZE, Instruction, op, v
 use super::rules::Data;
 
 /// The bit of an operation that takes `X` for its operand: `BPF_X`.
-const X: u16 = 0x08;
+pub(super) const X: u16 = 0x08;
+
+/// `A /= operand`
+pub(super) const DIVIDE: u16 = 0x34;
+
+/// What the kernel has a filter return that divides by zero.
+pub(super) const DIVIDED_BY_ZERO: u32 = 0;
 
 /// A filter that the kernel would accept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +50,12 @@ impl Simulator {
         Ok(Self {
             instructions: instructions.iter().copied().map(Instruction::from_bytes).collect(),
         })
+    }
+
+    /// What the filter consists of.
+    #[must_use]
+    pub fn instructions(&self) -> &[Instruction] {
+        &self.instructions
     }
 
     /// Asks the filter about a system call.
@@ -95,30 +107,45 @@ impl Machine {
 
     /// Jumps and arithmetic: the operations that take `k` or `X`.
     fn compute(&mut self, operation: u16, operand: u32, jt: u8, jf: u8) -> Step {
-        let branch = |holds| Step::Skip(usize::from(if holds { jt } else { jf }));
-        let a = self.a;
-        self.a = match operation {
-            op::JUMP_EQUAL => return branch(a == operand),
-            op::JUMP_GREATER => return branch(a > operand),
-            op::JUMP_GREATER_EQUAL => return branch(a >= operand),
-            op::JUMP_SET => return branch(a & operand != 0),
-            0x04 => a.wrapping_add(operand),
-            0x14 => a.wrapping_sub(operand),
-            0x24 => a.wrapping_mul(operand),
-            0x34 => match a.checked_div(operand) {
-                Some(quotient) => quotient,
-                // The kernel ends a filter that divides by zero with 0.
-                None => return Step::Return(0),
-            },
-            0x44 => a | operand,
-            op::AND => a & operand,
-            0x64 => a.wrapping_shl(operand),
-            0x74 => a.wrapping_shr(operand),
-            0xa4 => a ^ operand,
-            _ => unreachable!("the filter was validated"),
-        };
-        Step::Skip(0)
+        if let Some(holds) = holds(operation, self.a, operand) {
+            return Step::Skip(usize::from(if holds { jt } else { jf }));
+        }
+        match arithmetic(operation, self.a, operand) {
+            Some(result) => {
+                self.a = result;
+                Step::Skip(0)
+            }
+            None => Step::Return(DIVIDED_BY_ZERO),
+        }
     }
+}
+
+/// Whether a comparison holds; `None` if the operation is none.
+pub(super) fn holds(operation: u16, a: u32, operand: u32) -> Option<bool> {
+    match operation {
+        op::JUMP_EQUAL => Some(a == operand),
+        op::JUMP_GREATER => Some(a > operand),
+        op::JUMP_GREATER_EQUAL => Some(a >= operand),
+        op::JUMP_SET => Some(a & operand != 0),
+        _ => None,
+    }
+}
+
+/// What an operation makes of `A`; `None` ends the filter, as it divides by
+/// zero.
+pub(super) fn arithmetic(operation: u16, a: u32, operand: u32) -> Option<u32> {
+    Some(match operation {
+        0x04 => a.wrapping_add(operand),
+        0x14 => a.wrapping_sub(operand),
+        0x24 => a.wrapping_mul(operand),
+        DIVIDE => a.checked_div(operand)?,
+        0x44 => a | operand,
+        op::AND => a & operand,
+        0x64 => a.wrapping_shl(operand),
+        0x74 => a.wrapping_shr(operand),
+        0xa4 => a ^ operand,
+        _ => unreachable!("the filter was validated"),
+    })
 }
 
 /// Reads a word of `struct seccomp_data` as a little-endian machine lays it

@@ -39,7 +39,9 @@
 //! `pivot-root P`, `unshare FLAGS`, `setns P`, `sethostname N`, `setuid N`,
 //! `raise-caps` (CAP_CHOWN), `mknod P`, `set-rlimit NAME SOFT HARD`, `set-nice N`,
 //! `setsid`, `ioctl FD REQUEST`, `tiocsti REQUEST`, `syscall NAME|NUMBER
-//! [ARGUMENT]...`, `int80 NUMBER`.
+//! [ARGUMENT]...`, `int80 NUMBER [ARGUMENT]...` (of the 32-bit table),
+//! `under-filter HEX NUMBER [ARGUMENT]...` (a call for every six arguments, once
+//! the filter is installed).
 #![allow(unsafe_code, reason = "system calls by number")]
 
 use std::ffi::{CString, OsStr, OsString};
@@ -53,7 +55,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use linux_raw_sys::{general as uapi, prctl};
+use linux_raw_sys::{general as uapi, prctl, ptrace as uapi_filter};
 use rustix::fs::{self, CWD, FileType, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketType};
@@ -120,6 +122,11 @@ impl<'a> Arguments<'a> {
     /// A number in any of C's notations.
     fn word_value(&self, place: usize) -> u64 {
         integer(self.0.get(place).and_then(|word| word.to_str()).unwrap_or("0"))
+    }
+
+    /// Of a system call, behind its name.
+    fn arguments(&self) -> [u64; 6] {
+        std::array::from_fn(|place| self.word_value(place + 1))
     }
 
     fn process(&self) -> u64 {
@@ -853,7 +860,8 @@ fn privileges(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
         }
         "tiocsti" => tiocsti(given.0.first().map_or(uapi_ioctl::TIOCSTI, |_| given.word_value(0))),
         "syscall" => by_name(given),
-        "int80" => int80(given.word_value(0)),
+        "int80" => int80(given.word_value(0), given.arguments()),
+        "under-filter" => under_filter(given),
         _ => return None,
     })
 }
@@ -892,11 +900,32 @@ fn by_name(given: &Arguments<'_>) -> Answer {
         Ok(sysno) => sysno as u64,
         Err(_) => integer(name),
     };
-    let mut arguments = [0; 6];
-    for (place, argument) in arguments.iter_mut().enumerate() {
-        *argument = given.word_value(place + 1);
-    }
-    numbered(number, arguments).map(|value| value.to_string())
+    numbered(number, given.arguments()).map(|value| value.to_string())
+}
+
+/// What a call returns under a filter: 0 or an error number, for each six
+/// arguments.
+fn under_filter(given: &Arguments<'_>) -> Answer {
+    let digits = given.text(0).as_bytes();
+    let byte = |pair: &[u8]| {
+        let pair = std::str::from_utf8(pair).expect("two digits");
+        u8::from_str_radix(pair, 16).expect("two digits")
+    };
+    let filter: Vec<u8> = digits.chunks(2).map(byte).collect();
+    rustix::thread::set_no_new_privs(true)?;
+    let program = uapi_filter::sock_fprog {
+        len: (filter.len() / 8) as u16,
+        filter: filter.as_ptr().cast_mut().cast(),
+    };
+    let mode = u64::from(uapi_filter::SECCOMP_SET_MODE_FILTER);
+    raw(Sysno::seccomp, [mode, 0, (&raw const program) as u64, 0, 0, 0])?;
+    let words: Vec<u64> = (2..given.0.len()).map(|place| given.word_value(place)).collect();
+    let (calls, _) = words.as_chunks::<6>();
+    let answers = calls.iter().map(|&arguments| {
+        let answer = numbered(given.word_value(1), arguments);
+        answer.unwrap_or_else(|errno| errno.raw_os_error() as u64).to_string()
+    });
+    Ok(answers.collect::<Vec<_>>().join(","))
 }
 
 fn call(number: Sysno, arguments: [u64; 6]) -> Answer {
@@ -948,16 +977,24 @@ fn decoded(answer: i64) -> Result<u64, Errno> {
     }
 }
 
-/// A system call of the 32-bit table, without arguments.
+/// A system call of the 32-bit table.
 #[cfg(target_arch = "x86_64")]
-fn int80(number: u64) -> Answer {
+fn int80(number: u64, [a, b, c, d, e, f]: [u64; 6]) -> Answer {
     let answer: i64;
-    // SAFETY: the tests name calls that take no arguments; the kernel clobbers
-    // r8 to r11 on this way in.
+    // SAFETY: as for the others, of addresses that 32 bits hold: there are
+    // none, so the tests give none. The kernel clobbers r8 to r11 on this way
+    // in. What rbx and rbp hold for the compiler is put back.
     unsafe {
         std::arch::asm!(
+            "push rbx",
+            "push rbp",
+            "mov rbx, r12",
+            "mov rbp, r13",
             "int 0x80",
+            "pop rbp",
+            "pop rbx",
             inlateout("rax") number => answer,
+            in("r12") a, in("rcx") b, in("rdx") c, in("rsi") d, in("rdi") e, in("r13") f,
             out("r8") _, out("r9") _, out("r10") _, out("r11") _,
         );
     }
@@ -965,6 +1002,6 @@ fn int80(number: u64) -> Answer {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn int80(_: u64) -> Answer {
+fn int80(_: u64, _: [u64; 6]) -> Answer {
     Err(Errno::NOSYS)
 }

@@ -9,7 +9,10 @@
 use std::ops::Range;
 
 use crate::diagnostic::Diagnostics;
-use crate::document::{Document, Enforce, Init, LandlockLog, Mode, Namespaces, Profile, Seccomp};
+use crate::document::{
+    CallRule, Denial, Document, Enforce, Init, LandlockLog, Mode, Namespaces, Profile, Seccomp,
+    Verdict,
+};
 use crate::{Place, Spanned};
 
 mod empty;
@@ -73,30 +76,85 @@ fn both(one: &Document, two: &Document, diagnostics: &mut Diagnostics) -> Docume
         filesystem: frame::both(&one.filesystem, &two.filesystem),
         process: process::both(&one.process, &two.process),
         limits: limits::both(&one.limits, &two.limits),
-        seccomp: seccomp(&one.seccomp, &two.seccomp),
+        seccomp: seccomp(&one.seccomp, &two.seccomp, diagnostics),
         namespaces: namespaces(&one.namespaces, &two.namespaces, diagnostics),
         enforce: enforce(&one.enforce, &two.enforce),
         network,
     }
 }
 
-fn seccomp(one: &Seccomp, two: &Seccomp) -> Seccomp {
-    let Seccomp { profile, allow, deny, errno } = one;
-    let rank = |profile: &Profile| match profile {
-        Profile::Default => 0,
-        Profile::Unconfined => 1,
-    };
+fn seccomp(one: &Seccomp, two: &Seccomp, diagnostics: &mut Diagnostics) -> Seccomp {
+    let Seccomp { profile, import, allow, deny, action, errno, architectures, rule } = one;
     let deny = super::add::both(deny.clone(), two.deny.clone());
     Seccomp {
-        profile: stricter(profile, &two.profile, &Profile::Default, rank),
+        profile: self::profile(profile, &two.profile, diagnostics),
+        import: self::import(import, &two.import, diagnostics),
         allow: allow
             .iter()
             .filter(|call| two.allow.contains(call) && !deny.contains(call))
             .cloned()
             .collect(),
         deny,
+        action: stricter(action, &two.action, &Denial::Errno, |action| match action {
+            Denial::Kill => 0,
+            Denial::Trap => 1,
+            Denial::Errno => 2,
+            Denial::Notify => 3,
+            Denial::Log => 4,
+        }),
         errno: last(errno, &two.errno),
+        architectures: architectures
+            .iter()
+            .filter(|table| two.architectures.contains(table))
+            .cloned()
+            .collect(),
+        rule: rules(rule, &two.rule),
     }
+}
+
+/// The stricter profile. Which of two files is, nobody knows.
+fn profile(
+    one: &Option<Spanned<Profile>>,
+    two: &Option<Spanned<Profile>>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Spanned<Profile>> {
+    let is_file =
+        |profile: &&Spanned<Profile>| matches!(profile.get_ref(), Profile::File(_)) && one != two;
+    if let Some(file) = two.iter().chain(one).find(is_file) {
+        diagnostics
+            .error(file.span(), "the profile of a file cannot be intersected with another profile")
+            .help("every part needs the same `seccomp.profile`");
+    }
+    stricter(one, two, &Profile::Default, |profile| match profile {
+        Profile::Strict | Profile::File(_) => 0,
+        Profile::Default => 1,
+        Profile::Unconfined => 2,
+    })
+}
+
+/// What both import. Leaving one out might open what it closes.
+fn import(
+    one: &Option<Spanned<String>>,
+    two: &Option<Spanned<String>>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Spanned<String>> {
+    if let Some(said) = two.as_ref().or(one.as_ref()).filter(|_| one != two) {
+        diagnostics
+            .error(said.span(), "an imported filter cannot be intersected with another profile")
+            .help("every part needs the same `seccomp.import`");
+    }
+    one.clone()
+}
+
+/// First what either part denies, then what both allow: an earlier denial
+/// takes from what is allowed after it, never the reverse.
+fn rules(one: &[Spanned<CallRule>], two: &[Spanned<CallRule>]) -> Vec<Spanned<CallRule>> {
+    let allows = |rule: &&Spanned<CallRule>| {
+        matches!(rule.get_ref().action.get_ref(), Verdict::Allow | Verdict::Log | Verdict::Notify)
+    };
+    let denials = one.iter().chain(two).filter(|rule| !allows(rule));
+    let allowed = one.iter().filter(|rule| allows(rule) && two.contains(rule));
+    denials.chain(allowed).cloned().collect()
 }
 
 fn namespaces(one: &Namespaces, two: &Namespaces, diagnostics: &mut Diagnostics) -> Namespaces {

@@ -154,7 +154,7 @@ fn launch(
         sources: &SOURCES,
         policy,
     });
-    launcher::launch(launch)
+    launcher::launch(launch).inspect_err(|_| *words = Words::of(launch))
 }
 
 /// Where the policy is read from.

@@ -330,7 +330,7 @@ fn no_symlink_in_the_view_leads_out_of_it() {
 fn a_source_that_is_gone_is_a_refusal_unless_it_may_be_missing() {
     for caller in Caller::both() {
         // In a child, and in the launcher's own process.
-        let in_place = "namespaces.pid = false\nprocess.die_with_parent = \"never\"";
+        let in_place = "namespaces.pid = false";
         for (missing, code, more) in
             [("fail", 125, ""), ("skip", 0, ""), ("fail", 125, in_place), ("skip", 0, in_place)]
         {

@@ -167,7 +167,7 @@ fn launch(
         sources: &SOURCES,
         policy,
     });
-    launcher::launch(launch)
+    launcher::launch(launch).inspect_err(|_| *words = Words::of(launch))
 }
 
 /// Where the policy is read from.

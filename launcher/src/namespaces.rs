@@ -5,7 +5,7 @@
 
 use core::ffi::CStr;
 
-use launcher_policy::enforce::{Mode, WithoutNamespaces};
+use launcher_policy::enforce::Mode;
 use launcher_policy::mounts::{Mounts, Root};
 use launcher_policy::namespaces::{IdMap, Init, Loopback, Namespaces};
 use launcher_policy::{Call, Failure, Refusal, Stage, Subject};
@@ -51,37 +51,26 @@ fn wanted<'l, 'p>(launch: &'l Launch<'p>) -> Option<&'l Namespaces<'p>> {
 ///
 /// The layer that is missing and what would be lost without it.
 pub fn check(launch: &Launch<'static>) -> Result<(), Failure> {
-    let enforce = &launch.policy.enforce;
     let landlock = launch.policy.landlock.is_some();
     if landlock && launch.abi == 0 {
-        if enforce.landlock == Mode::Require {
-            return Err(no_landlock(Refusal::NoLandlock));
+        if launch.policy.enforce.landlock == Mode::Require {
+            let why = Refusal::NoLandlock;
+            return Err(Failure::refused(Stage::Landlock, Call::LandlockCreateRuleset, why));
         }
         launch.shared.miss(Facility::Landlock);
     }
-    match launch.policy.namespaces {
-        None => check_without(launch),
-        Some(_) if u32::from(enforce.abi_with_namespaces) > launch.abi => {
-            Err(no_landlock(Refusal::OldLandlock))
-        }
-        Some(_) => Ok(()),
-    }
+    check_guarantees(launch, launch.policy.namespaces.is_some())
 }
 
-/// Whether the guarantees are kept without namespaces.
-fn check_without(launch: &Launch<'static>) -> Result<(), Failure> {
-    match launch.policy.enforce.without_namespaces {
-        WithoutNamespaces::Abi(needed) if u32::from(needed) <= launch.abi => Ok(()),
-        WithoutNamespaces::Abi(_) => Err(no_landlock(Refusal::OldLandlockAlone)),
-        WithoutNamespaces::Refused(_) => {
+/// Whether every guarantee is kept, with the policy's namespaces or without.
+fn check_guarantees(launch: &Launch<'static>, namespaces: bool) -> Result<(), Failure> {
+    for guaranteed in launch.shared.each(launch.policy.enforce.guarantees.iter()) {
+        if guaranteed.is_lost(namespaces, launch.abi) {
             let why = Refusal::NothingKeeps;
-            Err(Failure::refused(STAGE, Call::Enforce, why).about(Subject::Guarantee))
+            return Err(Failure::refused(STAGE, Call::Enforce, why).about(Subject::Guarantee));
         }
     }
-}
-
-fn no_landlock(why: Refusal) -> Failure {
-    Failure::refused(Stage::Landlock, Call::LandlockCreateRuleset, why)
+    Ok(())
 }
 
 /// Leaves the caller's namespaces in place, without an extra process.
@@ -114,7 +103,7 @@ pub fn go_without(launch: &Launch<'static>, call: Call, error: Errno) -> Result<
     if !closed || launch.policy.enforce.namespaces == Mode::Require || needs_writer(launch) {
         return Err(refused);
     }
-    check_without(launch).map_err(|lost| refused.about(lost.subject()))?;
+    check_guarantees(launch, false).map_err(|lost| refused.about(lost.subject()))?;
     launch.shared.without_namespaces.store(true, Ordering::Relaxed);
     launch.shared.miss(Facility::Namespaces);
     // Some limits rest on namespaces.

@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use launcher_policy::enforce::WithoutNamespaces;
+use launcher_policy::enforce::{Guaranteed, Keeper};
 use launcher_policy::exec::Cwd;
 use launcher_policy::mounts::{Mount, Root, Source};
 use launcher_policy::{Call, Failure, MAX_PATH, Policy, Refusal, Stage, Subject};
@@ -51,6 +51,8 @@ pub struct Words<'a> {
     pub policy: Option<&'a Policy<'a>>,
     /// Which item of its lists is being applied.
     pub item: usize,
+    /// The kernel's Landlock ABI.
+    pub abi: u32,
     /// The command.
     pub command: Option<&'a CStr>,
     /// Where the events are written.
@@ -64,6 +66,7 @@ impl<'a> Words<'a> {
             argument: None,
             policy: Some(launch.policy),
             item: launch.shared.item(),
+            abi: launch.abi,
             command: Some(launch.command),
             status: launch.options.status,
         }
@@ -96,14 +99,13 @@ impl<'a> Words<'a> {
         })
     }
 
-    /// The guarantee that is lost without namespaces.
-    fn guarantee(&self, failure: &Failure) -> Option<&'a [u8]> {
-        match self.policy?.enforce.without_namespaces {
-            WithoutNamespaces::Refused(text) if failure.subject() == Subject::Guarantee => {
-                Some(text.to_bytes())
-            }
-            _ => None,
-        }
+    /// The guarantee that is lost, and what would have to keep it.
+    fn lost(&self, failure: &Failure) -> Option<(Guaranteed<'a>, Keeper<'a>)> {
+        let policy = self.policy.filter(|_| failure.subject() == Subject::Guarantee)?;
+        let lost = policy.enforce.guarantees.iter().nth(self.item)?;
+        // Where a system call refused the namespaces, they are not there.
+        let namespaces = policy.namespaces.is_some() && failure.error() == 0;
+        Some((lost, lost.keeper(namespaces)))
     }
 }
 
@@ -112,7 +114,7 @@ impl<'a> Words<'a> {
 /// Neither can be helped if it fails: the exit status still tells.
 pub fn failure(failure: &Failure, words: &Words<'_>) {
     let subject = words.subject(failure);
-    let guarantee = words.guarantee(failure);
+    let lost = words.lost(failure);
     let remedy = remedy::of(failure);
     let mut line = Line::new();
     line.text("launcher: ").text(failure.stage().name()).text(": ").text(failure.call().name());
@@ -130,8 +132,9 @@ pub fn failure(failure: &Failure, words: &Words<'_>) {
             line.text(if first { "" } else { "; " }).text(text);
         }
     }
-    if let Some(guarantee) = guarantee {
-        line.text("; without namespaces: ").escaped(guarantee, Quotes::People);
+    if let Some((lost, keeper)) = lost {
+        line.text("; what is lost is \"").text(lost.guarantee.name()).text("\": ");
+        line.keeper(keeper, words.abi, Quotes::People);
     }
     line.text("\n").write(2);
 
@@ -145,7 +148,11 @@ pub fn failure(failure: &Failure, words: &Words<'_>) {
     }
     line.string("refused", failure.reason().map(|why| why.name().as_bytes()))
         .string("path", subject);
-    line.string("hint", remedy.map(str::as_bytes)).string("guarantee", guarantee);
+    line.string("hint", remedy.map(str::as_bytes));
+    if let Some((lost, keeper)) = lost {
+        line.string("guarantee", Some(lost.guarantee.name().as_bytes())).key("why").text("\"");
+        line.keeper(keeper, words.abi, Quotes::Json).text("\"");
+    }
     line.count("status", exit_status(failure).into());
     line.text("}\n").write(status);
 }
@@ -302,6 +309,18 @@ impl Line {
             None if error == 0 => self.text("null"),
             None => self.number(error.into()),
         };
+    }
+
+    /// Why what would have to keep a guarantee does not.
+    fn keeper(&mut self, keeper: Keeper<'_>, abi: u32, quotes: Quotes) -> &mut Self {
+        match keeper {
+            Keeper::Nothing(why) => self.escaped(why.to_bytes(), quotes),
+            Keeper::Landlock(needed) => {
+                self.text("it takes Landlock ABI ").number(needed.into());
+                self.text(", and this kernel has ").number(abi.into())
+            }
+            Keeper::Namespaces | Keeper::Seccomp => self,
+        }
     }
 
     fn layer(&mut self, wanted: bool, enforced: bool) -> &mut Self {

@@ -61,8 +61,8 @@ pub fn encode_for(
     let landlock = landlock::resolve(document, &network);
     let exec = exec::resolve(document, place, |path| view.shows(path), diagnostics);
     let files = enforce::Files {
-        with_mounts: view.abi_with_namespaces,
-        without_mounts: view.without_namespaces.clone(),
+        needs_landlock: view.needs_landlock,
+        lost_without_mounts: view.lost_without_mounts.clone(),
     };
     let enforce = enforce::resolve(document, &network, namespaces.as_ref(), &files, diagnostics);
     let facts = facts(document, &network, namespaces.as_ref(), enforce.falls_back(), &view);

@@ -1,17 +1,17 @@
-//! `[enforce]`: which layer keeps which guarantee, and what is left of them
-//! where the namespaces cannot be made.
+//! `[enforce]`: what the policy guarantees, and which layer keeps each of it,
+//! with its namespaces and without.
 
 use std::ffi::CString;
 
 use launcher_policy::Text;
-use launcher_policy::enforce::{Mode, WithoutNamespaces};
+use launcher_policy::enforce::{Guarantee, Guaranteed, Keeper as Wire, Mode};
 use linux_raw_sys::general as uapi;
 
 use crate::Spanned;
 use crate::diagnostic::Diagnostics;
 use crate::document::{self, Access, Document};
-use crate::items::c_string;
-use crate::landlock::{self, ABI_SCOPES, ABI_TCP};
+use crate::items::{Items, c_string};
+use crate::landlock::{self, ABI_IOCTL_DEV, ABI_SCOPES, ABI_TCP, ABI_TRUNCATE};
 use crate::namespaces::{self, Namespaces};
 use crate::network::{Network, Sockets};
 
@@ -21,14 +21,14 @@ pub(crate) struct Enforce {
     namespaces: Mode,
     landlock: Mode,
     limits: Mode,
-    abi_with_namespaces: u8,
-    without_namespaces: Result<u8, CString>,
+    guarantees: Items,
+    falls_back: bool,
 }
 
 impl Enforce {
     /// Whether the launch goes on where the namespaces cannot be made.
     pub(crate) fn falls_back(&self) -> bool {
-        self.without_namespaces.is_ok()
+        self.falls_back
     }
 
     pub(crate) fn wire(&self) -> launcher_policy::enforce::Enforce<'_> {
@@ -36,23 +36,43 @@ impl Enforce {
             namespaces: self.namespaces,
             landlock: self.landlock,
             limits: self.limits,
-            abi_with_namespaces: self.abi_with_namespaces,
-            without_namespaces: match &self.without_namespaces {
-                Ok(abi) => WithoutNamespaces::Abi(*abi),
-                Err(reason) => WithoutNamespaces::Refused(Text::new(reason)),
-            },
+            guarantees: self.guarantees.list(),
         }
     }
 }
 
-/// What keeps the view of the file system: a Landlock ABI (0 is none), or the
-/// guarantee that is lost.
+/// What keeps the view of the file system.
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
-    /// Beside its mounts.
-    pub(crate) with_mounts: u8,
-    /// Without them.
-    pub(crate) without_mounts: Result<u8, String>,
+    /// Whether a guarantee rests on Landlock although there are mounts.
+    pub(crate) needs_landlock: bool,
+    /// Why Landlock alone does not keep it, where it does not.
+    pub(crate) lost_without_mounts: Option<String>,
+}
+
+/// What keeps a guarantee.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Keeper {
+    /// Why nothing does.
+    Nothing(CString),
+    Namespaces,
+    Landlock(u8),
+    Seccomp,
+}
+
+impl Keeper {
+    fn nothing(why: impl Into<Vec<u8>>) -> Self {
+        Self::Nothing(c_string(why).unwrap_or_default())
+    }
+
+    fn wire(&self) -> Wire<'_> {
+        match self {
+            Self::Nothing(why) => Wire::Nothing(Text::new(why)),
+            Self::Namespaces => Wire::Namespaces,
+            Self::Landlock(abi) => Wire::Landlock(*abi),
+            Self::Seccomp => Wire::Seccomp,
+        }
+    }
 }
 
 /// Resolves `[enforce]`.
@@ -66,24 +86,34 @@ pub(crate) fn resolve(
     let written = &document.enforce;
     let flags = namespaces.map_or(0, Namespaces::flags);
     let guarantees = Guarantees { document, network, files };
-    let with = guarantees.kept_under(flags);
-    if let Err(reason) = &with {
-        let place = to_blame(document);
-        match place {
-            Some(span) => diagnostics.error(span, reason),
-            None => diagnostics.error_anywhere(reason),
-        };
+    let mut kept = Vec::new();
+    let mut falls_back = mode(written.namespaces.as_ref()) != Mode::Require;
+    for &guarantee in Guarantee::ALL {
+        let with = guarantees.keeper(guarantee, flags);
+        let without = guarantees.keeper(guarantee, 0);
+        let (Some(with), Some(without)) = (with, without) else { continue };
+        if let Keeper::Nothing(why) = &with {
+            let why = why.to_string_lossy();
+            let message = format!("nothing keeps {:?}: {why}", guarantee.name());
+            match to_blame(document) {
+                Some(span) => diagnostics.error(span, message),
+                None => diagnostics.error_anywhere(message),
+            };
+        }
+        falls_back &= !matches!(without, Keeper::Nothing(_));
+        kept.push((guarantee, with, without));
     }
-    let without = match mode(written.namespaces.as_ref()) {
-        Mode::Require => Err("enforce.namespaces = \"require\"".to_owned()),
-        Mode::Off | Mode::Prefer => guarantees.kept_under(0),
-    };
     Enforce {
         namespaces: mode(written.namespaces.as_ref()),
         landlock: mode(written.landlock.as_ref()),
         limits: mode(written.limits.as_ref()),
-        abi_with_namespaces: with.unwrap_or(0),
-        without_namespaces: without.map_err(|reason| c_string(reason).unwrap_or_default()),
+        guarantees: Items::new(kept.iter().map(|(guarantee, with, without)| Guaranteed {
+            guarantee: *guarantee,
+            with_namespaces: with.wire(),
+            without_namespaces: without.wire(),
+            waived: false,
+        })),
+        falls_back,
     }
 }
 
@@ -117,100 +147,99 @@ struct Guarantees<'d> {
 }
 
 impl Guarantees<'_> {
-    /// The Landlock ABI that every guarantee needs beside these namespaces
-    /// (0 is none), or the guarantee that is lost.
-    fn kept_under(&self, flags: u32) -> Result<u8, String> {
-        let needs = [
-            ("files", self.files(flags)?),
-            ("the network", self.network(flags)?),
-            ("abstract sockets of the host", self.sockets(flags)?),
-            ("signals to processes of the host", self.signals(flags)),
-            ("ids", self.ids(flags)?),
-        ];
-        self.filtered(flags)?;
-        match needs.iter().find(|(_, abi)| *abi > 0) {
-            Some((what, _)) if landlock::is_off(self.document) => Err(format!(
-                "what the policy says of {what} would be kept by Landlock, which \
-                 enforce.landlock = \"off\" gives up"
-            )),
-            _ => Ok(needs.into_iter().map(|(_, abi)| abi).max().unwrap_or(0)),
-        }
-    }
-
-    fn files(&self, flags: u32) -> Result<u8, String> {
-        match flags & uapi::CLONE_NEWNS {
-            0 => {
-                let lost = |reason| format!("the files in view need a mount namespace: {reason}");
-                self.files.without_mounts.clone().map_err(lost)
+    /// What keeps a guarantee under these namespaces. `None` if the policy
+    /// does not make it.
+    fn keeper(&self, guarantee: Guarantee, flags: u32) -> Option<Keeper> {
+        let kept_by = |namespace: u32, otherwise: Keeper| match flags & namespace {
+            0 => otherwise,
+            _ => Keeper::Namespaces,
+        };
+        let (mount, net, pid) = (uapi::CLONE_NEWNS, uapi::CLONE_NEWNET, uapi::CLONE_NEWPID);
+        Some(match guarantee {
+            Guarantee::Files => self.files(flags & mount != 0),
+            Guarantee::Truncate => kept_by(mount, self.landlock(ABI_TRUNCATE)),
+            Guarantee::IoctlDev => kept_by(mount, self.landlock(ABI_IOCTL_DEV)),
+            Guarantee::Metadata => kept_by(
+                mount,
+                self.filter("modes, owners, times and attributes of the host's files"),
+            ),
+            Guarantee::UnixPath if self.network.unix == Sockets::Inside => kept_by(
+                mount,
+                Keeper::nothing(
+                    "network.unix = \"inside\" needs a mount namespace: without one, every \
+                     socket of the host that is in view can be reached",
+                ),
+            ),
+            Guarantee::AbstractUnixSocket if self.network.hides_abstract_sockets() => {
+                kept_by(net, self.landlock(ABI_SCOPES))
             }
-            _ => Ok(self.files.with_mounts),
-        }
-    }
-
-    fn network(&self, flags: u32) -> Result<u8, String> {
-        let has_net = flags & uapi::CLONE_NEWNET != 0;
-        match self.network.access {
-            Access::None if has_net || self.has_filter() => Ok(0),
-            Access::None => Err("network.access = \"none\" needs a network namespace or \
-                                 seccomp"
-                .to_owned()),
-            Access::Loopback if has_net => Ok(0),
-            Access::Loopback => {
-                Err("network.access = \"loopback\" needs a network namespace".to_owned())
+            Guarantee::SignalScope => kept_by(pid, self.landlock(ABI_SCOPES)),
+            Guarantee::Processes => {
+                kept_by(pid, self.filter("limits and priorities of processes outside"))
             }
-            Access::Host if self.network.has_ports() => Ok(ABI_TCP),
-            Access::Host => Ok(0),
+            Guarantee::Ipc if !self.shares_ipc() => {
+                kept_by(uapi::CLONE_NEWIPC, self.filter("IPC with the host"))
+            }
+            Guarantee::Network => match self.network.access {
+                Access::None => kept_by(net, self.filter("sockets of every network")),
+                Access::Loopback => kept_by(
+                    net,
+                    Keeper::nothing("network.access = \"loopback\" needs a network namespace"),
+                ),
+                Access::Host => return None,
+            },
+            Guarantee::Tcp if self.network.access == Access::Host && self.network.has_ports() => {
+                self.landlock(ABI_TCP)
+            }
+            Guarantee::Udp if self.network.access == Access::Host && !self.network.udp => {
+                self.filter("sockets of UDP")
+            }
+            Guarantee::Ids if self.changes_ids() => kept_by(
+                uapi::CLONE_NEWUSER,
+                Keeper::nothing("process.uid and process.gid need a user namespace"),
+            ),
+            _ => return None,
+        })
+    }
+
+    fn files(&self, mounts: bool) -> Keeper {
+        match &self.files.lost_without_mounts {
+            _ if mounts && self.files.needs_landlock => self.landlock(1),
+            _ if mounts => Keeper::Namespaces,
+            Some(why) => Keeper::nothing(format!("it takes a mount namespace: {why}")),
+            None => self.landlock(1),
         }
     }
 
-    fn sockets(&self, flags: u32) -> Result<u8, String> {
-        if self.network.unix == Sockets::Inside && flags & uapi::CLONE_NEWNS == 0 {
-            return Err("network.unix = \"inside\" needs a mount namespace: without one, every \
-                        socket of the host that is in view can be reached"
-                .to_owned());
-        }
-        let needs_scope = self.network.hides_abstract_sockets() && flags & uapi::CLONE_NEWNET == 0;
-        Ok(if needs_scope { ABI_SCOPES } else { 0 })
-    }
-
-    /// Processes of the same user can be signalled, unless they cannot be
-    /// named or Landlock forbids it.
-    fn signals(&self, flags: u32) -> u8 {
-        if flags & uapi::CLONE_NEWPID != 0 { 0 } else { ABI_SCOPES }
-    }
-
-    fn ids(&self, flags: u32) -> Result<u8, String> {
-        let changes = self.document.process.uid.is_some() || self.document.process.gid.is_some();
-        let is_lost =
-            changes && namespaces::wants_user(self.document) && flags & uapi::CLONE_NEWUSER == 0;
-        match is_lost {
-            true => Err("process.uid and process.gid need a user namespace".to_owned()),
-            false => Ok(0),
+    fn landlock(&self, abi: u8) -> Keeper {
+        match landlock::is_off(self.document) {
+            true => Keeper::nothing(
+                "it would be kept by Landlock, which enforce.landlock = \"off\" gives up",
+            ),
+            false => Keeper::Landlock(abi),
         }
     }
 
     /// What Landlock does not know is the filter's to close.
-    fn filtered(&self, flags: u32) -> Result<(), String> {
-        let shares_ipc = self.document.namespaces.ipc.as_ref().is_some_and(|ipc| !*ipc.get_ref());
-        let lost = if self.has_filter() {
-            return Ok(());
-        } else if flags & uapi::CLONE_NEWPID == 0 {
-            "a PID namespace, limits and priorities of processes outside are"
-        } else if flags & uapi::CLONE_NEWNS == 0 {
-            "a mount namespace, modes, owners, times and attributes of the host's files are"
-        } else if flags & uapi::CLONE_NEWIPC == 0 && !shares_ipc {
-            "an IPC namespace, IPC with the host is"
-        } else {
-            return Ok(());
-        };
-        Err(format!(
-            "without {lost} closed by seccomp alone, which enforce.seccomp = \"off\" gives up"
-        ))
+    fn filter(&self, closed: &str) -> Keeper {
+        let mode = self.document.enforce.seccomp.as_ref().map(|mode| *mode.get_ref());
+        match mode {
+            Some(document::Mode::Off) => Keeper::nothing(format!(
+                "without a namespace, {closed} are closed by seccomp alone, which enforce.seccomp \
+                 = \"off\" gives up"
+            )),
+            _ => Keeper::Seccomp,
+        }
     }
 
-    fn has_filter(&self) -> bool {
-        let mode = self.document.enforce.seccomp.as_ref().map(|mode| *mode.get_ref());
-        mode != Some(document::Mode::Off)
+    fn shares_ipc(&self) -> bool {
+        self.document.namespaces.ipc.as_ref().is_some_and(|ipc| !*ipc.get_ref())
+    }
+
+    /// Whether ids are asked for that only a user namespace gives.
+    fn changes_ids(&self) -> bool {
+        let process = &self.document.process;
+        (process.uid.is_some() || process.gid.is_some()) && namespaces::wants_user(self.document)
     }
 }
 
@@ -219,21 +248,30 @@ mod tests {
     use super::*;
     use crate::tests::{document, messages};
 
-    /// What is needed with and without namespaces, and the complaints, of a
+    /// The Landlock ABIs needed with and without namespaces (0 is none), if
+    /// anything keeps what is guaranteed there, and the complaints, of a
     /// document whose files Landlock keeps.
     fn resolved(text: &str) -> (u8, Option<u8>, Vec<String>) {
         let mut diagnostics = Diagnostics::default();
         let document = document(text);
         let network = crate::network::resolve(&document, &mut diagnostics);
         let namespaces = namespaces::resolve(&document, &network, &mut diagnostics);
-        let files = Files { with_mounts: 0, without_mounts: Ok(3) };
+        let files = Files { needs_landlock: false, lost_without_mounts: None };
         let enforce = resolve(&document, &network, namespaces.as_ref(), &files, &mut diagnostics);
-        let wire = enforce.wire();
-        let without = match wire.without_namespaces {
-            WithoutNamespaces::Abi(abi) => Some(abi),
-            WithoutNamespaces::Refused(_) => None,
+        let abi = |keeper| match keeper {
+            Wire::Landlock(abi) => abi,
+            _ => 0,
         };
-        (wire.abi_with_namespaces, without, messages(&diagnostics))
+        let guarantees = || enforce.wire().guarantees.iter();
+        let with = guarantees().map(|each| abi(each.with_namespaces)).max();
+        let without = guarantees().map(|each| abi(each.without_namespaces)).max();
+        (with.unwrap_or(0), without.filter(|_| enforce.falls_back()), messages(&diagnostics))
+    }
+
+    /// The guarantees that are complained of.
+    fn lost(text: &str) -> Vec<String> {
+        let name = |complaint: &String| complaint.split('"').nth(1).map(str::to_owned);
+        resolved(text).2.iter().filter_map(name).collect()
     }
 
     #[test]
@@ -278,23 +316,28 @@ mod tests {
         let off = "network.unix = 'host'\nenforce.seccomp = 'off'\n";
         assert_eq!(resolved(off), (0, None, vec![]));
         assert_eq!(resolved(&format!("{off}namespaces.ipc = false")), (0, None, vec![]));
-        for shared in ["namespaces.pid", "namespaces.mount"] {
-            let complaints = resolved(&format!("{off}{shared} = false")).2;
+        for (shared, lost) in [("pid", "processes"), ("mount", "metadata")] {
+            let complaints = resolved(&format!("{off}namespaces.{shared} = false")).2;
             assert_eq!(complaints.len(), 1, "{shared}");
-            assert!(complaints[0].contains("closed by seccomp alone"), "{complaints:?}");
+            assert!(
+                complaints[0].starts_with(&format!("nothing keeps {lost:?}")),
+                "{complaints:?}"
+            );
         }
         let neither = "network = { access = 'host', unix = 'host' }\n\
                        enforce = { seccomp = 'off', namespaces = 'off' }";
-        assert_eq!(resolved(neither).2.len(), 1);
+        assert_eq!(lost(neither), ["metadata", "processes", "ipc"]);
     }
 
     #[test]
     fn a_guarantee_that_nothing_keeps_is_refused() {
         let off = "enforce.namespaces = 'off'\n";
-        assert_eq!(resolved(off).2.len(), 1);
-        assert_eq!(resolved(&format!("{off}network.unix = 'host'")).2.len(), 0);
+        assert_eq!(lost(off), ["unix-path"]);
+        assert!(lost(&format!("{off}network.unix = 'host'")).is_empty());
         let text = format!("{off}network.unix = 'host'\nenforce.landlock = 'off'");
-        assert_eq!(resolved(&text).2.len(), 1);
-        assert_eq!(resolved("namespaces.net = false\nenforce.seccomp = 'off'").2.len(), 1);
+        let rests_on_landlock =
+            ["files", "truncate", "ioctl-dev", "abstract-unix-socket", "signal-scope"];
+        assert_eq!(lost(&text), rests_on_landlock);
+        assert_eq!(lost("namespaces.net = false\nenforce.seccomp = 'off'"), ["network"]);
     }
 }

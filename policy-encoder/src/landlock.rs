@@ -7,6 +7,12 @@ use crate::document::{Document, LandlockLog, Mode};
 use crate::items::Items;
 use crate::network::Network;
 
+/// The ABI that knows truncate(2) (Linux 6.2).
+pub(crate) const ABI_TRUNCATE: u8 = 3;
+
+/// The ABI that knows ioctl(2) on devices (Linux 6.10).
+pub(crate) const ABI_IOCTL_DEV: u8 = 5;
+
 /// The ABI that knows TCP ports (Linux 6.7).
 pub(crate) const ABI_TCP: u8 = 4;
 
@@ -17,8 +23,8 @@ pub(crate) const ABI_SCOPES: u8 = 6;
 const FS_RIGHTS: [(u8, u32); 4] = [
     (1, uapi::LANDLOCK_ACCESS_FS_REFER - 1),
     (2, uapi::LANDLOCK_ACCESS_FS_REFER),
-    (3, uapi::LANDLOCK_ACCESS_FS_TRUNCATE),
-    (5, uapi::LANDLOCK_ACCESS_FS_IOCTL_DEV),
+    (ABI_TRUNCATE, uapi::LANDLOCK_ACCESS_FS_TRUNCATE),
+    (ABI_IOCTL_DEV, uapi::LANDLOCK_ACCESS_FS_IOCTL_DEV),
 ];
 
 /// The stage's part of the policy.

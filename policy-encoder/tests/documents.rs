@@ -7,7 +7,6 @@ use std::path::PathBuf;
 
 use launcher_policy::Stage;
 use policy_encoder::document::EntryTable;
-use policy_encoder::seccomp::{groups, profile};
 
 fn text(path: &str) -> String {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");

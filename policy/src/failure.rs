@@ -131,7 +131,7 @@ words! {
         Command ""
         /// An argument of the launcher.
         Argument ""
-        /// The guarantee that is lost without namespaces.
+        /// The guarantee that nothing keeps.
         Guarantee ""
         DevNull "/dev/null"
         DevTty "/dev/tty"

@@ -14,6 +14,7 @@ type Checked = Result<(), Refusal>;
 
 /// Refuses a policy of which any value has no meaning.
 pub(crate) fn validate(policy: &Policy<'_>) -> Checked {
+    policy.enforce.guarantees.check::<Refusal>(|_| Ok(()))?;
     fds(&policy.fds)?;
     policy.namespaces.as_ref().map_or(Ok(()), namespaces)?;
     policy.mounts.as_ref().map_or(Ok(()), mounts)?;

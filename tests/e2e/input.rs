@@ -9,7 +9,7 @@ use harness::{
     Caller, Handover, Outcome, Output, POLICY_FD, SEALS, STATUS_FD, Sandbox, TempDir, encode,
     memory, pipe_of, with_probe,
 };
-use launcher_policy::enforce::{Enforce, Mode, WithoutNamespaces};
+use launcher_policy::enforce::{Enforce, Mode};
 use launcher_policy::exec::{Cwd, Exec, Keep};
 use launcher_policy::mounts::{MAX_MOUNTS, Mount, Node, NodeKind, Parents, Source};
 use launcher_policy::origin::Origin;
@@ -565,8 +565,7 @@ fn bare_policy() -> Policy<'static> {
             namespaces: Mode::Off,
             landlock: Mode::Off,
             limits: Mode::Off,
-            abi_with_namespaces: 0,
-            without_namespaces: WithoutNamespaces::Abi(0),
+            guarantees: List::EMPTY,
         },
         fds: fds::Fds::default(),
         namespaces: None,

@@ -329,10 +329,14 @@ fn no_symlink_in_the_view_leads_out_of_it() {
 #[test]
 fn a_source_that_is_gone_is_a_refusal_unless_it_may_be_missing() {
     for caller in Caller::both() {
-        for (missing, code) in [("fail", 125), ("skip", 0)] {
+        // In a child, and in the launcher's own process.
+        let in_place = "namespaces.pid = false";
+        for (missing, code, more) in
+            [("fail", 125, ""), ("skip", 0, ""), ("fail", 125, in_place), ("skip", 0, in_place)]
+        {
             let dir = TempDir::with_file("config", "x");
             let entry = format!(
-                "filesystem.read = [{{ path = {:?}, missing = {missing:?} }}]",
+                "filesystem.read = [{{ path = {:?}, missing = {missing:?} }}]\n{more}",
                 dir.join("config")
             );
             let sandbox = Sandbox::outside();
@@ -341,7 +345,7 @@ fn a_source_that_is_gone_is_a_refusal_unless_it_may_be_missing() {
             fs::remove_file(dir.join("config")).expect("it is removed");
             let output =
                 Sandbox::of_bytes(&policy).caller(caller).run([probe.as_os_str(), "pid".as_ref()]);
-            assert_eq!(output.code(), code, "{caller}, {missing}: {output:?}");
+            assert_eq!(output.code(), code, "{caller}, {missing}, {more}: {output:?}");
             if code != 0 {
                 let failure = output.failure();
                 assert_eq!(

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anstyle::{AnsiColor, Style};
 use policy_encoder::explain::{
-    Granted, Line, Needs, Network, Patterns, Process, Shows, Summary, SystemCalls, merged,
+    Granted, KeptBy, Line, Needs, Network, Patterns, Process, Shows, Summary, SystemCalls, merged,
 };
 
 const HEADING: Style = Style::new().bold();
@@ -164,16 +164,27 @@ fn needs(needs: &Needs) -> Vec<String> {
         "namespaces: {}; Landlock: {}; limits: {}",
         needs.namespaces, needs.landlock, needs.limits
     );
-    let with = match needs.landlock_abi_with_namespaces {
-        0 => "with namespaces: Landlock is not needed".to_owned(),
-        abi => format!("with namespaces: Landlock ABI {abi}"),
-    };
-    let without = match (&needs.lost_without_namespaces, needs.landlock_abi_without_namespaces) {
-        (Some(lost), _) => format!("without namespaces: refused - {lost}"),
-        (None, Some(abi)) => format!("without namespaces: Landlock ABI {abi}"),
-        (None, None) => "without namespaces: refused".to_owned(),
-    };
-    vec![layers, with, without]
+    let mut lines = vec![layers];
+    for guaranteed in &needs.guarantees {
+        let mut line = format!("{}: {}", guaranteed.name, kept_by(&guaranteed.with_namespaces));
+        if guaranteed.without_namespaces != guaranteed.with_namespaces {
+            line += &format!("; without namespaces {}", kept_by(&guaranteed.without_namespaces));
+        }
+        if guaranteed.waived {
+            line += "; waived";
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+fn kept_by(keeper: &KeptBy) -> String {
+    match keeper {
+        KeptBy::Namespaces => "namespaces".to_owned(),
+        KeptBy::Landlock(abi) => format!("Landlock ABI {abi}"),
+        KeptBy::Seccomp => "seccomp".to_owned(),
+        KeptBy::Nothing(why) => format!("nothing - {why}"),
+    }
 }
 
 fn patterns(patterns: &Patterns) -> Vec<String> {

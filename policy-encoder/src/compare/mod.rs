@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use launcher_policy::enforce::{Mode, WithoutNamespaces};
+use launcher_policy::enforce::Mode;
 use launcher_policy::exec::Keep;
 use launcher_policy::fds::FdKind;
 use launcher_policy::namespaces::{IdMap, Loopback};
@@ -333,9 +333,7 @@ fn is_without_mounts(policy: &Policy<'_>) -> bool {
 
 /// Whether a policy that wants namespaces goes on without them.
 fn falls_back(policy: &Policy<'_>) -> bool {
-    policy.namespaces.is_some()
-        && matches!(policy.enforce.without_namespaces, WithoutNamespaces::Abi(_))
-        && policy.enforce.namespaces != Mode::Require
+    policy.namespaces.is_some() && policy.enforce.falls_back()
 }
 
 /// The ports that a right is limited to; `None` where it is not.

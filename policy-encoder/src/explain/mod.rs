@@ -26,7 +26,8 @@ mod view;
 pub use calls::SystemCalls;
 pub use landlock::words as landlock_words;
 pub use summary::{
-    Descriptor, File, Granted, Line, Needs, Network, Patterns, Process, Shows, Summary, merged,
+    Descriptor, File, Granted, Guaranteed, KeptBy, Line, Needs, Network, Patterns, Process, Shows,
+    Summary, merged,
 };
 pub use view::Model;
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use launcher_policy::enforce::{Enforce, Mode, WithoutNamespaces};
+use launcher_policy::enforce::{Enforce, Keeper, Mode};
 use launcher_policy::exec::{Cwd, Exec, Keep};
 use launcher_policy::fds::FdKind;
 use launcher_policy::limits::Limits;
@@ -160,13 +160,35 @@ pub struct Needs {
     pub landlock: &'static str,
     /// `off`, `prefer` or `require`.
     pub limits: &'static str,
-    /// The Landlock ABI that is needed beside the namespaces; 0 is none.
-    pub landlock_abi_with_namespaces: u8,
-    /// The Landlock ABI that keeps everything without namespaces; absent where
-    /// nothing does.
-    pub landlock_abi_without_namespaces: Option<u8>,
-    /// The guarantee that would be lost without namespaces.
-    pub lost_without_namespaces: Option<String>,
+    /// What is guaranteed.
+    pub guarantees: Vec<Guaranteed>,
+}
+
+/// A guarantee, and what keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Guaranteed {
+    /// Its name.
+    pub name: &'static str,
+    /// What keeps it beside the policy's namespaces.
+    pub with_namespaces: KeptBy,
+    /// What keeps it where no namespace is made.
+    pub without_namespaces: KeptBy,
+    /// Whether the launch goes on where nothing keeps it.
+    pub waived: bool,
+}
+
+/// The layer that keeps a guarantee.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeptBy {
+    /// Namespaces, and the mounts in them.
+    Namespaces,
+    /// Landlock of this ABI or newer.
+    Landlock(u8),
+    /// The seccomp filter.
+    Seccomp,
+    /// None, and why.
+    Nothing(String),
 }
 
 /// Patterns, and what they came to.
@@ -397,17 +419,23 @@ fn needs(enforce: &Enforce<'_>) -> Needs {
         Mode::Prefer => "prefer",
         Mode::Require => "require",
     };
-    let (abi, lost) = match enforce.without_namespaces {
-        WithoutNamespaces::Abi(abi) => (Some(abi), None),
-        WithoutNamespaces::Refused(lost) => (None, Some(text(lost))),
+    let kept_by = |keeper: Keeper<'_>| match keeper {
+        Keeper::Nothing(why) => KeptBy::Nothing(text(why)),
+        Keeper::Namespaces => KeptBy::Namespaces,
+        Keeper::Landlock(abi) => KeptBy::Landlock(abi),
+        Keeper::Seccomp => KeptBy::Seccomp,
     };
+    let guarantees = enforce.guarantees.iter().map(|guaranteed| Guaranteed {
+        name: guaranteed.guarantee.name(),
+        with_namespaces: kept_by(guaranteed.with_namespaces),
+        without_namespaces: kept_by(guaranteed.without_namespaces),
+        waived: guaranteed.waived,
+    });
     Needs {
         namespaces: word(enforce.namespaces),
         landlock: word(enforce.landlock),
         limits: word(enforce.limits),
-        landlock_abi_with_namespaces: enforce.abi_with_namespaces,
-        landlock_abi_without_namespaces: abi,
-        lost_without_namespaces: lost,
+        guarantees: guarantees.collect(),
     }
 }
 

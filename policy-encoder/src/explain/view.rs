@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use launcher_policy::Policy;
-use launcher_policy::enforce::WithoutNamespaces;
+use launcher_policy::enforce::Keeper;
 use launcher_policy::mounts::{Kind as WireKind, Mount as WireMount};
 use launcher_policy::mounts::{Missing, Mounts, NodeKind, Root, Source as Attached, Symlinks};
 use linux_raw_sys::general::{
@@ -522,17 +522,17 @@ impl Model {
 
 /// Whether the launcher would refuse this kernel.
 fn check_abi(policy: &Policy<'_>, abi: u8, with_mounts: bool) -> Result<(), String> {
-    let needed = match policy.enforce.without_namespaces {
-        _ if with_mounts => policy.enforce.abi_with_namespaces,
-        WithoutNamespaces::Abi(needed) => needed,
-        WithoutNamespaces::Refused(lost) => {
-            return Err(String::from_utf8_lossy(lost.to_bytes()).into_owned());
+    let Some(lost) = policy.enforce.lost(with_mounts, abi.into()) else { return Ok(()) };
+    let name = lost.guarantee.name();
+    Err(match lost.keeper(with_mounts) {
+        Keeper::Nothing(why) => {
+            format!("nothing keeps {name:?}: {}", String::from_utf8_lossy(why.to_bytes()))
         }
-    };
-    if abi < needed {
-        return Err(format!("the policy needs Landlock ABI {needed}, and the kernel has {abi}"));
-    }
-    Ok(())
+        Keeper::Landlock(needed) => {
+            format!("{name:?} needs Landlock ABI {needed}, and the kernel has {abi}")
+        }
+        Keeper::Namespaces | Keeper::Seccomp => format!("{name:?} is lost"),
+    })
 }
 
 fn refused(path: &Path, why: Lookup) -> String {

@@ -65,20 +65,13 @@ const PAGE: u64 = 4096;
 /// launcher limits their number by its size.
 const INODE: u64 = 4096;
 
-/// The Landlock ABI that keeps the guarantees by itself. Before ABI 3,
-/// truncate(2) empties any file that its permissions let be written, listed
-/// or not.
-const ABI_WITHOUT_NAMESPACES: u8 = 3;
-
 /// What the command sees, resolved for one place.
 #[derive(Debug)]
 pub struct View {
-    /// What keeps the guarantees where there are no namespaces: Landlock of
-    /// this ABI or newer, or nothing, in the words of the guarantee lost.
-    pub without_namespaces: Result<u8, String>,
-    /// The Landlock ABI without which a guarantee is lost although there are
-    /// namespaces; 0 where mounts keep them all.
-    pub abi_with_namespaces: u8,
+    /// Why Landlock alone does not keep what mounts do, where it does not.
+    pub lost_without_mounts: Option<String>,
+    /// Whether a guarantee rests on Landlock although there are mounts.
+    pub needs_landlock: bool,
     root: Root,
     root_path: CString,
     tree: Tree,
@@ -155,8 +148,8 @@ fn view(
         Root::Skeleton | Root::Host => c"/".into(),
     };
     View {
-        without_namespaces: plan.lost.map_or(Ok(ABI_WITHOUT_NAMESPACES), Err),
-        abi_with_namespaces: u8::from(plan.needs_landlock),
+        lost_without_mounts: plan.lost,
+        needs_landlock: plan.needs_landlock,
         root_path,
         root,
         skeleton_size: skeleton_size(document, &tree, plan.nodes.len(), diagnostics),

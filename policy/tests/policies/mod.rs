@@ -5,7 +5,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use launcher_policy::credentials::Credentials;
-use launcher_policy::enforce::{Enforce, Mode, WithoutNamespaces};
+use launcher_policy::enforce::{Enforce, Guarantee, Guaranteed, Keeper, Mode};
 use launcher_policy::exec::{Cwd, Exec, Keep};
 use launcher_policy::fds::{FdKind, Fds, KeepFd};
 use launcher_policy::landlock::{ACCESS_FS, ACCESS_NET, Handled, Landlock, Port, SCOPES};
@@ -33,8 +33,7 @@ pub(crate) fn nothing() -> Policy<'static> {
             namespaces: Mode::Off,
             landlock: Mode::Off,
             limits: Mode::Off,
-            abi_with_namespaces: 0,
-            without_namespaces: WithoutNamespaces::Abi(0),
+            guarantees: List::EMPTY,
         },
         fds: Fds::default(),
         namespaces: None,
@@ -59,7 +58,12 @@ pub(crate) fn shim() -> Policy<'static> {
     Policy {
         enforce: Enforce {
             landlock: Mode::Require,
-            without_namespaces: WithoutNamespaces::Abi(4),
+            guarantees: list([Guaranteed {
+                guarantee: Guarantee::Tcp,
+                with_namespaces: Keeper::Landlock(4),
+                without_namespaces: Keeper::Landlock(4),
+                waived: false,
+            }]),
             ..nothing().enforce
         },
         mounts: Some(Mounts {
@@ -86,8 +90,26 @@ pub(crate) fn sandbox() -> Policy<'static> {
             namespaces: Mode::Require,
             landlock: Mode::Prefer,
             limits: Mode::Prefer,
-            abi_with_namespaces: 6,
-            without_namespaces: WithoutNamespaces::Refused(Text::new(c"a denied path")),
+            guarantees: list([
+                Guaranteed {
+                    guarantee: Guarantee::Files,
+                    with_namespaces: Keeper::Namespaces,
+                    without_namespaces: Keeper::Nothing(Text::new(c"a denied path")),
+                    waived: false,
+                },
+                Guaranteed {
+                    guarantee: Guarantee::Network,
+                    with_namespaces: Keeper::Namespaces,
+                    without_namespaces: Keeper::Seccomp,
+                    waived: false,
+                },
+                Guaranteed {
+                    guarantee: Guarantee::SignalScope,
+                    with_namespaces: Keeper::Landlock(6),
+                    without_namespaces: Keeper::Landlock(6),
+                    waived: true,
+                },
+            ]),
         },
         fds: Fds {
             keep: list([

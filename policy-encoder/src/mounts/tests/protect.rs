@@ -10,7 +10,7 @@ fn a_repository_is_read_only_in_a_writable_directory() {
     assert_eq!(view.rights(Path::new("/workspace/.git/hooks/new")), Rights::EXECUTE);
     let decision = view.decide(Path::new("/workspace/.git/hooks"));
     assert_eq!(decision.decider, Decider::BuiltIn("filesystem.protect"));
-    assert!(view.without_namespaces.unwrap_err().contains("\"/workspace/.claude\" (execute)"));
+    assert!(view.lost_without_mounts.unwrap().contains("\"/workspace/.claude\" (execute)"));
 }
 
 #[test]

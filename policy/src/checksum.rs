@@ -25,11 +25,11 @@ const TABLE: [u32; 16] = {
 
 /// The checksum of these bytes, one part after the other.
 pub(crate) fn checksum(parts: [&[u8]; 2]) -> u32 {
+    let step = |sum: u32| sum >> 4 ^ TABLE[sum as usize % TABLE.len()];
     let mut sum = u32::MAX;
-    for &byte in parts.into_iter().flatten() {
-        sum ^= u32::from(byte);
-        for _ in 0..2 {
-            sum = sum >> 4 ^ TABLE.get(sum as usize & 15).copied().unwrap_or(0);
+    for part in parts {
+        for &byte in part {
+            sum = step(step(sum ^ u32::from(byte)));
         }
     }
     !sum

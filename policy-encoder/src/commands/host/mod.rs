@@ -139,7 +139,7 @@ fn rung(facts: &Facts) -> &'static str {
 fn write(facts: &Facts) -> io::Result<()> {
     let host = Host::here(facts);
     let mut output = anstream::AutoStream::auto(io::stdout().lock());
-    let mut heading =
+    let heading =
         |output: &mut dyn Write, name: &str| writeln!(output, "{HEADING}{name}{HEADING:#}");
     heading(&mut output, "host")?;
     writeln!(output, "  Linux {} on {}, user {}", facts.kernel, facts.machine, facts.uid)?;

@@ -1,6 +1,8 @@
 //! Seccomp: what the filter is for, through the kernel. Every call of it is
-//! made in `calls`; every rule is tested by simulation in the encoder.
+//! made in `calls`, what gets around others in `around`; every rule is tested
+//! by simulation in the encoder.
 
+mod around;
 mod calls;
 
 use std::fs::File;

@@ -311,7 +311,7 @@ fn without_unix_sockets_there_are_pairs_that_stay_pairs() {
     assert_eq!(filter.call("socket", &[net::AF_UNIX.into(), 1, 0]), NO_FAMILY);
     assert_eq!(filter.call("socket", &[net::AF_INET.into(), 1, 0]), ALLOW);
     for flags in [0, 0x8_0000, 0x800, 7 << 32] {
-        let pair = |kind| filter.call("socketpair", &[net::AF_UNIX.into(), kind | flags, 0]);
+        let pair = |kind: u64| filter.call("socketpair", &[net::AF_UNIX.into(), kind | flags, 0]);
         for connected in [1, 5] {
             assert_eq!(pair(connected), ALLOW, "{connected} {flags:x}");
         }

@@ -1,6 +1,7 @@
 //! `seccomp.import` through the encoder: what was imported decides, and what
 //! the project guarantees stays.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use launcher_policy::seccomp::{Instruction, op};
@@ -8,6 +9,7 @@ use launcher_policy::wire;
 use linux_raw_sys::ptrace as uapi;
 use policy_encoder::diagnostic::{Diagnostics, Severity};
 use policy_encoder::seccomp::Optimize;
+use policy_encoder::seccomp::reach::Reach;
 use policy_encoder::seccomp::rules::{Data, X32_BIT};
 use policy_encoder::seccomp::simulate::Simulator;
 use policy_encoder::seccomp::tables::{self, Abi};
@@ -203,6 +205,25 @@ fn an_imported_filter_decides_what_the_rules_before_it_let_through() {
         errors(&directory, "seccomp = { import = 'filter.bpf', allow = ['getcwd', 'clone3'] }"),
         ["allowing getcwd opens nothing: the imported filter decides"]
     );
+}
+
+#[test]
+fn the_default_profile_opens_what_dockers_opens_but_for_what_is_documented() {
+    // Rings and files in memory that are run are closed for either.
+    let documented = ["ptrace", "modify_ldt"];
+    let directory = Directory::with("docker.json", shipped("docker.json"));
+    let open = |seccomp: &str| -> BTreeSet<&str> {
+        let text = format!("network.access = 'host'\nseccomp = {{ {seccomp} }}");
+        let filter = Simulator::new(&filter(&directory, &text).filter).expect("a valid filter");
+        let may = |number: u32| Reach::of(&filter, tables::audit(NATIVE), number).values;
+        let calls = tables::calls(NATIVE).filter(|&(number, _)| may(number).contains(&ALLOW));
+        calls.map(|(_, name)| name).collect()
+    };
+    let (docker, own) = (open("import = 'docker.json'"), open(""));
+    let closed: BTreeSet<&str> = docker.difference(&own).copied().collect();
+    let exists = |name: &&str| tables::number(NATIVE, name).is_some();
+    assert_eq!(closed, documented.into_iter().filter(exists).collect());
+    assert!(docker.len() > 250, "{}", docker.len());
 }
 
 /// Orders what filters return as the kernel does: the least decides.

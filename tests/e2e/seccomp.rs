@@ -1,6 +1,8 @@
 //! Seccomp: what the filter is for, through the kernel. Every call of it is
-//! made in `calls`; every rule is tested by simulation in the encoder.
+//! made in `calls`, what gets around others in `around`; every rule is tested
+//! by simulation in the encoder.
 
+mod around;
 mod calls;
 
 use std::fs::File;
@@ -144,28 +146,6 @@ fn text_is_not_put_into_a_terminal() {
         // A neighbour of theirs: TIOCGWINSZ on a pipe.
         let other = Sandbox::new("").caller(caller).probe("tiocsti 0x5413");
         assert_eq!(other, Outcome::Errno(Errno::NOTTY), "{caller}");
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[test]
-fn other_ways_into_the_kernel_are_filtered_too() {
-    // The number of getpid: 39 with the x32 bit, 20 in the 32-bit table.
-    let x32 = format!("syscall {}", 0x4000_0000 + 39);
-    for caller in Caller::both() {
-        let sandbox = Sandbox::new("").caller(caller);
-        let output = sandbox.run([sandbox.probe_path(), x32.clone()]);
-        let refused = ["errno 1\n", "errno 38\n"].contains(&output.stdout_text().as_str());
-        assert!(refused || output.code() == 128 + 31, "{caller}: {output:?}");
-        let output = sandbox.run([sandbox.probe_path(), "int80 20".into()]);
-        let refused = ["errno 1\n", "errno 38\n"].contains(&output.stdout_text().as_str());
-        assert!(refused || output.code() == 128 + 31, "{caller}: {output:?}");
-        // Where the kernel has that table at all.
-        let control = Sandbox::outside().caller(caller);
-        let output = control.run([control.probe_path(), "int80 20".into()]);
-        if !output.stdout_text().starts_with("ok") {
-            harness::skipped("ia32", "this kernel has no 32-bit system calls");
-        }
     }
 }
 

@@ -35,6 +35,9 @@ What else is passed in:
   --cgroup-fd N    a cgroup v2 directory that the command is born in
   --exec-fd N      the program itself; COMMAND is only what it is called
 
+  --landlock-abi N  use at most this Landlock ABI
+
+  --probe-host      print what this host gives, as JSON
   --help, --version
 
 Exit status: that of the command, or 128 + the signal that ended it;
@@ -47,6 +50,8 @@ pub(crate) enum Request {
     Launch(Arguments),
     /// This text on standard output.
     Print(&'static str),
+    /// What this host gives, on standard output.
+    ProbeHost,
 }
 
 /// A launch as the arguments describe it.
@@ -82,9 +87,11 @@ words! {
         End "--"
         Help "--help"
         Version "--version"
+        ProbeHost "--probe-host"
         Sealed "--sealed"
         // What follows takes a value.
         Fd "--fd"
+        LandlockAbi "--landlock-abi"
         Policy "--policy"
         Deadline "--deadline"
         StatusFd "--status-fd"
@@ -119,11 +126,14 @@ pub(crate) fn parse(
             (Name::End, None) => break,
             (Name::Help, None) => return Ok(Request::Print(HELP)),
             (Name::Version, None) => return Ok(Request::Print(VERSION_LINE)),
+            (Name::ProbeHost, None) => return Ok(Request::ProbeHost),
             (Name::Sealed, None) => {
                 sealed = true;
                 continue;
             }
-            (Name::End | Name::Help | Name::Version | Name::Sealed, Some(_)) => None,
+            (Name::End | Name::Help | Name::Version | Name::ProbeHost | Name::Sealed, Some(_)) => {
+                None
+            }
             (_, Some(value)) => Some(value),
             (_, None) => {
                 *at = rest.first();
@@ -137,6 +147,7 @@ pub(crate) fn parse(
             Name::Policy => set(&mut source, Source::File(value))?,
             Name::Fd => set(&mut source, Source::Fd(number(value, 0)?))?,
             Name::Deadline => deadline = number(value, 0)? as u32,
+            Name::LandlockAbi => options.landlock_abi = Some(number(value, 0)? as u32),
             Name::StatusFd => options.status = Some(number(value, 3)?),
             Name::ParentFd => options.caller = Some(number(value, 3)?),
             Name::CgroupFd => options.cgroup = Some(number(value, 3)?),

@@ -27,15 +27,18 @@ pub fn is_used(launch: &Launch<'_>) -> bool {
     launch.policy.landlock.is_some() && launch.abi > 0
 }
 
-/// The kernel's ABI; 0 where it has no Landlock, or does not use it.
+/// The kernel's ABI, `newest` at most; 0 where it has no Landlock, or does not
+/// use it.
 ///
 /// # Errors
 ///
 /// Any other answer of landlock_create_ruleset(2).
-pub fn abi() -> Result<u32, Failure> {
+pub fn abi(newest: Option<u32>) -> Result<u32, Failure> {
     match sys::landlock_abi() {
         Err(Errno::NOSYS | Errno::OPNOTSUPP) => Ok(0),
-        answer => answer.map_err(failed(STAGE, Call::LandlockCreateRuleset)),
+        answer => answer
+            .map(|abi| abi.min(newest.unwrap_or(abi)))
+            .map_err(failed(STAGE, Call::LandlockCreateRuleset)),
     }
 }
 

@@ -23,6 +23,7 @@ pub mod landlock;
 pub mod limits;
 pub mod mounts;
 pub mod namespaces;
+pub mod probe;
 pub mod reaper;
 mod remedy;
 pub mod report;
@@ -45,6 +46,8 @@ pub struct Options {
     pub cgroup: Option<RawFd>,
     /// The program that is run, instead of looking the command up.
     pub program: Option<RawFd>,
+    /// The newest Landlock ABI that is used, of those the kernel has.
+    pub landlock_abi: Option<u32>,
 }
 
 /// One launch. Children share this memory and see it as it is here.
@@ -61,7 +64,7 @@ pub struct Launch<'a> {
     pub options: Options,
     /// Who is launching.
     pub caller: Caller,
-    /// The kernel's Landlock ABI; 0 where there is none.
+    /// The Landlock ABI that is used; 0 where there is none.
     pub abi: u32,
     /// What has to be asked before the mount namespace changes.
     pub carried: &'a mounts::Carried,

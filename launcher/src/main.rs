@@ -13,6 +13,7 @@ use launcher::exec::{self, Arguments, Environment};
 use launcher::input::{self, Form};
 use launcher::landlock;
 use launcher::mounts::Carried;
+use launcher::probe::Host;
 use launcher::report::{self, Words};
 use launcher::session::{self, Held};
 use launcher::sys::{self, CStrings, Slots};
@@ -39,6 +40,7 @@ struct Memory {
     carried: Carried,
     policy: MaybeUninit<Policy<'static>>,
     launch: MaybeUninit<Launch<'static>>,
+    host: MaybeUninit<Host>,
 }
 
 static mut MEMORY: Memory = Memory {
@@ -48,6 +50,7 @@ static mut MEMORY: Memory = Memory {
     carried: Carried::NOTHING,
     policy: MaybeUninit::uninit(),
     launch: MaybeUninit::uninit(),
+    host: MaybeUninit::uninit(),
 };
 
 static STACKS: Stacks = Stacks::new();
@@ -56,6 +59,13 @@ static SOURCES: Slots<MAX_MOUNTS> = Slots::new();
 
 #[link(name = "c")]
 unsafe extern "C" {}
+
+/// What the compiler's helpers for atomics ask: whether to use the newer
+/// instructions. Finding out takes a kilobyte, and both kinds do.
+#[cfg(target_arch = "aarch64")]
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals, reason = "the helpers' name")]
+static __aarch64_have_lse_atomics: u8 = 0;
 
 /// The entry point that musl's start code calls.
 #[unsafe(no_mangle)]
@@ -90,7 +100,11 @@ fn run(
     words: &mut Words<'static>,
 ) -> Result<c_int, Failure> {
     match arguments::parse(argv, &mut words.argument)? {
-        Request::Print(text) => print(text),
+        Request::Print(text) => wrote(rustix::io::write(sys::inherited(1), text.as_bytes())),
+        Request::ProbeHost => {
+            let caller = Caller { uid: ids.0, gid: ids.1, parent: 0 };
+            wrote(memory.host.write(Host::new(caller)).probe(&STACKS))
+        }
         Request::Launch(given) => {
             words.status = given.options.status;
             words.command = Some(given.command);
@@ -99,10 +113,9 @@ fn run(
     }
 }
 
-fn print(text: &'static str) -> Result<c_int, Failure> {
-    rustix::io::write(sys::inherited(1), text.as_bytes())
-        .map(|_| 0)
-        .map_err(report::failed(STAGE, Call::Write))
+/// Nothing else is to be done.
+fn wrote(written: Result<usize, Errno>) -> Result<c_int, Failure> {
+    written.map(|_| 0).map_err(report::failed(STAGE, Call::Write))
 }
 
 /// Gathers what a launch needs and starts it.
@@ -146,7 +159,7 @@ fn launch(
         envp,
         options: given.options,
         caller,
-        abi: if policy.landlock.is_some() { landlock::abi()? } else { 0 },
+        abi: if policy.landlock.is_some() { landlock::abi(given.options.landlock_abi)? } else { 0 },
         carried: &memory.carried,
         terminal,
         shared: Shared::default(),
@@ -202,7 +215,7 @@ fn is_pipe(fd: RawFd) -> bool {
 /// Refuses a descriptor that was named but is not open, and a caller that is
 /// no process.
 fn check_open(given: &Given) -> Result<(), Failure> {
-    let Options { status, caller, cgroup, program } = given.options;
+    let Options { status, caller, cgroup, program, .. } = given.options;
     let named = [
         (status, Call::StatusFd),
         (caller, Call::ParentFd),
@@ -230,7 +243,7 @@ fn check_numbers(policy: &Policy<'_>, given: &Given) -> Result<(), Failure> {
         Source::Fd(fd) => Some(fd),
         Source::Input | Source::File(_) => None,
     };
-    let Options { status, caller, cgroup, program } = given.options;
+    let Options { status, caller, cgroup, program, .. } = given.options;
     let own = [source, status, caller, cgroup, program];
     if policy.fds.keep.iter().any(|keep| own.contains(&Some(keep.fd as RawFd))) {
         let why = Refusal::FdKept;

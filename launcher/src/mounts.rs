@@ -25,7 +25,7 @@ use crate::report::failed;
 use crate::text::Text;
 use crate::{Facility, Launch, namespaces, sys};
 
-mod make;
+pub(crate) mod make;
 mod proc;
 
 const STAGE: Stage = Stage::Mounts;

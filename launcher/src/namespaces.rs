@@ -20,7 +20,7 @@ use core::sync::atomic::Ordering;
 use crate::credentials::become_ids;
 use crate::report::failed;
 use crate::text::Text;
-use crate::{Facility, Launch, limits, sys};
+use crate::{Caller, Facility, Launch, limits, sys};
 
 const STAGE: Stage = Stage::Namespaces;
 
@@ -118,13 +118,7 @@ pub fn go_without(launch: &Launch<'static>, call: Call, error: Errno) -> Result<
 pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
     let Some(namespaces) = wanted(launch) else { return Ok(()) };
     if namespaces.flags & uapi::CLONE_NEWUSER != 0 && !needs_writer(launch) {
-        // Denied first: without that the kernel refuses the group map of an
-        // unprivileged process, user_namespaces(7).
-        write_file(launch, Subject::Setgroups, c"/proc/self/setgroups", b"deny")?;
-        let gid_map = content(namespaces.gid_map, launch.caller.gid)?;
-        write_file(launch, Subject::GidMap, c"/proc/self/gid_map", gid_map.as_bytes())?;
-        let uid_map = content(namespaces.uid_map, launch.caller.uid)?;
-        write_file(launch, Subject::UidMap, c"/proc/self/uid_map", uid_map.as_bytes())?;
+        map_own(launch.caller, namespaces.uid_map, namespaces.gid_map, closes_maps(launch))?;
     }
     if namespaces.flags & uapi::CLONE_NEWUTS != 0
         && let Some(name) = namespaces.host_name
@@ -138,6 +132,31 @@ pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
         launch.shared.miss(Facility::Loopback);
     }
     Ok(())
+}
+
+/// Writes the id maps of the calling process.
+fn map_own(
+    caller: Caller,
+    uid_map: IdMap<'_>,
+    gid_map: IdMap<'_>,
+    closes: bool,
+) -> Result<(), Failure> {
+    // Denied first: without that the kernel refuses the group map of an
+    // unprivileged process, user_namespaces(7).
+    write_file(closes, Subject::Setgroups, c"/proc/self/setgroups", b"deny")?;
+    let gid_map = content(gid_map, caller.gid)?;
+    write_file(closes, Subject::GidMap, c"/proc/self/gid_map", gid_map.as_bytes())?;
+    let uid_map = content(uid_map, caller.uid)?;
+    write_file(closes, Subject::UidMap, c"/proc/self/uid_map", uid_map.as_bytes())
+}
+
+/// Maps the caller's ids onto themselves.
+///
+/// # Errors
+///
+/// What writing the maps says.
+pub fn map_caller(caller: Caller) -> Result<(), Failure> {
+    map_own(caller, IdMap::Caller, IdMap::Caller, true)
 }
 
 /// Whether the id maps have to be written by a process outside.
@@ -178,7 +197,7 @@ pub fn write_maps_of(launch: &Launch<'_>, child: i32) -> Result<(), Failure> {
         path.text("/proc/").signed(child.into()).text(name);
         // Twelve digits and a name fit.
         let path = path.c_str().unwrap_or_default();
-        write_file(launch, subject, path, content(map, own)?.as_bytes())?;
+        write_file(closes_maps(launch), subject, path, content(map, own)?.as_bytes())?;
     }
     Ok(())
 }
@@ -208,26 +227,30 @@ fn first_inside(map: &IdMap<'_>) -> Option<u32> {
     }
 }
 
-fn write_file(
-    launch: &Launch<'_>,
-    subject: Subject,
-    path: &CStr,
-    content: &[u8],
-) -> Result<(), Failure> {
+fn write_file(closes: bool, subject: Subject, path: &CStr, content: &[u8]) -> Result<(), Failure> {
     let at = |failure: Failure| failure.about(subject);
     let file = open(path, OFlags::WRONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())
         .map_err(failed(STAGE, Call::Open))
         .map_err(at)?;
     write(&file, content).map_err(failed(STAGE, Call::Write)).map_err(at)?;
-    // A map left open keeps the host's /proc from becoming read-only.
-    let host = |mounts: &Mounts<'_>| matches!(mounts.root, Root::Host { .. });
-    if !launch.policy.mounts.as_ref().is_some_and(host) {
+    if !closes {
         sys::until_exec(file);
     }
     Ok(())
 }
 
-fn raise_loopback() -> Result<(), Errno> {
+/// A map left open keeps the host's /proc from becoming read-only.
+fn closes_maps(launch: &Launch<'_>) -> bool {
+    let host = |mounts: &Mounts<'_>| matches!(mounts.root, Root::Host { .. });
+    launch.policy.mounts.as_ref().is_some_and(host)
+}
+
+/// Brings the loopback interface up.
+///
+/// # Errors
+///
+/// socket(2), ioctl(2)
+pub fn raise_loopback() -> Result<(), Errno> {
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     sys::loopback_up(socket)
 }

@@ -143,17 +143,17 @@ pub fn failure(failure: &Failure, words: &Words<'_>) {
     line.text("{\"event\":\"failure\"").string("stage", Some(failure.stage().name().as_bytes()));
     line.string("call", Some(failure.call().name().as_bytes()));
     if failure.error() != 0 {
-        line.text(",\"errno\":").number(failure.error().into());
+        line.count("errno", failure.error().into());
         line.string("error", errno::name(failure.error()).map(str::as_bytes));
     }
     line.string("refused", failure.reason().map(|why| why.name().as_bytes()))
         .string("path", subject);
     line.string("hint", remedy.map(str::as_bytes));
     if let Some((lost, keeper)) = lost {
-        line.text(",\"guarantee\":\"").text(lost.guarantee.name()).text("\",\"why\":\"");
+        line.string("guarantee", Some(lost.guarantee.name().as_bytes())).key("why").text("\"");
         line.keeper(keeper, words.abi, Quotes::Json).text("\"");
     }
-    line.text(",\"status\":").number(exit_status(failure).into());
+    line.count("status", exit_status(failure).into());
     line.text("}\n").write(status);
 }
 
@@ -171,7 +171,7 @@ pub fn launched(launch: &Launch<'_>) {
         (false, true) => "landlock",
         (false, false) => "seccomp",
     });
-    line.text("\",\"landlock_abi\":").number(launch.abi.into());
+    line.text("\"").count("landlock_abi", launch.abi.into());
     line.text(",\"layers\":{\"namespaces\":").layer(wanted, namespaces);
     line.text(",\"landlock\":").layer(policy.landlock.is_some(), crate::landlock::is_used(launch));
     line.text(",\"seccomp\":").layer(policy.seccomp.is_some(), true);
@@ -244,20 +244,25 @@ enum Quotes {
 }
 
 /// One line under construction. What does not fit is left out.
-struct Line {
+pub(crate) struct Line {
     text: Text<{ 6 * MAX_PATH + 2048 }>,
 }
 
 impl Line {
-    const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { text: Text::new() }
+    }
+
+    /// What there is.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.text.as_bytes()
     }
 
     fn push(&mut self, byte: u8) {
         self.text.bytes(&[byte]);
     }
 
-    fn text(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn text(&mut self, text: &str) -> &mut Self {
         self.text.text(text);
         self
     }
@@ -276,14 +281,34 @@ impl Line {
     }
 
     /// A key with a string, behind other keys; nothing where there is none.
-    fn string(&mut self, key: &str, value: Option<&[u8]>) -> &mut Self {
+    pub(crate) fn string(&mut self, key: &str, value: Option<&[u8]>) -> &mut Self {
         match value {
             None => self,
             Some(value) => {
-                self.text(",\"").text(key).text("\":\"");
+                self.key(key).text("\"");
                 self.escaped(value, Quotes::Json).text("\"")
             }
         }
+    }
+
+    /// A key, behind others.
+    fn key(&mut self, key: &str) -> &mut Self {
+        self.text(",\"").text(key).text("\":")
+    }
+
+    /// A key with a number.
+    pub(crate) fn count(&mut self, key: &str, value: i64) -> &mut Self {
+        self.key(key).number(value)
+    }
+
+    /// A key with an error: its name, else its number; `null` for none.
+    pub(crate) fn answer(&mut self, key: &str, error: u16) {
+        self.key(key);
+        match errno::name(error) {
+            Some(name) => self.text("\"").text(name).text("\""),
+            None if error == 0 => self.text("null"),
+            None => self.number(error.into()),
+        };
     }
 
     /// Why what would have to keep a guarantee does not.

@@ -15,7 +15,7 @@ use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use launcher_policy::seccomp::INSTRUCTION_SIZE;
 use linux_raw_sys::auxvec::{AT_EGID, AT_EUID, AT_NULL};
-use linux_raw_sys::errno::ENOSYS;
+use linux_raw_sys::errno::{E2BIG, EFAULT, EINVAL, ENOSYS};
 use linux_raw_sys::general as uapi;
 use linux_raw_sys::landlock as landlock_uapi;
 use linux_raw_sys::ptrace as seccomp_uapi;
@@ -280,6 +280,12 @@ pub fn clone<T: Sync>(
     run: extern "C" fn(&'static T) -> !,
     argument: &'static T,
 ) -> Result<Child> {
+    let start = Start { run: run as *const c_void, argument: ptr::from_ref(argument).cast() };
+    start_on(stack, how, &start)
+}
+
+/// [`clone`], once for all types.
+fn start_on(stack: &'static Stack, how: &Clone<'_>, start: &Start) -> Result<Child> {
     if stack.taken.swap(true, Ordering::Relaxed) {
         return Err(Errno::BUSY);
     }
@@ -303,7 +309,6 @@ pub fn clone<T: Sync>(
         arguments.flags |= uapi::CLONE_INTO_CGROUP;
         arguments.cgroup = cgroup.as_raw_fd() as u64;
     }
-    let start = Start { run: run as *const c_void, argument: ptr::from_ref(argument).cast() };
     let clone3 = [
         Sysno::clone3 as usize,
         (&raw mut arguments) as usize,
@@ -311,9 +316,9 @@ pub fn clone<T: Sync>(
         0,
     ];
     // SAFETY: `arguments` and `pidfd` outlive the call. The child gets
-    // `stack` for ever, which `taken` keeps from anybody else, and enters `run` with an argument
-    // that lives for ever; `run` does not return.
-    let mut result = unsafe { trampoline(clone3, &start) };
+    // `stack` for as long as `taken` keeps it from anybody else, and enters
+    // `run` with an argument that lives for ever; `run` does not return.
+    let mut result = unsafe { trampoline(clone3, start) };
     // The low byte of clone(2)'s flags is the signal, where clone3(2) has a
     // namespace.
     let fits = how.cgroup.is_none() && flags & 0xff == 0;
@@ -325,7 +330,7 @@ pub fn clone<T: Sync>(
             (&raw mut pidfd) as usize,
         ];
         // SAFETY: as above; clone(2) stores the pidfd where `parent_tid` points.
-        result = unsafe { trampoline(clone, &start) };
+        result = unsafe { trampoline(clone, start) };
     }
     match i32::try_from(result) {
         Ok(pid) if pid > 0 => Ok(Child { pid, pidfd: owned(pidfd as usize) }),
@@ -337,7 +342,30 @@ pub fn clone<T: Sync>(
     }
 }
 
-/// Where a child begins.
+/// [`clone`] of a child that never calls exec, and waits for its end, which
+/// gives `stack` back.
+///
+/// # Errors
+///
+/// clone3(2)
+pub fn run<T: Sync>(
+    flags: u64,
+    stack: &'static Stack,
+    main: extern "C" fn(&'static T) -> !,
+    argument: &'static T,
+) -> Result<()> {
+    let flags = flags | u64::from(uapi::CLONE_VFORK);
+    let child = clone(&Clone { flags, cgroup: None }, stack, main, argument)?;
+    // It has let go of the memory already. Where the caller ignores SIGCHLD,
+    // there is nothing to wait for.
+    // SAFETY: the kernel is asked for neither status nor resource usage.
+    while unsafe { syscall!(Sysno::wait4, child.pid, 0, 0, 0) } == Err(syscalls::Errno::EINTR) {}
+    stack.taken.store(false, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Where a child begins: [`clone`] is given a function and its argument that
+/// belong together.
 struct Start {
     run: *const c_void,
     argument: *const c_void,
@@ -516,17 +544,23 @@ const fn mount_attr(attributes: u64) -> uapi::mount_attr {
 ///
 /// `ENOSYS` or `EOPNOTSUPP` where the kernel has or uses no Landlock.
 pub fn landlock_abi() -> Result<u32> {
-    // SAFETY: with this flag the kernel reads no attributes.
-    unsafe {
-        syscall!(
-            Sysno::landlock_create_ruleset,
-            0,
-            0,
-            landlock_uapi::LANDLOCK_CREATE_RULESET_VERSION
-        )
-    }
-    .map(|abi| abi as u32)
-    .map_err(errno)
+    landlock_asked(landlock_uapi::LANDLOCK_CREATE_RULESET_VERSION)
+}
+
+/// The faults of Landlock that this kernel has mended, a bit each; none where
+/// it cannot be asked.
+pub fn landlock_errata() -> u32 {
+    landlock_asked(LANDLOCK_CREATE_RULESET_ERRATA).unwrap_or(0)
+}
+
+/// Linux 6.15: linux/landlock.h.
+const LANDLOCK_CREATE_RULESET_ERRATA: u32 = 1 << 1;
+
+fn landlock_asked(what: u32) -> Result<u32> {
+    // SAFETY: with one of these flags the kernel reads no attributes.
+    unsafe { syscall!(Sysno::landlock_create_ruleset, 0, 0, what) }
+        .map(|answer| answer as u32)
+        .map_err(errno)
 }
 
 /// landlock_create_ruleset(2)
@@ -623,6 +657,61 @@ pub fn seccomp_set_mode_filter(filter: &[u8], flags: u32) -> Result<()> {
     }
     .map(drop)
     .map_err(errno)
+}
+
+/// A way to ask whether a system call, or something that it can do, is there.
+pub struct Question {
+    call: Sysno,
+    /// The first two arguments; all others are [`WRONG`].
+    first: i8,
+    second: u8,
+    /// What a kernel that has it complains about.
+    complaint: u8,
+}
+
+impl Question {
+    const fn new(call: Sysno, first: i8, second: u32, complaint: u32) -> Self {
+        Self { call, first, second: second as u8, complaint: complaint as u8 }
+    }
+}
+
+/// All that are asked, in the order of [`crate::probe::Fact`].
+pub const QUESTIONS: [Question; 7] = {
+    const FILTER: i8 = seccomp_uapi::SECCOMP_SET_MODE_FILTER as i8;
+    const KILLABLE: u32 = seccomp_uapi::SECCOMP_FILTER_FLAG_NEW_LISTENER
+        | seccomp_uapi::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+    const ACTION: i8 = seccomp_uapi::SECCOMP_GET_ACTION_AVAIL as i8;
+    [
+        Question::new(Sysno::clone3, -1, 0, EINVAL),
+        Question::new(Sysno::openat2, -1, 0, E2BIG),
+        Question::new(Sysno::open_tree, -1, 0, EINVAL),
+        Question::new(Sysno::mount_setattr, -1, 0, EINVAL),
+        Question::new(Sysno::memfd_create, -1, uapi::MFD_NOEXEC_SEAL, EFAULT),
+        Question::new(Sysno::seccomp, FILTER, KILLABLE, EFAULT),
+        Question::new(Sysno::seccomp, ACTION, 0, 0),
+    ]
+};
+
+/// Neither flags nor the size or the place of anything.
+const WRONG: usize = usize::MAX;
+
+/// Asks by a call that does nothing, because an argument is wrong.
+///
+/// # Errors
+///
+/// What came instead of the complaint about that, `ENOSYS` for instance.
+pub fn ask(question: &Question) -> Result<()> {
+    // The only pointer that is read: seccomp(2) is asked for this action.
+    static ACTION: u32 = seccomp_uapi::SECCOMP_RET_KILL_PROCESS;
+    let &Question { call, first, second, complaint } = question;
+    let third = if complaint == 0 { (&raw const ACTION) as usize } else { WRONG };
+    // SAFETY: the calls of the table look at flags and sizes first, do nothing
+    // where those are wrong, and have no memory to write to; the action lives
+    // for ever.
+    match unsafe { syscall!(call, first as isize, second, third, WRONG, WRONG) } {
+        Err(error) if error.into_raw() != complaint.into() => Err(errno(error)),
+        _ => Ok(()),
+    }
 }
 
 /// execve(2). Returns only when it failed.
@@ -770,6 +859,27 @@ pub fn kill(pid: i32, signal: u32) -> Result<()> {
 pub fn prctl(option: u32, argument: u64) -> Result<()> {
     // SAFETY: every caller names an option whose argument is a number.
     unsafe { syscall!(Sysno::prctl, option, argument, 0, 0, 0) }.map(drop).map_err(errno)
+}
+
+/// prctl(2) with an option that has a number for an answer, and no argument;
+/// 0 where it cannot be asked.
+pub fn prctl_answer(option: u32) -> i64 {
+    // SAFETY: every caller names an option that writes to no memory.
+    unsafe { syscall!(Sysno::prctl, option, 0, 0, 0, 0) }.unwrap_or(0) as i64
+}
+
+/// capget(2): the effective capabilities of this process; bit n is capability
+/// n.
+pub fn capabilities() -> i64 {
+    let header =
+        uapi::__user_cap_header_struct { version: uapi::_LINUX_CAPABILITY_VERSION_3, pid: 0 };
+    let mut data = [0_u32; 6];
+    // SAFETY: the kernel reads one header and writes the two structures of
+    // three words that version 3 has; both outlive the call. It cannot fail
+    // for the calling process.
+    let _ = unsafe { syscall!(Sysno::capget, &raw const header, &raw mut data) };
+    let [low, _, _, high, _, _] = data;
+    i64::from(high) << 32 | i64::from(low)
 }
 
 /// capset(2): leaves only these capabilities permitted and effective, none

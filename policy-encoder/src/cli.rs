@@ -6,11 +6,13 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use launcher_policy::wire;
 use policy_encoder::diagnostic::Diagnostics;
 use policy_encoder::seccomp::Optimize;
+use policy_encoder::sources::Sources;
 use policy_encoder::{Architecture, Encoded, Place, portability, presets};
 
-use crate::commands::{compare, explain, probe, verify};
+use crate::commands::{compare, explain, host, probe, verify};
 use crate::filter::{self, FilterArguments};
 use crate::options::Options;
 use crate::overlay::Overlays;
@@ -72,6 +74,9 @@ enum Command {
     /// Say whether policy B is at least as strict as A, and what it grants
     /// that A does not; exit 0 for yes, 1 for no
     Compare(compare::Arguments),
+    /// Show what this host gives to a launch, and what can be done about the
+    /// rest
+    Host(host::Arguments),
     /// What `verify` runs inside
     #[command(hide = true)]
     VerifyProbe,
@@ -102,10 +107,13 @@ struct Encode {
 
 #[derive(Args)]
 struct Check {
+    /// The policy may be encoded already
     #[command(flatten)]
     policy: PolicyArguments,
     #[command(flatten)]
     place: PlaceArguments,
+    #[command(flatten)]
+    question: host::Question,
 }
 
 #[derive(Args)]
@@ -237,6 +245,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Arguments { command: Some(Command::Explain(explain)), .. }) => explain::main(&explain),
         Ok(Arguments { command: Some(Command::Verify(verify)), .. }) => verify::main(&verify),
         Ok(Arguments { command: Some(Command::Compare(compare)), .. }) => compare::main(&compare),
+        Ok(Arguments { command: Some(Command::Host(host)), .. }) => host::main(&host),
         Ok(Arguments { command: Some(Command::VerifyProbe), .. }) => probe::main(),
         Ok(Arguments { command: Some(Command::Schema), .. }) => show(&documents::schema()),
         Ok(Arguments { command: Some(Command::Completions(completions)), .. }) => {
@@ -291,15 +300,36 @@ pub(crate) fn write(file: Option<&Path>, bytes: &[u8]) -> Done {
 }
 
 fn check(arguments: &Check) -> Done {
+    if let Some(bytes) = arguments.policy.file.as_deref().and_then(explain::encoded) {
+        return check_encoded(&arguments.question, &bytes);
+    }
     let place = arguments.place.place()?;
     let text = read(&arguments.policy, &place)?;
-    let (_, mut diagnostics) =
+    let (encoded, mut diagnostics) =
         text.compile(&place, arguments.place.architecture(), Optimize::default());
     if !diagnostics.has_errors() {
         say_portability(&text, &place, &mut diagnostics);
     }
+    if let Some(encoded) = encoded {
+        judge(&arguments.question, &encoded.bytes, &mut diagnostics)?;
+    }
     render(text.sources(), &diagnostics);
     if diagnostics.has_complaints() { Err(WRONG) } else { Ok(()) }
+}
+
+/// Of bytes nothing is to be said but what was asked.
+fn check_encoded(question: &host::Question, bytes: &[u8]) -> Done {
+    let mut diagnostics = Diagnostics::default();
+    judge(question, bytes, &mut diagnostics)?;
+    render(&Sources::default(), &diagnostics);
+    if diagnostics.has_complaints() { Err(WRONG) } else { Ok(()) }
+}
+
+/// Adds whether the policy can be honoured, where that was asked.
+fn judge(question: &host::Question, bytes: &[u8], diagnostics: &mut Diagnostics) -> Done {
+    let policy = wire::decode(bytes)
+        .map_err(|error| wrong(format!("the policy cannot be read: {}", error.message())))?;
+    host::say_verdict(question, &policy, diagnostics).map_err(wrong)
 }
 
 /// Says whether the bytes would hold on another host, and why not.

@@ -11,6 +11,7 @@
 
 use serde::Serialize;
 
+mod checksum;
 pub mod credentials;
 pub mod enforce;
 pub mod exec;

@@ -29,8 +29,6 @@ pub const HEADER: usize = 16;
 /// The longest frame, header included, in bytes.
 pub const MAX_FRAME: usize = 2 * 1024 * 1024;
 
-const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
-
 /// The architecture that a policy is made for: system-call numbers and byte
 /// order are its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -269,9 +267,6 @@ fn check(policy: &Policy<'_>) -> Result<(), DecodeError> {
 
 /// The checksum of a frame.
 fn checksum(header: &[u8; HEADER], payload: &[u8]) -> u32 {
-    let mut digest = CRC.digest();
     let (covered, _) = header.split_at(HEADER - 4);
-    digest.update(covered);
-    digest.update(payload);
-    digest.finalize()
+    crate::checksum::checksum([covered, payload])
 }

@@ -93,7 +93,7 @@ fn make_node(skeleton: &OwnedFd, node: &Node<'static>) -> Result<(), Failure> {
 }
 
 /// A tmpfs of bounded size.
-pub(super) fn tmpfs(size: u64, mode: u16, attributes: u64) -> Result<OwnedFd, Failure> {
+pub(crate) fn tmpfs(size: u64, mode: u16, attributes: u64) -> Result<OwnedFd, Failure> {
     let inodes = (size / BYTES_PER_INODE).max(LEAST_INODES);
     let context = Context::open(c"tmpfs")?;
     context.set(c"size", Text::<24>::new().number(size).c_str())?;
@@ -103,7 +103,7 @@ pub(super) fn tmpfs(size: u64, mode: u16, attributes: u64) -> Result<OwnedFd, Fa
 }
 
 /// A pseudo-terminal file system that shares nothing with the host's.
-pub(super) fn devpts(attributes: u64) -> Result<OwnedFd, Failure> {
+pub(crate) fn devpts(attributes: u64) -> Result<OwnedFd, Failure> {
     let context = Context::open(c"devpts")?;
     context.set(c"newinstance", None)?;
     context.set(c"ptmxmode", Some(c"0666"))?;
@@ -136,7 +136,7 @@ fn layer(path: Path<'static>) -> Result<Text<FD_PATH>, Failure> {
 }
 
 /// A fresh proc(5) of the caller's PID namespace.
-pub(super) fn proc(attributes: u64) -> Result<OwnedFd, Failure> {
+pub(crate) fn proc(attributes: u64) -> Result<OwnedFd, Failure> {
     Context::open(c"proc")?.mount(attributes)
 }
 

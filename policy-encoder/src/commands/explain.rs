@@ -218,7 +218,7 @@ fn decider(view: &View, text: &Text, path: &Path) -> String {
 }
 
 /// The content of a file that begins as an encoded policy does.
-fn encoded(path: &Path) -> Option<Vec<u8>> {
+pub(crate) fn encoded(path: &Path) -> Option<Vec<u8>> {
     let mut file = File::open(path).ok()?;
     let mut magic = [0; MAGIC.len()];
     file.read_exact(&mut magic).ok().filter(|()| magic == MAGIC)?;

@@ -10,6 +10,7 @@ mod faults;
 mod fds;
 mod glob;
 mod home;
+mod host;
 mod image;
 mod import;
 mod input;

@@ -6,6 +6,8 @@ SHELL := bash
 
 X86 := x86_64-unknown-linux-musl
 ARM := aarch64-unknown-linux-musl
+# Only checked: stable Rust has no musl for it.
+RISCV := riscv64gc-unknown-linux-gnu
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 FUZZERS := decode document filter import plan rules
 
@@ -83,6 +85,7 @@ check: toolchain deny ## format, clippy, documentation, licences; warnings are e
 	cargo clippy -p policy-encoder --no-default-features --all-targets -- -D warnings
 	cargo clippy --release -p launcher --target $(X86) -- -D warnings
 	cargo clippy --release -p launcher --target $(ARM) -- -D warnings
+	cargo clippy --release -p launcher --target $(RISCV) -- -D warnings
 	CARGO_TARGET_DIR=$(TARGET) cargo clippy --manifest-path fuzz/Cargo.toml --no-default-features --bins -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace --exclude launcher
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --lib -p launcher
@@ -149,7 +152,7 @@ guest-tests: probe
 
 .PHONY: toolchain
 toolchain:
-	@rustup --quiet target add $(X86) $(ARM)
+	@rustup --quiet target add $(X86) $(ARM) $(RISCV)
 	@rustup --quiet component add clippy rustfmt
 	@tests/programs.sh cc:gcc
 

@@ -15,6 +15,7 @@ mod image;
 mod import;
 mod input;
 mod install;
+mod kernel;
 mod landlock;
 mod limits;
 mod model;

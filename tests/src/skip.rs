@@ -9,7 +9,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use crate::{Outcome, PATH, Sandbox};
 
 /// What may be skipped where `CI` is set: its hosts lack it.
-pub const EXPECTED_SKIPS: &[&str] = &["cgroup_controllers"];
+pub const EXPECTED_SKIPS: &[&str] = &["cgroup_controllers", "old_kernel"];
 
 /// Says once that tests, or parts of them, are skipped, past the capture of
 /// output.

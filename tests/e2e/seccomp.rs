@@ -151,6 +151,7 @@ fn text_is_not_put_into_a_terminal() {
 
 #[test]
 fn sockets_of_other_families_are_closed_in_the_hosts_network() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let policy = "network.access = \"host\"";
         let outcomes = Sandbox::new(policy).caller(caller).probes(&[
@@ -192,6 +193,7 @@ fn a_filter_holds_for_everything_that_the_command_starts() {
 
 #[test]
 fn processes_outside_keep_their_limits_and_priorities_without_namespaces() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let other = Sandbox::outside().caller(caller).start(["sleep", "60"]);
         let pid = other.pid();
@@ -237,6 +239,7 @@ const METADATA: [&str; 5] =
 
 #[test]
 fn what_is_known_of_a_file_is_kept_without_namespaces() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let dir = TempDir::with_file("note", "x").file("listed", "y");
         let lines = |name: &str| {
@@ -286,6 +289,7 @@ fn what_is_known_of_a_file_is_kept_without_namespaces() {
 
 #[test]
 fn ipc_with_the_host_is_closed_without_namespaces() {
+    harness::needs_landlock!(6);
     let name = format!("launcher-e2e-{}", std::process::id());
     let queue = format!("message-queue {name}");
     let lines = ["shared-memory", "semaphores", "messages", queue.as_str()];
@@ -306,6 +310,7 @@ fn ipc_with_the_host_is_closed_without_namespaces() {
 
 #[test]
 fn a_launcher_works_inside_a_sandbox() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         // The inner one has no namespaces to make, and says so.
         let outer = Sandbox::new("").caller(caller);

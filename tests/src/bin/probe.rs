@@ -740,7 +740,7 @@ fn fork_many(most: u64) -> Answer {
         match raw(Sysno::clone, [17, 0, 0, 0, 0, 0]) {
             Ok(0) => loop {
                 // Until it is killed below, or PID 1 ends.
-                let _ = call(Sysno::pause, [0; 6]);
+                let _ = call(Sysno::ppoll, [0; 6]);
             },
             Ok(child) => children.push(child),
             Err(errno) => {
@@ -777,7 +777,7 @@ fn allocate(bytes: usize) -> Answer {
 fn orphan() -> Answer {
     match raw(Sysno::clone, [17, 0, 0, 0, 0, 0])? {
         0 => loop {
-            let _ = call(Sysno::pause, [0; 6]);
+            let _ = call(Sysno::ppoll, [0; 6]);
         },
         child => Ok(child.to_string()),
     }

@@ -6,6 +6,8 @@ SHELL := bash
 
 X86 := x86_64-unknown-linux-musl
 ARM := aarch64-unknown-linux-musl
+# Only checked: stable Rust has no musl for it.
+RISCV := riscv64gc-unknown-linux-gnu
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 FUZZERS := decode document filter import plan rules
 
@@ -18,6 +20,9 @@ SHARE = $(DESTDIR)$(PREFIX)/share
 FUZZ_SECONDS ?= 60
 # How many random policies `make soak` compares.
 SOAK_CASES ?= 10000
+# Which rows `make matrix` boots, a regular expression, and where it keeps what it downloads.
+ROWS ?= 6.1|6.1-nolandlock|6.12|arm64-6.12
+CACHE ?= $(TARGET)/matrix
 # Passed on to criterion, --quick for instance.
 BENCH ?=
 
@@ -25,6 +30,11 @@ BENCH ?=
 PROGRAMS := \
 	bash:bash bwrap:bubblewrap gcc:gcc git:git groff:groff-base make:make node:nodejs python3:python3 runc:runc \
 	setpriv:util-linux strace:strace unshare:util-linux
+
+# The programs that boot guests, and the keys of what these are made of.
+GUESTS := \
+	cpio:cpio qemu-system-aarch64:qemu-system-arm qemu-system-x86_64:qemu-system-x86 xz:xz-utils \
+	/usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
 
 # What the differential tests and benches are linked with.
 LIBRARIES := /usr/include/seccomp.h:libseccomp-dev
@@ -34,7 +44,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: toolchain programs ## install what is missing: Rust targets, programs and libraries of the tests
+setup: toolchain programs guests ## install what is missing: Rust targets, programs and libraries of the tests
 
 .PHONY: build
 build: toolchain ## dist/launcher and dist/encode-policy, and dist/aarch64/
@@ -55,6 +65,14 @@ demo: build ## the main job on real input: what a policy lets through, and what 
 test: build probe programs ## unit tests, and end-to-end tests of what is in dist/
 	cargo test --no-fail-fast
 
+.PHONY: matrix
+matrix: build guest-tests guests ## end-to-end tests on the kernels of ROWS='6.1|6.1-nolandlock|6.12|arm64-6.12'
+	@CACHE=$(CACHE) tests/matrix/run '$(ROWS)'
+
+.PHONY: matrix-all
+matrix-all: ## the same on every kernel of tests/matrix/rows
+	@$(MAKE) matrix ROWS='.*'
+
 .PHONY: soak
 soak: build probe ## what `explain` says against the kernel, with SOAK_CASES=10000 random policies
 	CI=true SOAK_CASES=$(SOAK_CASES) cargo test -p e2e --test e2e model:: -- --nocapture
@@ -67,6 +85,7 @@ check: toolchain deny ## format, clippy, documentation, licences; warnings are e
 	cargo clippy -p policy-encoder --no-default-features --all-targets -- -D warnings
 	cargo clippy --release -p launcher --target $(X86) -- -D warnings
 	cargo clippy --release -p launcher --target $(ARM) -- -D warnings
+	cargo clippy --release -p launcher --target $(RISCV) -- -D warnings
 	CARGO_TARGET_DIR=$(TARGET) cargo clippy --manifest-path fuzz/Cargo.toml --no-default-features --bins -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace --exclude launcher
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --lib -p launcher
@@ -121,15 +140,29 @@ probe: toolchain
 	@install -CD $(TARGET)/$(X86)/release/probe dist/test/probe
 	@install -CD $(TARGET)/$(X86)/release/nothing dist/test/nothing
 
+# The end-to-end tests themselves, static: cargo has them run by what copies them.
+.PHONY: guest-tests
+guest-tests: probe
+	cargo build --release -p e2e --bin probe --target $(ARM)
+	@install -CD $(TARGET)/$(ARM)/release/probe dist/aarch64/test/probe
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUNNER='install -CDT' cargo test --config profile.dev.strip=true \
+		-p e2e --test e2e --target $(X86) -- $(CURDIR)/dist/test/e2e
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUNNER='install -CDT' cargo test --config profile.dev.strip=true \
+		-p e2e --test e2e --target $(ARM) -- $(CURDIR)/dist/aarch64/test/e2e
+
 .PHONY: toolchain
 toolchain:
-	@rustup --quiet target add $(X86) $(ARM)
+	@rustup --quiet target add $(X86) $(ARM) $(RISCV)
 	@rustup --quiet component add clippy rustfmt
 	@tests/programs.sh cc:gcc
 
 .PHONY: programs
 programs:
 	@tests/programs.sh $(PROGRAMS) $(LIBRARIES)
+
+.PHONY: guests
+guests:
+	@tests/programs.sh $(GUESTS)
 
 .PHONY: deny
 deny: toolchain

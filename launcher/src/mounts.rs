@@ -208,9 +208,7 @@ fn open_root(
             let tree = open_source(path, OFlags::DIRECTORY, Symlinks::Refuse)
                 .map_err(failed(STAGE, Call::Openat2))
                 .map_err(at)?;
-            let root = make::clone_tree(&tree, c"", read_only)
-                .map_err(failed(STAGE, Call::OpenTree))
-                .map_err(at)?;
+            let root = make::clone_tree(&tree, c"", read_only).map_err(at)?;
             (sys::until_exec(root), access)
         }
     };
@@ -246,8 +244,7 @@ fn clone_of_skeleton(
     skeleton: BorrowedFd<'static>,
     ruleset: Option<Ruleset>,
 ) -> Result<OwnedFd, Failure> {
-    let made = make::clone_tree(skeleton, mount.target.relative(), mount.attributes.into())
-        .map_err(failed(STAGE, Call::OpenTree))?;
+    let made = make::clone_tree(skeleton, mount.target.relative(), mount.attributes.into())?;
     if let Some(ruleset) = ruleset {
         ruleset.allow(&made, mount.access)?;
     }
@@ -270,8 +267,7 @@ fn clone_source(
     if let Some(ruleset) = ruleset {
         ruleset.allow(&source, mount.access)?;
     }
-    let clone = make::clone_tree(&source, c"", mount.attributes.into())
-        .map_err(failed(STAGE, Call::OpenTree))?;
+    let clone = make::clone_tree(&source, c"", mount.attributes.into())?;
     spent.let_go(source);
     Ok(Some(clone))
 }

@@ -13,9 +13,11 @@ words! {
         IdRanges "id ranges need a privileged launcher; for other maps see the sysctl kernel.apparmor_restrict_unprivileged_userns"
         Symlink "there is a symlink now: encode the policy again, or say follow = true"
         EntryFd "is the descriptor of the entry open?"
+        Kernel511 "this needs Linux 5.11 or newer"
+        Kernel512 "this needs Linux 5.12 or newer"
         Initramfs "an initramfs cannot be left by pivot_root"
         MaskedProc "a container that masks parts of /proc does not allow a fresh one"
-        MountMax "see the sysctl fs.mount-max"
+        MountMax "see the sysctls fs.mount-max and user.max_mnt_namespaces"
         OpenFiles "raise the limit on open files"
         HardLimit "a hard limit cannot be raised above the caller's own"
         OwnValue "only a privileged caller may go below its own value"
@@ -28,8 +30,9 @@ words! {
 
 /// Which failure has which remedy: its stage, its call where that matters, its
 /// error number, or 0 for any.
-const REMEDIES: [(Stage, Option<Call>, u8, Remedy); 25] = [
+const REMEDIES: [(Stage, Option<Call>, u8, Remedy); 27] = [
     (Stage::Input, Some(Call::Fcntl), uapi::EBADF as u8, Remedy::NoPolicy),
+    (Stage::Fds, Some(Call::CloseRange), uapi::EINVAL as u8, Remedy::Kernel511),
     (Stage::Namespaces, Some(Call::Unshare), uapi::EPERM as u8, Remedy::UserNamespaces),
     (Stage::Namespaces, Some(Call::Unshare), uapi::EACCES as u8, Remedy::UserNamespaces),
     (Stage::Namespaces, Some(Call::Clone3), uapi::EPERM as u8, Remedy::UserNamespaces),
@@ -42,6 +45,7 @@ const REMEDIES: [(Stage, Option<Call>, u8, Remedy); 25] = [
     (Stage::Namespaces, Some(Call::Clone3), uapi::EINVAL as u8, Remedy::KernelNamespaces),
     (Stage::Namespaces, Some(Call::Write), uapi::EPERM as u8, Remedy::IdRanges),
     (Stage::Namespaces, Some(Call::Write), uapi::EACCES as u8, Remedy::IdRanges),
+    (Stage::Mounts, Some(Call::MountSetattr), uapi::ENOSYS as u8, Remedy::Kernel512),
     (Stage::Mounts, Some(Call::Openat2), uapi::ELOOP as u8, Remedy::Symlink),
     (Stage::Mounts, Some(Call::Readlink), 0, Remedy::EntryFd),
     (Stage::Mounts, Some(Call::PivotRoot), uapi::EINVAL as u8, Remedy::Initramfs),

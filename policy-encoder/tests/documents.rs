@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use launcher_policy::Stage;
 use policy_encoder::document::EntryTable;
+use policy_encoder::seccomp::{constants, groups, profile};
 
 fn text(path: &str) -> String {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -241,6 +242,67 @@ fn what_enforces_each_key_is_said_for_every_rung_with_an_example() {
         assert_eq!(complaints(example), [""; 0], "{example}");
     }
     assert_eq!(said, keys_of_schema());
+}
+
+/// The rows of the table below a heading.
+fn rows(document: &str, heading: &str) -> Vec<String> {
+    document
+        .lines()
+        .skip_while(|line| *line != heading)
+        .skip(1)
+        .take_while(|line| !line.starts_with("## "))
+        .filter(|line| line.starts_with("| `"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Names as the documents write them.
+fn code(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_profiles_and_groups_are_documented_with_their_reasons() {
+    let document = text("docs/seccomp.md");
+    let parts = |parts: &[profile::Part]| -> Vec<String> {
+        parts.iter().map(|part| format!("| {} | {} |", code(part.calls), part.reason)).collect()
+    };
+    for (heading, expected) in [
+        ("## Default profile", parts(profile::DEFAULT)),
+        ("## Strict profile", parts(profile::STRICT)),
+        ("## Judged by their arguments", parts(profile::JUDGED)),
+        ("## Closed", parts(profile::CLOSED)),
+        (
+            "## Groups",
+            groups::GROUPS
+                .iter()
+                .map(|each| {
+                    format!("| `{}` | {} | {} |", each.name, each.reason, code(each.members))
+                })
+                .collect(),
+        ),
+    ] {
+        let expected = expected.join("\n");
+        assert_eq!(rows(&document, heading).join("\n"), expected, "{heading}\n{expected}\n");
+    }
+}
+
+#[test]
+fn the_constants_of_rules_are_documented_by_how_they_begin() {
+    let document = text("docs/policy.md");
+    let (_, known) = document.split_once(" Known are ").expect("they are listed");
+    let (known, _) = known.split_once("\n  - ").expect("the list ends");
+    let patterns: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+    let matches = |name: &str, pattern: &str| match pattern.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == pattern,
+    };
+    for name in constants::names() {
+        assert!(patterns.iter().any(|pattern| matches(name, pattern)), "{name}");
+    }
+    for pattern in patterns {
+        assert!(constants::names().any(|name| matches(name, pattern)), "{pattern}");
+    }
 }
 
 #[test]

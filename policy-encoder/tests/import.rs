@@ -1,6 +1,7 @@
 //! `seccomp.import` through the encoder: what was imported decides, and what
 //! the project guarantees stays.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use launcher_policy::seccomp::{Instruction, op};
@@ -8,9 +9,10 @@ use launcher_policy::wire;
 use linux_raw_sys::ptrace as uapi;
 use policy_encoder::diagnostic::{Diagnostics, Severity};
 use policy_encoder::seccomp::Optimize;
+use policy_encoder::seccomp::reach::Reach;
 use policy_encoder::seccomp::rules::{Data, X32_BIT};
 use policy_encoder::seccomp::simulate::Simulator;
-use policy_encoder::seccomp::tables;
+use policy_encoder::seccomp::tables::{self, Abi};
 use policy_encoder::{Architecture, Place, encode_for, parse};
 
 const NATIVE: Architecture = Architecture::NATIVE;
@@ -203,6 +205,96 @@ fn an_imported_filter_decides_what_the_rules_before_it_let_through() {
         errors(&directory, "seccomp = { import = 'filter.bpf', allow = ['getcwd', 'clone3'] }"),
         ["allowing getcwd opens nothing: the imported filter decides"]
     );
+}
+
+#[test]
+fn the_default_profile_opens_what_dockers_opens_but_for_what_is_documented() {
+    // Rings and files in memory that are run are closed for either.
+    let documented = ["ptrace", "modify_ldt"];
+    let directory = Directory::with("docker.json", shipped("docker.json"));
+    let open = |seccomp: &str| -> BTreeSet<&str> {
+        let text = format!("network.access = 'host'\nseccomp = {{ {seccomp} }}");
+        let filter = Simulator::new(&filter(&directory, &text).filter).expect("a valid filter");
+        let may = |number: u32| Reach::of(&filter, tables::audit(NATIVE), number).values;
+        let calls = tables::calls(NATIVE).filter(|&(number, _)| may(number).contains(&ALLOW));
+        calls.map(|(_, name)| name).collect()
+    };
+    let (docker, own) = (open("import = 'docker.json'"), open(""));
+    let closed: BTreeSet<&str> = docker.difference(&own).copied().collect();
+    let exists = |name: &&str| tables::number(NATIVE, name).is_some();
+    assert_eq!(closed, documented.into_iter().filter(exists).collect());
+    assert!(docker.len() > 250, "{}", docker.len());
+}
+
+/// Orders what filters return as the kernel does: the least decides.
+fn severity(value: u32) -> u32 {
+    // KILL_PROCESS has the sign, so that it is less than all others.
+    (value & uapi::SECCOMP_RET_ACTION_FULL) ^ 1 << 31
+}
+
+#[test]
+fn an_imported_filter_and_the_rules_before_it_decide_as_the_stricter_of_both() {
+    let policies = [
+        "",
+        "deny = ['read', '@timer']",
+        "deny = ['getcwd'], action = 'log'",
+        "architectures = ['i386', 'x32']",
+        "rule = [{ call = 'openat', action = 'log' }, { call = 'mmap', action = 'kill', \
+         args = [{ index = 2, op = 'masked-equal', value = 4, mask = 4 }] }]",
+    ];
+    // Filters of this project, whose shape is any that a compiler makes.
+    let imports = [
+        "profile = 'strict'",
+        "profile = 'unconfined', deny = ['@file-system'], errno = 'EDOM'",
+        "architectures = ['i386'], action = 'trap'",
+        "rule = [{ call = 'ioctl', action = 'errno', args = [{ index = 1, op = 'less', value = 9 }] }]",
+    ];
+    let directory = Directory::with("open.bpf", assembled(&[(op::RETURN, 0, 0, ALLOW)]));
+    for import in imports {
+        let second = filter(&directory, &format!("seccomp = {{ {import} }}"));
+        std::fs::write(directory.0.join("filter.bpf"), &second.filter).expect("it is written");
+        let second = Simulator::new(&second.filter).expect("a valid filter");
+        for policy in policies {
+            let with = |file: &str| {
+                let comma = if policy.is_empty() { "" } else { "," };
+                let filter = filter(
+                    &directory,
+                    &format!("seccomp = {{ import = '{file}'{comma} {policy} }}"),
+                );
+                Simulator::new(&filter.filter).expect("a valid filter")
+            };
+            let (first, both) = (with("open.bpf"), with("filter.bpf"));
+            for data in sampled() {
+                let (own, imported) = (first.run(&data).value, second.run(&data).value);
+                let expected = match own {
+                    // What the rules deny stays denied as they say.
+                    ALLOW | uapi::SECCOMP_RET_LOG if severity(imported) < severity(own) => imported,
+                    _ => own,
+                };
+                assert_eq!(both.run(&data).value, expected, "{import}, {policy}, {data:x?}");
+            }
+        }
+    }
+}
+
+/// Every number of every table and those around them, with some arguments.
+fn sampled() -> impl Iterator<Item = Data> {
+    let audits = [tables::audit(NATIVE), Abi::I386.audit(), Abi::Arm.audit(), 0];
+    let values = [0, 1, 2, 4, 7, 9, 0x5412, 0x1000_0000, 0x1_0000_0001, u64::MAX];
+    let numbers = (0..600).chain(X32_BIT - 1..X32_BIT + 600).chain(u32::MAX - 1..=u32::MAX);
+    audits.into_iter().flat_map(move |architecture| {
+        numbers.clone().flat_map(move |number| {
+            let same = values.map(|value| [value; 6]);
+            let ascending: [u64; 6] = std::array::from_fn(|at| values[at]);
+            let all = same.into_iter().chain([ascending]);
+            all.map(move |arguments| Data {
+                number,
+                architecture,
+                instruction_pointer: 0,
+                arguments,
+            })
+        })
+    })
 }
 
 #[test]

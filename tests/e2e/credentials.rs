@@ -26,6 +26,7 @@ fn works(policy: &str, caller: Caller) -> bool {
 
 #[test]
 fn no_capability_is_left_and_no_new_privs_is_set() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         for policy in POLICIES.into_iter().filter(|policy| works(policy, caller)) {
             let caps = Sandbox::new(policy).caller(caller).probe("caps").value();
@@ -52,6 +53,7 @@ fn no_capability_is_left_and_no_new_privs_is_set() {
 
 #[test]
 fn a_capability_that_stays_in_the_bounding_set_is_a_refusal() {
+    harness::needs_landlock!(6);
     needs_strace!();
     for caller in Caller::both() {
         // Nobody has no say over that set where it makes no user namespace.
@@ -85,6 +87,7 @@ fn securebits_are_locked() {
 
 #[test]
 fn capabilities_do_not_come_back() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         for policy in POLICIES.into_iter().filter(|policy| works(policy, caller)) {
             let policy = format!("{policy}\nseccomp.profile = \"unconfined\"");
@@ -103,6 +106,7 @@ fn capabilities_do_not_come_back() {
 
 #[test]
 fn a_set_user_id_program_gives_nothing() {
+    harness::needs_landlock!(6);
     let dir = TempDir::new();
     if !rustix::process::geteuid().is_root() {
         harness::skip!("set_user_id", "only root makes such a program");

@@ -25,6 +25,7 @@ fn without_user_namespaces(policy: &str, caller: Caller) -> Sandbox {
 
 #[test]
 fn where_no_namespace_can_be_made_landlock_keeps_what_it_can() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let dir = TempDir::with_file("note", "x");
         let sandbox = without_user_namespaces(&expressible(&dir), caller);
@@ -86,6 +87,7 @@ fn a_required_layer_is_there_or_the_launch_is_refused() {
 
 #[test]
 fn a_private_facility_is_no_reason_to_refuse_but_is_said_to_be_missing() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         // What the kernel does not give inside a sandbox: a user namespace
         // that already has no network, so that nothing is up.

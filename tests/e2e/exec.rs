@@ -240,6 +240,7 @@ fn probe_in_memory() -> OwnedFd {
 
 #[test]
 fn a_program_that_is_open_runs_where_nothing_is_granted() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         for policy in NOTHING {
             let output = of_open(policy, probe_in_memory(), caller).run(["no/such", "say ran"]);
@@ -265,6 +266,7 @@ fn the_name_of_an_open_program_is_only_what_it_is_called() {
 
 #[test]
 fn the_descriptor_of_an_open_program_is_not_inherited() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         for policy in NOTHING {
             let output = of_open(policy, probe_in_memory(), caller).run(["probe", "fd-kind 150"]);
@@ -281,6 +283,7 @@ fn the_descriptor_of_an_open_program_is_not_inherited() {
 
 #[test]
 fn an_open_program_that_is_none_is_126() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         for policy in NOTHING {
             let text = memory(b"text\n", SealFlags::empty());

@@ -50,6 +50,7 @@ fn the_kernel_does_what_explain_says_of_a_project() {
 
 #[test]
 fn the_kernel_does_what_explain_says_without_namespaces() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let dir = TempDir::new().file("a/file", "x").file("b/file", "x");
         let policy = format!(

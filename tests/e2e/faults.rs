@@ -181,6 +181,7 @@ fn a_failing_call_of_any_stage_ends_the_launch_before_the_command() {
 
 #[test]
 fn a_failing_call_in_place_ends_the_launch_before_the_command() {
+    harness::needs_landlock!(6);
     needs_strace!();
     assert_fails(IN_PLACE, FAULTS_IN_PLACE, Caller::both());
 }
@@ -203,6 +204,7 @@ fn every_stage_has_a_fault() {
 
 #[test]
 fn the_injection_is_what_ends_the_launch() {
+    harness::needs_landlock!(6);
     needs_strace!();
     // The control: a call that nobody makes so often.
     let never = Fault { when: "1000", ..fault(Stage::Mounts, "pivot_root", "1") };
@@ -221,6 +223,7 @@ fn the_injection_is_what_ends_the_launch() {
 
 #[test]
 fn a_failing_exec_has_a_status_of_its_own() {
+    harness::needs_landlock!(6);
     needs_strace!();
     for caller in Caller::both() {
         for (error, status) in [("EACCES", 126), ("ENOEXEC", 126), ("EIO", 126), ("ENOENT", 127)] {

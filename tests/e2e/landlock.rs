@@ -17,6 +17,7 @@ fn in_place(entries: &str, network: &str) -> String {
 
 #[test]
 fn without_namespaces_the_same_words_hold() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let [read, write, none] = [(); 3].map(|()| TempDir::with_file("note", "x"));
         let policy = in_place(&format!("read = [{read:?}], write = [{write:?}]"), "");
@@ -67,6 +68,7 @@ fn without_namespaces_the_same_words_hold() {
 
 #[test]
 fn the_command_is_the_launcher_itself_in_place() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let mut running = Sandbox::new(&in_place("root = \"minimal\"", ""))
             .caller(caller)
@@ -79,6 +81,7 @@ fn the_command_is_the_launcher_itself_in_place() {
 
 #[test]
 fn a_file_that_is_only_read_is_not_run() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let sandbox = Sandbox::outside();
         let probe = sandbox.binaries().probe();
@@ -98,6 +101,7 @@ fn a_file_that_is_only_read_is_not_run() {
 
 #[test]
 fn a_rule_on_a_file_is_for_that_file() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let dir = TempDir::with_file("one", "1").file("two", "2");
         let policy = in_place(&format!("write = [{:?}]", dir.join("one")), "");
@@ -113,6 +117,7 @@ fn a_rule_on_a_file_is_for_that_file() {
 
 #[test]
 fn files_move_only_between_directories_that_both_allow_it() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let [write, read] = [TempDir::with_file("sub/note", "x"), TempDir::new()];
         let policy = in_place(&format!("read = [{read:?}], write = [{write:?}]"), "");
@@ -133,6 +138,7 @@ fn files_move_only_between_directories_that_both_allow_it() {
 
 #[test]
 fn tcp_ports_are_those_of_the_lists() {
+    harness::needs_landlock!(6);
     let [open, closed] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("it is bound"));
     let port = |listener: &TcpListener| listener.local_addr().expect("an address").port();
     let (open_port, closed_port) = (port(&open), port(&closed));
@@ -198,6 +204,7 @@ fn tcp_ports_are_those_of_the_lists() {
 
 #[test]
 fn ports_are_kept_without_namespaces_too() {
+    harness::needs_landlock!(6);
     let listener = TcpListener::bind("127.0.0.1:0").expect("it is bound");
     let port = listener.local_addr().expect("an address").port();
     for caller in Caller::both() {
@@ -213,6 +220,7 @@ fn ports_are_kept_without_namespaces_too() {
 
 #[test]
 fn without_namespaces_there_is_no_network_either() {
+    harness::needs_landlock!(6);
     let listener = TcpListener::bind("127.0.0.1:0").expect("it is bound");
     let port = listener.local_addr().expect("an address").port();
     for caller in Caller::both() {
@@ -231,6 +239,7 @@ fn without_namespaces_there_is_no_network_either() {
 
 #[test]
 fn signals_and_abstract_sockets_stay_inside_without_namespaces() {
+    harness::needs_landlock!(6);
     let name = format!("launcher-e2e-landlock-{}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).expect("a name");
     let _listener = UnixListener::bind_addr(&address).expect("it is bound");
@@ -248,6 +257,7 @@ fn signals_and_abstract_sockets_stay_inside_without_namespaces() {
 
 #[test]
 fn processes_outside_are_not_traced_without_namespaces() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let other = Sandbox::outside().caller(caller).start(["sleep", "60"]);
         let lines = [format!("ptrace {}", other.pid()), format!("read-mem {}", other.pid())];
@@ -265,6 +275,7 @@ fn processes_outside_are_not_traced_without_namespaces() {
 
 #[test]
 fn devices_take_no_requests_but_where_they_are_listed() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         // /dev/null knows no request at all: ENOTTY once Landlock lets it by.
         let ioctl = |entries: &str| {
@@ -277,6 +288,7 @@ fn devices_take_no_requests_but_where_they_are_listed() {
 
 #[test]
 fn both_layers_hold_at_once() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let dir = TempDir::with_file("note", "x");
         let policy = format!("filesystem.read = [{dir:?}]\nenforce.landlock = \"require\"");

@@ -1,7 +1,5 @@
 //! Limits: rlimits, nice value, OOM score, affinity, and time on the wall.
 
-use std::path::PathBuf;
-
 use harness::{Caller, Errno, Handover, Outcome, Sandbox, TempDir, needs_strace};
 
 use crate::faults::inject;
@@ -216,6 +214,7 @@ fn what_cannot_be_bound_for_the_whole_tree_is_said_or_refused() {
 
 #[test]
 fn a_limit_that_rests_on_namespaces_is_said_to_be_missing_or_refused_where_none_can_be_made() {
+    harness::needs_landlock!(6);
     needs_strace!();
     // The first clone3 is the one that makes namespaces.
     const NO_NAMESPACES: &str = "clone3:error=EPERM:when=1";
@@ -266,6 +265,7 @@ fn memory_and_cpu_time_bind_each_process_where_nothing_binds_all() {
 
 #[test]
 fn the_wall_time_ends_everything() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         for more in
             ["", "namespaces.pid = false\nfilesystem.proc = false", "namespaces.init = \"none\""]
@@ -284,70 +284,6 @@ fn the_wall_time_ends_everything() {
 }
 
 #[test]
-fn the_command_is_born_in_the_cgroup_that_is_given() {
-    let Some(cgroup) = Cgroup::new() else {
-        harness::skip!("cgroup", "no cgroup of version 2 can be made here");
-    };
-    for caller in Caller::both() {
-        if !caller.is_root() {
-            continue; // The directory is root's, who would have to delegate it.
-        }
-        let directory = std::fs::File::open(&cgroup.directory).expect("it opens");
-        let policy = "filesystem.root = \"minimal\"\nlimits.processes = 20";
-        let sandbox = Sandbox::new(policy).caller(caller);
-        let mut running = sandbox.pass(directory, 150).option("--cgroup-fd=150").start([
-            "sh",
-            "-c",
-            "echo ready; read line",
-        ]);
-        assert_eq!(running.line(), "ready", "{caller}: {}", running.stderr_text());
-        // PID 1 and the command, not the waiter.
-        let members = cgroup.read("cgroup.procs");
-        assert_eq!(members.lines().count(), 2, "{caller}: {members}");
-        assert!(!members.lines().any(|pid| pid == running.pid().to_string()), "{caller}");
-        let output = running.wait();
-        assert_eq!(output.code(), 1, "{caller}: {output:?}");
-        let bound = cgroup.has("pids.max");
-        if bound {
-            assert_eq!(cgroup.read("pids.max").trim(), "21", "{caller}");
-        }
-        let is_missing = missing(&output).contains(&"limits.processes".into());
-        assert_eq!(is_missing, !bound, "{caller}: {output:?}");
-    }
-}
-
-/// A cgroup of the test's own. It is removed when this goes out of scope.
-struct Cgroup {
-    directory: PathBuf,
-}
-
-impl Cgroup {
-    /// One below where version 2 is mounted, if that is anywhere.
-    fn new() -> Option<Self> {
-        let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
-        let mount = mounts.lines().find(|mount| mount.split(' ').nth(2) == Some("cgroup2"))?;
-        let name = format!("launcher-e2e-{}", std::process::id());
-        let directory = PathBuf::from(mount.split(' ').nth(1)?).join(name);
-        std::fs::create_dir(&directory).ok()?;
-        Some(Self { directory })
-    }
-
-    fn has(&self, file: &str) -> bool {
-        self.directory.join(file).exists()
-    }
-
-    fn read(&self, file: &str) -> String {
-        std::fs::read_to_string(self.directory.join(file)).expect("it is read")
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir(&self.directory);
-    }
-}
-
-#[test]
 fn limits_can_be_given_up() {
     for caller in Caller::both() {
         let policy = "limits.rlimit.nofile = 33\nenforce.limits = \"off\"";
@@ -357,7 +293,8 @@ fn limits_can_be_given_up() {
     }
 }
 
-fn missing(output: &harness::Output) -> Vec<serde_json::Value> {
+/// The limits that a launch says nothing binds.
+pub(crate) fn missing(output: &harness::Output) -> Vec<serde_json::Value> {
     let launch = output.event("launch").expect("a launch event");
     launch["missing"].as_array().cloned().expect("a list")
 }

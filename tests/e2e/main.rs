@@ -1,6 +1,7 @@
 //! The real binaries on the real kernel: one module per stage, and some for
 //! what goes through all of them.
 
+mod cgroup;
 mod credentials;
 mod deny;
 mod enforce;
@@ -15,6 +16,7 @@ mod image;
 mod import;
 mod input;
 mod install;
+mod kernel;
 mod landlock;
 mod limits;
 mod model;

@@ -853,6 +853,7 @@ fn a_file_is_hidden_in_a_tree_even_if_its_name_comes_first() {
 
 #[test]
 fn passwords_are_in_no_preset_that_is_for_programs_alone_not_even_for_root() {
+    harness::needs_landlock!(6);
     if !std::path::Path::new("/etc/shadow").is_file() {
         harness::skip!("shadow", "this host keeps its passwords elsewhere");
     }

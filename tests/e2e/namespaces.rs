@@ -35,6 +35,7 @@ fn every_namespace_but_time_is_new() {
 
 #[test]
 fn a_namespace_is_shared_or_new_as_the_policy_says() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         for (kind, name, policy, shared) in [
             ("ipc", "ipc", "namespaces.ipc = false", true),
@@ -63,6 +64,7 @@ fn the_command_is_pid_2_under_a_reaper_and_pid_1_without() {
 
 #[test]
 fn without_clone3_the_same_namespaces_are_made_by_clone() {
+    harness::needs_landlock!(6);
     needs_strace!();
     for caller in Caller::both() {
         for (policy, pid) in
@@ -223,6 +225,7 @@ fn a_loopback_is_private() {
 
 #[test]
 fn the_hosts_network_is_there_when_it_is_given() {
+    harness::needs_landlock!(6);
     let host = TcpListener::bind("127.0.0.1:0").expect("a port is bound");
     let connect =
         format!("connect-tcp 127.0.0.1 {}", host.local_addr().expect("an address").port());
@@ -234,6 +237,7 @@ fn the_hosts_network_is_there_when_it_is_given() {
 
 #[test]
 fn abstract_sockets_of_the_host_are_out_of_reach() {
+    harness::needs_landlock!(6);
     let name = format!("launcher-e2e-{}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).expect("a name");
     let _listener = UnixListener::bind_addr(&address).expect("it is bound");
@@ -282,6 +286,7 @@ fn no_namespace_is_made_or_joined_inside() {
 
 #[test]
 fn pid_1_is_not_traced_read_or_signaled() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         // The filter alone would hide what the kernel itself answers.
         let policies = ["", "seccomp.profile = \"unconfined\"", "enforce.landlock = \"off\""];
@@ -318,6 +323,7 @@ fn pid_1_is_not_traced_read_or_signaled() {
 
 #[test]
 fn a_waiter_in_view_is_not_traced_read_or_signaled() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         // Without a PID namespace the waiter is an ordinary process to the
         // command; the wall time makes one necessary.
@@ -335,6 +341,7 @@ fn a_waiter_in_view_is_not_traced_read_or_signaled() {
 
 #[test]
 fn processes_of_the_host_are_neither_seen_nor_signaled() {
+    harness::needs_landlock!(6);
     let own = std::process::id();
     for caller in Caller::both() {
         let mut other = Sandbox::outside().caller(caller).start(["sleep", "60"]);

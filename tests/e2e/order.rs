@@ -173,6 +173,7 @@ fn every_stage_comes_in_its_place() {
 
 #[test]
 fn no_policy_changes_the_order() {
+    harness::needs_landlock!(6);
     needs_strace!();
     let directory = rules();
     for policy in [IN_PLACE.to_owned(), SHIM.replace("D/", &format!("{directory}/")), String::new()]
@@ -248,6 +249,7 @@ fn names(calls: &[Call]) -> BTreeMap<&str, usize> {
 
 #[test]
 fn landlock_and_seccomp_with_eight_rules_take_at_most_forty_calls_and_no_clone() {
+    harness::needs_landlock!(6);
     needs_strace!();
     for caller in Caller::both() {
         let calls = count(SHIM, caller);
@@ -272,6 +274,9 @@ fn seven_namespaces_with_eight_binds_take_at_most_120_calls() {
                 "{clone:?}"
             );
         }
-        assert!(calls.len() <= 120, "{caller}: {} calls: {:?}", calls.len(), names(&calls));
+        // Before Linux 6.15 a bind is this call and mount_setattr(2).
+        let older = calls.iter().filter(|call| call.name == "open_tree").count();
+        let number = calls.len() - older;
+        assert!(number <= 120, "{caller}: {number} calls: {:?}", names(&calls));
     }
 }

@@ -100,6 +100,7 @@ fn under_build_what_is_built_runs_and_only_the_directory_changes() {
 
 #[test]
 fn under_shim_the_directory_changes_without_namespaces() {
+    harness::needs_landlock!(6);
     needs!("bash");
     for caller in Caller::both() {
         let directory = TempDir::with_file("note", "kept\n");

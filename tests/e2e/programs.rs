@@ -355,6 +355,44 @@ fn a_read_only_directory_is_searched_and_not_changed() {
 }
 
 #[test]
+fn a_converter_computes_with_threads_and_starts_nothing() {
+    needs!("python3");
+    const SCRIPT: &str = r#"
+import fcntl, os, socket, sys, threading, termios
+
+def attempt(what, action):
+    try:
+        action()
+        print(what, "made")
+    except OSError as error:
+        print(what, error.errno)
+
+read, write = os.pipe()
+text = sys.stdin.read()
+thread = threading.Thread(target=lambda: print(text.upper()))
+thread.start()
+thread.join()
+sys.stdout.flush()
+attempt("fork", lambda: os.fork() or os._exit(0))
+attempt("pair", lambda: socket.socketpair())
+attempt("asked", lambda: fcntl.ioctl(read, termios.FIONREAD, bytes(4)))
+attempt("set", lambda: fcntl.ioctl(read, termios.FIONBIO, bytes(4)))
+"#;
+    for caller in Caller::both() {
+        let directory = TempDir::with_file("convert.py", SCRIPT);
+        let convert = |sandbox: Sandbox| sandbox.stdin("text").run(["python3", "convert.py"]);
+        // The same without what the example says of system calls.
+        let open = "filesystem = { root = 'minimal', read = ['.'] }";
+
+        let inside = convert(under("converter", caller, &directory));
+        let outside = convert(of_text(open, caller, &directory));
+
+        inside.assert_said(&["TEXT", "fork 11", "pair 1", "asked made", "set 25"]);
+        outside.assert_said(&["TEXT", "fork made", "pair made", "asked made", "set made"]);
+    }
+}
+
+#[test]
 fn a_judged_program_reads_its_input_within_its_limits() {
     needs!("bash");
     const SCRIPT: &str = r#"
@@ -413,6 +451,7 @@ fn a_judged_program_has_no_more_processes_than_it_may() {
 
 #[test]
 fn the_status_says_which_limit_does_not_bind_the_whole_tree() {
+    harness::needs_landlock!(6);
     needs!("true");
     for caller in Caller::both() {
         let output = under("limits", caller, &TempDir::new()).run(["true"]);

@@ -104,6 +104,7 @@ fn project() -> TempDir {
 
 #[test]
 fn no_name_is_made_directly_in_a_frozen_directory() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let dir = project();
         let freeze = format!(
@@ -130,6 +131,7 @@ fn no_name_is_made_directly_in_a_frozen_directory() {
 
 #[test]
 fn landlock_alone_freezes_a_directory() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let dir = project();
         let in_place = IN_PLACE.replace(

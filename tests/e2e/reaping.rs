@@ -195,6 +195,7 @@ fn has_unshare() -> bool {
 
 #[test]
 fn a_launcher_that_is_pid_1_stays_and_reaps() {
+    harness::needs_landlock!(6);
     needs!("bash");
     if !has_unshare() {
         skip!("unshare", "a PID namespace takes root and unshare(1)");
@@ -214,6 +215,7 @@ fn a_launcher_that_is_pid_1_stays_and_reaps() {
 
 #[test]
 fn a_launcher_that_is_pid_1_becomes_the_command_where_no_reaper_is_wanted() {
+    harness::needs_landlock!(6);
     if !has_unshare() {
         skip!("unshare", "a PID namespace takes root and unshare(1)");
     }

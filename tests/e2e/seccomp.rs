@@ -1,6 +1,8 @@
 //! Seccomp: what the filter is for, through the kernel. Every call of it is
-//! made in `calls`; every rule is tested by simulation in the encoder.
+//! made in `calls`, what gets around others in `around`; every rule is tested
+//! by simulation in the encoder.
 
+mod around;
 mod calls;
 
 use std::fs::File;
@@ -147,30 +149,9 @@ fn text_is_not_put_into_a_terminal() {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[test]
-fn other_ways_into_the_kernel_are_filtered_too() {
-    // The number of getpid: 39 with the x32 bit, 20 in the 32-bit table.
-    let x32 = format!("syscall {}", 0x4000_0000 + 39);
-    for caller in Caller::both() {
-        let sandbox = Sandbox::new("").caller(caller);
-        let output = sandbox.run([sandbox.probe_path(), x32.clone()]);
-        let refused = ["errno 1\n", "errno 38\n"].contains(&output.stdout_text().as_str());
-        assert!(refused || output.code() == 128 + 31, "{caller}: {output:?}");
-        let output = sandbox.run([sandbox.probe_path(), "int80 20".into()]);
-        let refused = ["errno 1\n", "errno 38\n"].contains(&output.stdout_text().as_str());
-        assert!(refused || output.code() == 128 + 31, "{caller}: {output:?}");
-        // Where the kernel has that table at all.
-        let control = Sandbox::outside().caller(caller);
-        let output = control.run([control.probe_path(), "int80 20".into()]);
-        if !output.stdout_text().starts_with("ok") {
-            harness::skipped("ia32", "this kernel has no 32-bit system calls");
-        }
-    }
-}
-
 #[test]
 fn sockets_of_other_families_are_closed_in_the_hosts_network() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let policy = "network.access = \"host\"";
         let outcomes = Sandbox::new(policy).caller(caller).probes(&[
@@ -212,6 +193,7 @@ fn a_filter_holds_for_everything_that_the_command_starts() {
 
 #[test]
 fn processes_outside_keep_their_limits_and_priorities_without_namespaces() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let other = Sandbox::outside().caller(caller).start(["sleep", "60"]);
         let pid = other.pid();
@@ -257,6 +239,7 @@ const METADATA: [&str; 5] =
 
 #[test]
 fn what_is_known_of_a_file_is_kept_without_namespaces() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let dir = TempDir::with_file("note", "x").file("listed", "y");
         let lines = |name: &str| {
@@ -306,6 +289,7 @@ fn what_is_known_of_a_file_is_kept_without_namespaces() {
 
 #[test]
 fn ipc_with_the_host_is_closed_without_namespaces() {
+    harness::needs_landlock!(6);
     let name = format!("launcher-e2e-{}", std::process::id());
     let queue = format!("message-queue {name}");
     let lines = ["shared-memory", "semaphores", "messages", queue.as_str()];
@@ -326,6 +310,7 @@ fn ipc_with_the_host_is_closed_without_namespaces() {
 
 #[test]
 fn a_launcher_works_inside_a_sandbox() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         // The inner one has no namespaces to make, and says so.
         let outer = Sandbox::new("").caller(caller);

@@ -11,6 +11,7 @@ use crate::faults::inject;
 
 #[test]
 fn the_command_leads_a_session_of_its_own() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let outcomes = Sandbox::new("").caller(caller).probes(&["sid", "pgrp"]);
         assert_eq!(outcomes, ["2", "2"].map(|text| Outcome::Ok(text.into())), "{caller}");
@@ -38,6 +39,7 @@ fn a_signal_to_its_own_group_stays_inside() {
 
 #[test]
 fn signals_are_unblocked_and_sigchld_is_not_ignored() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let wrapper = ["env", "--ignore-signal=CHLD,HUP", "--block-signal=TERM,USR1"];
         let signals = |sandbox: Sandbox| {
@@ -123,6 +125,7 @@ fn a_command_that_does_not_handle_term_dies_of_it() {
 
 #[test]
 fn everything_ends_with_the_callers_process() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         for policy in ["", "process.die_with_parent = \"process\"", "namespaces.init = \"none\""] {
             let policy = format!("filesystem.root = \"minimal\"\n{policy}");
@@ -138,6 +141,7 @@ fn everything_ends_with_the_callers_process() {
 
 #[test]
 fn a_command_that_may_outlive_its_caller_does() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let policy = "filesystem.root = \"minimal\"\nprocess.die_with_parent = false";
         assert!(Orphan::new(policy, caller).answers(), "{caller}");
@@ -194,6 +198,7 @@ fn another_process_can_be_named_as_the_caller() {
 
 #[test]
 fn a_process_that_is_named_as_the_caller_counts_whatever_the_policy_says() {
+    harness::needs_landlock!(6);
     let in_place = IN_PLACE.replace("filesystem = {", "filesystem = { root = \"minimal\",");
     for caller in Caller::both() {
         for policy in ["filesystem.root = \"minimal\"", &in_place] {
@@ -223,6 +228,7 @@ fn a_process_that_is_named_as_the_caller_counts_whatever_the_policy_says() {
 
 #[test]
 fn a_session_that_cannot_be_started_is_a_refusal() {
+    harness::needs_landlock!(6);
     needs_strace!();
     for caller in Caller::both() {
         // EPERM is what a group leader gets, and nobody here is one.
@@ -260,6 +266,7 @@ fn a_terminal_that_cannot_be_opened_is_a_refusal_and_none_is_not() {
 
 #[test]
 fn the_death_signal_is_not_cleared_by_the_command() {
+    harness::needs_landlock!(6);
     // PR_SET_PDEATHSIG = 1.
     let lines = ["syscall prctl 1 0", "syscall prctl 1 15", "death-signal"];
     let refused = || Outcome::Errno(Errno::PERM);

@@ -7,6 +7,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 #[test]
 fn a_launch_with_a_waiter_is_told_from_its_start_to_its_end() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let sandbox = Sandbox::new("").caller(caller);
         let output = sandbox.run([sandbox.probe_path(), "exit 7".into()]);
@@ -27,6 +28,7 @@ fn a_launch_with_a_waiter_is_told_from_its_start_to_its_end() {
 
 #[test]
 fn in_place_the_end_of_the_descriptor_is_the_command() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let sandbox = Sandbox::new(IN_PLACE).caller(caller);
         let output = sandbox.run([sandbox.probe_path(), "exit 7".into()]);
@@ -40,6 +42,7 @@ fn in_place_the_end_of_the_descriptor_is_the_command() {
 
 #[test]
 fn a_signal_is_128_and_the_signal_with_a_waiter_and_itself_without() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         for (signal, name) in [(6, "abort"), (9, "raise 9"), (15, "raise 15"), (3, "raise 3")] {
             let run = |policy: &str| {

@@ -128,6 +128,7 @@ fn a_project_in_a_denied_home_directory_is_all_there_is_of_it() {
 
 #[test]
 fn landlock_alone_refuses_the_home_directory_around_a_project() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let home = TempDir::with_file("diary", "private").file("project/code", "shown");
         let policy = format!(
@@ -374,6 +375,7 @@ fn a_file_name_that_is_not_utf_8_is_used() {
 
 #[test]
 fn the_exit_status_is_the_commands_own() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         // With a waiter, and in place.
         for policy in ["", "namespaces.pid = false\nfilesystem.proc = false"] {

@@ -219,6 +219,7 @@ fn ctrl_z_stops_launcher_and_command_and_fg_continues_both() {
 
 #[test]
 fn a_command_that_stops_itself_in_a_kept_terminal_does_not_outlive_the_wall_time() {
+    harness::needs_landlock!(6);
     needs_terminal!();
     const COMMAND: &str = "sleep 1000 & echo ready; kill -STOP $$; echo it runs on; sleep 1000";
     for caller in Caller::both() {
@@ -408,6 +409,7 @@ pid = false
 
 #[test]
 fn in_place_a_group_leader_gives_its_terminal_up() {
+    harness::needs_landlock!(6);
     needs_terminal!();
     // TIOCGSID, which answers to those who have the terminal only.
     const WHOSE: &str = "ioctl 0 0x5429";

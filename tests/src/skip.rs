@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use crate::PATH;
+use crate::{Outcome, PATH, Sandbox};
 
 /// What may be skipped where `CI` is set: its hosts lack it.
-pub const EXPECTED_SKIPS: &[&str] = &[];
+pub const EXPECTED_SKIPS: &[&str] = &["cgroup_controllers", "old_kernel"];
 
 /// Says once that tests, or parts of them, are skipped, past the capture of
 /// output.
@@ -72,4 +72,25 @@ pub fn has_strace() -> bool {
             .status()
             .is_ok_and(|status| status.success())
     })
+}
+
+/// Skips the rest of a test where the kernel's Landlock has an older ABI.
+#[macro_export]
+macro_rules! needs_landlock {
+    ($abi:literal) => {
+        if $crate::landlock_abi() < $abi {
+            $crate::skip!(concat!("landlock_", $abi), "the kernel has no such Landlock");
+        }
+    };
+}
+
+/// The kernel's Landlock ABI, 0 for none.
+pub fn landlock_abi() -> u32 {
+    static ANSWER: OnceLock<u32> = OnceLock::new();
+    // LANDLOCK_CREATE_RULESET_VERSION
+    let ask = || match Sandbox::outside().probe("syscall landlock_create_ruleset 0 0 1") {
+        Outcome::Ok(abi) => abi.parse().expect("a number"),
+        _ => 0,
+    };
+    *ANSWER.get_or_init(ask)
 }

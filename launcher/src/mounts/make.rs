@@ -30,7 +30,7 @@ pub(super) fn clone_tree(
     directory: impl AsFd,
     path: &CStr,
     attributes: u64,
-) -> Result<OwnedFd, Errno> {
+) -> Result<OwnedFd, Failure> {
     // Asked once per process: Linux 6.15 has both in one call.
     static OLD_KERNEL: AtomicBool = AtomicBool::new(false);
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
@@ -41,11 +41,12 @@ pub(super) fn clone_tree(
     if !OLD_KERNEL.load(Ordering::Relaxed) {
         match sys::open_tree_attr(&directory, path, flags.bits(), attributes) {
             Err(Errno::NOSYS) => OLD_KERNEL.store(true, Ordering::Relaxed),
-            answer => return answer,
+            answer => return answer.map_err(failed(STAGE, Call::OpenTree)),
         }
     }
-    let tree = open_tree(directory, path, flags)?;
-    sys::mount_setattr(&tree, uapi::AT_RECURSIVE, attributes)?;
+    let tree = open_tree(directory, path, flags).map_err(failed(STAGE, Call::OpenTree))?;
+    sys::mount_setattr(&tree, uapi::AT_RECURSIVE, attributes)
+        .map_err(failed(STAGE, Call::MountSetattr))?;
     Ok(tree)
 }
 

@@ -97,8 +97,8 @@ fn cover_entries(proc: &OwnedFd) -> Result<(), Failure> {
         let name = name.c_str().unwrap_or_default();
         let entry = match make::clone_tree(proc, name, READ_ONLY) {
             Ok(entry) => entry,
-            Err(Errno::NOENT) => continue,
-            Err(error) => return Err(at(failed(STAGE, Call::OpenTree)(error))),
+            Err(failure) if i32::from(failure.error()) == Errno::NOENT.raw_os_error() => continue,
+            Err(failure) => return Err(at(failure)),
         };
         move_mount(entry, c"", proc, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .map_err(failed(STAGE, Call::MoveMount))

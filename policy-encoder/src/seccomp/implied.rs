@@ -1,6 +1,6 @@
 //! What other tables of the document ask of the filter, under any profile.
 
-use linux_raw_sys::errno::{EAFNOSUPPORT, EOPNOTSUPP, EPERM, EPROTONOSUPPORT};
+use linux_raw_sys::errno::{EAFNOSUPPORT, EOPNOTSUPP, EPERM, EPROTONOSUPPORT, ESOCKTNOSUPPORT};
 use linux_raw_sys::{general, ioctl, net, prctl};
 
 use super::profile::when;
@@ -41,10 +41,7 @@ pub(super) fn guarantee(name: &str, facts: &Facts, denied: Action) -> Option<Gua
     let tcp_only = matches!(facts.sockets, Sockets::Tcp { .. });
     match name {
         "socket" => network(socket(facts)),
-        "socketpair" => network(Call {
-            rules: vec![when(family(net::AF_UNIX), Action::Allow)],
-            otherwise: error(EAFNOSUPPORT),
-        }),
+        "socketpair" => network(socketpair(facts)),
         "sendto" | "send" | "sendmmsg" if tcp_only => network(without_fast_open(Argument::Fourth)),
         "sendmsg" if tcp_only => network(without_fast_open(Argument::Third)),
         "setsockopt" if tcp_only => network(setsockopt()),
@@ -89,6 +86,22 @@ fn socket(facts: &Facts) -> Call {
         rules
             .push(Rule { conditions: vec![family(net::AF_NETLINK), route], action: Action::Allow });
     }
+    Call { rules, otherwise: error(EAFNOSUPPORT) }
+}
+
+/// socketpair(2): UNIX sockets. Where there are no others, only those that
+/// stay what they are: a datagram socket of a pair sends to any path, and is
+/// connected to it, like one of socket(2).
+fn socketpair(facts: &Facts) -> Call {
+    let unix = || family(net::AF_UNIX);
+    let rule = |conditions, action| Rule { conditions, action };
+    let rules = if facts.unix {
+        vec![when(unix(), Action::Allow)]
+    } else {
+        let kinds = [net::SOCK_STREAM, net::SOCK_SEQPACKET].map(u64::from);
+        let pairs = kinds.map(|kind| rule(vec![unix(), socket_type(kind)], Action::Allow));
+        pairs.into_iter().chain([when(unix(), error(ESOCKTNOSUPPORT))]).collect()
+    };
     Call { rules, otherwise: error(EAFNOSUPPORT) }
 }
 

@@ -32,19 +32,34 @@ impl Optimize {
 }
 
 /// Puts a filter before another: what the first lets through is for the
-/// second to decide, as if both were installed.
+/// second to decide, as if both were installed. What the first logs is logged
+/// where the second allows it, for which there is a copy of the second.
 pub(super) fn stack(first: &[Instruction], second: &[Instruction]) -> Vec<Instruction> {
+    // A filter starts with a zero in the accumulator.
+    let clear = plain(op::LOAD_CONSTANT, 0);
+    let logging = second.iter().map(|&instruction| match (instruction.code, instruction.k) {
+        (op::RETURN, uapi::SECCOMP_RET_ALLOW) => plain(op::RETURN, uapi::SECCOMP_RET_LOG),
+        // What it computes is not known: it stays, and may be let through
+        // without a log.
+        _ => instruction,
+    });
+    let logs = |each: &Instruction| (each.code, each.k) == (op::RETURN, uapi::SECCOMP_RET_LOG);
+    let copy: Vec<Instruction> = match first.iter().any(logs) {
+        true => [clear].into_iter().chain(logging).collect(),
+        false => Vec::new(),
+    };
     let count = first.len();
     let redirected = first.iter().enumerate().map(|(at, &instruction)| {
-        let lets_through = matches!(instruction.k, uapi::SECCOMP_RET_ALLOW | uapi::SECCOMP_RET_LOG);
-        match instruction.code {
-            op::RETURN if lets_through => plain(op::JUMP, (count - at - 1) as u32),
+        let after = count - at - 1;
+        match (instruction.code, instruction.k) {
+            (op::RETURN, uapi::SECCOMP_RET_ALLOW) => plain(op::JUMP, after as u32),
+            (op::RETURN, uapi::SECCOMP_RET_LOG) => {
+                plain(op::JUMP, (after + 1 + second.len()) as u32)
+            }
             _ => instruction,
         }
     });
-    // A filter starts with a zero in the accumulator.
-    let clear = plain(op::LOAD_CONSTANT, 0);
-    redirected.chain([clear]).chain(second.iter().copied()).collect()
+    redirected.chain([clear]).chain(second.iter().copied()).chain(copy).collect()
 }
 
 const fn plain(code: u16, k: u32) -> Instruction {
@@ -92,6 +107,14 @@ mod tests {
     fn what_the_first_only_logs_the_second_may_deny() {
         let both = simulator(&stack(&one(1, LOG, ALLOW), &one(1, ERRNO | 2, ALLOW)));
         assert_eq!(both.run(&data(1)).value, ERRNO | 2);
+    }
+
+    #[test]
+    fn what_the_first_logs_is_logged_where_the_second_allows_it() {
+        let both = simulator(&stack(&one(1, LOG, ALLOW), &one(2, ERRNO | 2, ALLOW)));
+        assert_eq!(both.run(&data(1)).value, LOG);
+        assert_eq!(both.run(&data(2)).value, ERRNO | 2);
+        assert_eq!(both.run(&data(3)).value, ALLOW);
     }
 
     #[test]

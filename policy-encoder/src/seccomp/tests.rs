@@ -50,6 +50,7 @@ const fn errno(number: u32) -> u32 {
 const PERM: u32 = errno(EPERM);
 const NO_FAMILY: u32 = errno(97);
 const NO_PROTOCOL: u32 = errno(93);
+const NO_TYPE: u32 = errno(94);
 const NO_FAST_OPEN: u32 = errno(95);
 
 struct Filter {
@@ -305,11 +306,22 @@ fn without_a_network_there_are_unix_sockets_and_no_others() {
 }
 
 #[test]
-fn without_unix_sockets_there_are_pairs() {
+fn without_unix_sockets_there_are_pairs_that_stay_pairs() {
     let filter = default(&Facts { unix: false, ..OPEN });
     assert_eq!(filter.call("socket", &[net::AF_UNIX.into(), 1, 0]), NO_FAMILY);
-    assert_eq!(filter.call("socketpair", &[net::AF_UNIX.into(), 1, 0]), ALLOW);
     assert_eq!(filter.call("socket", &[net::AF_INET.into(), 1, 0]), ALLOW);
+    for flags in [0, 0x8_0000, 0x800, 7 << 32] {
+        let pair = |kind: u64| filter.call("socketpair", &[net::AF_UNIX.into(), kind | flags, 0]);
+        for connected in [1, 5] {
+            assert_eq!(pair(connected), ALLOW, "{connected} {flags:x}");
+        }
+        // SOCK_DGRAM, and SOCK_RAW, which the kernel takes for it.
+        for free in [2, 3] {
+            assert_eq!(pair(free), NO_TYPE, "{free} {flags:x}");
+        }
+    }
+    let every = default(&OPEN);
+    assert_eq!(every.call("socketpair", &[net::AF_UNIX.into(), 2, 0]), ALLOW);
 }
 
 #[test]

@@ -19,7 +19,8 @@
 //! `tcp-inside` (a server and its client), `fastopen ADDRESS PORT`,
 //! `bind-udp ADDRESS PORT`, `send-udp ADDRESS PORT`, `unix-connect P`,
 //! `unix-send P`, `unix-bind P`, `unix-inside P`, `unix-abstract-connect N`,
-//! `unix-abstract-bind N`, `socketpair`, `interfaces`.
+//! `unix-abstract-bind N`, `socketpair`, `pair-send TYPE P`, `pair-connect TYPE
+//! P` (with one of a pair), `interfaces`.
 //!
 //! Processes: `pid`, `ppid`, `sid`, `pgrp`, `ids`, `caps`, `groups`, `hostname`,
 //! `cwd`, `env`, `args`, `umask`, `rlimit NAME`, `nice`, `affinity`,
@@ -353,6 +354,13 @@ fn sockets(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
         "unix-send" => done(unix(SocketType::DGRAM).and_then(|socket| {
             net::sendto(&socket, b"x", SendFlags::empty(), &SocketAddrUnix::new(given.path(0))?)
         })),
+        "pair-send" => pair(given).and_then(|(socket, _other)| {
+            let address = SocketAddrUnix::new(given.path(1))?;
+            done(net::sendto(&socket, b"x", SendFlags::empty(), &address))
+        }),
+        "pair-connect" => pair(given).and_then(|(socket, _other)| {
+            done(net::connect(&socket, &SocketAddrUnix::new(given.path(1))?))
+        }),
         "unix-bind" => done(
             unix(SocketType::STREAM)
                 .and_then(|socket| net::bind(&socket, &SocketAddrUnix::new(given.path(0))?)),
@@ -387,13 +395,7 @@ fn socket_of(given: &Arguments<'_>) -> Result<OwnedFd, Errno> {
         "vsock" => 40,
         number => number.parse().expect("a family"),
     };
-    let kind = match given.text(1) {
-        "stream" => SocketType::STREAM,
-        "dgram" => SocketType::DGRAM,
-        "raw" => SocketType::RAW,
-        "seqpacket" => SocketType::SEQPACKET,
-        number => SocketType::from_raw(number.parse().expect("a type")),
-    };
+    let kind = kind_of(given.text(1));
     let protocol = given.0.get(2).map(|_| match given.text(2) {
         "mptcp" => 262,
         "icmp" => 1,
@@ -401,6 +403,16 @@ fn socket_of(given: &Arguments<'_>) -> Result<OwnedFd, Errno> {
     });
     let protocol = protocol.and_then(std::num::NonZeroU32::new).map(net::Protocol::from_raw);
     net::socket(AddressFamily::from_raw(family), kind, protocol)
+}
+
+fn kind_of(word: &str) -> SocketType {
+    match word {
+        "stream" => SocketType::STREAM,
+        "dgram" => SocketType::DGRAM,
+        "raw" => SocketType::RAW,
+        "seqpacket" => SocketType::SEQPACKET,
+        number => SocketType::from_raw(number.parse().expect("a type")),
+    }
 }
 
 fn family(address: SocketAddr) -> AddressFamily {
@@ -444,9 +456,16 @@ fn unix_inside(path: &Path) -> Answer {
 }
 
 fn socket_pair() -> Answer {
-    let (one, other) =
-        net::socketpair(AddressFamily::UNIX, SocketType::STREAM, net::SocketFlags::CLOEXEC, None)?;
+    let (one, other) = pair_of(SocketType::STREAM)?;
     exchange(&one, &other)
+}
+
+fn pair(given: &Arguments<'_>) -> Result<(OwnedFd, OwnedFd), Errno> {
+    pair_of(kind_of(given.text(0)))
+}
+
+fn pair_of(kind: SocketType) -> Result<(OwnedFd, OwnedFd), Errno> {
+    net::socketpair(AddressFamily::UNIX, kind, net::SocketFlags::CLOEXEC, None)
 }
 
 fn exchange(from: &OwnedFd, to: &OwnedFd) -> Answer {
@@ -721,7 +740,7 @@ fn fork_many(most: u64) -> Answer {
         match raw(Sysno::clone, [17, 0, 0, 0, 0, 0]) {
             Ok(0) => loop {
                 // Until it is killed below, or PID 1 ends.
-                let _ = call(Sysno::pause, [0; 6]);
+                let _ = call(Sysno::ppoll, [0; 6]);
             },
             Ok(child) => children.push(child),
             Err(errno) => {
@@ -758,7 +777,7 @@ fn allocate(bytes: usize) -> Answer {
 fn orphan() -> Answer {
     match raw(Sysno::clone, [17, 0, 0, 0, 0, 0])? {
         0 => loop {
-            let _ = call(Sysno::pause, [0; 6]);
+            let _ = call(Sysno::ppoll, [0; 6]);
         },
         child => Ok(child.to_string()),
     }

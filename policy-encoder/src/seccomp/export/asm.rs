@@ -8,8 +8,7 @@ use launcher_policy::seccomp::{FilterError, Instruction, op};
 use launcher_policy::wire::Architecture;
 
 use super::super::simulate::{Simulator, X};
-use super::super::tables;
-use super::flow::{Holds, Step, follow, is_comparison, targets};
+use super::flow::{Holds, Step, Table, follow, is_comparison, targets};
 use super::{action, architecture_name, constants};
 
 /// How many names are listed before the rest is counted.
@@ -74,7 +73,7 @@ fn labels(instructions: &[Instruction], steps: &[Step]) -> BTreeMap<usize, Strin
             let name = match (instructions[at].code, steps[at].calls.as_slice()) {
                 (op::RETURN, _) => action(instructions[at].k)
                     .replace(|letter: char| !letter.is_ascii_alphanumeric(), "_"),
-                (_, [call]) if !steps[at].others => (*call).to_owned(),
+                (_, [_]) if !steps[at].others => steps[at].words().concat().replace(' ', "_"),
                 _ => format!("L{at}"),
             };
             let count = used.entry(name.clone()).or_default();
@@ -87,8 +86,8 @@ fn labels(instructions: &[Instruction], steps: &[Step]) -> BTreeMap<usize, Strin
 /// The calls that come to a label, where it does not name them and they are
 /// not most of all.
 fn listed(step: &Step, label: &str) -> Option<String> {
-    let Step { calls, .. } = step;
-    let is_named = matches!(calls.as_slice(), [call] if label.starts_with(call));
+    let calls = step.words();
+    let is_named = matches!(&calls[..], [call] if label.starts_with(&call.replace(' ', "_")));
     if calls.is_empty() || is_named {
         return None;
     }
@@ -174,25 +173,32 @@ fn comment(instruction: Instruction, step: &Step, architecture: Architecture) ->
     match (code, step.holds) {
         (op::RETURN, _) => Some(action(k)),
         (op::LOAD, _) => Some(word(k)),
-        (op::JUMP_EQUAL, Holds::Word(4)) => {
-            (k == tables::audit(architecture)).then(|| architecture_name(architecture).to_owned())
-        }
-        (op::JUMP_EQUAL, Holds::Word(0)) => tables::name(architecture, k).map(str::to_owned),
+        (op::JUMP_EQUAL, Holds::Word(4)) => Table::all(architecture)
+            .find(|table| table.audit() == k)
+            .map(|table| table.name().to_owned()),
+        (op::JUMP_EQUAL, Holds::Word(0)) => step.call(k).map(str::to_owned),
         (op::JUMP_GREATER_EQUAL, Holds::Word(0)) => {
-            tables::name(architecture, k).map(|name| format!("from {name} on"))
+            step.call(k).map(|name| format!("from {name} on"))
         }
-        (op::JUMP_GREATER, Holds::Word(0)) => {
-            tables::name(architecture, k).map(|name| format!("behind {name}"))
-        }
-        (_, Holds::Word(offset)) if is_comparison(code) && code & X == 0 && offset >= 16 => {
+        (op::JUMP_GREATER, Holds::Word(0)) => step.call(k).map(|name| format!("behind {name}")),
+        (_, Holds::Word(offset)) if looks(code) && offset >= 16 => {
             let argument = (offset as usize - 16) / 8;
             // The upper half of a small value is zero, which means nothing.
-            let is_lower = offset.is_multiple_of(8);
-            let name = constants::name(&step.calls, argument, k).filter(|_| is_lower);
-            name.map(str::to_owned)
+            if !offset.is_multiple_of(8) {
+                return None;
+            }
+            match code {
+                op::JUMP_SET | op::AND => constants::bits(architecture, &step.names(), argument, k),
+                _ => constants::name(architecture, &step.names(), argument, k).map(str::to_owned),
+            }
         }
         _ => None,
     }
+}
+
+/// Whether an instruction asks about the accumulator with its operand.
+fn looks(code: u16) -> bool {
+    code == op::AND || is_comparison(code) && code & X == 0
 }
 
 /// A word of `seccomp_data`.
@@ -215,6 +221,7 @@ mod tests {
 
     use super::super::super::compile;
     use super::super::super::rules::{Action, Argument, Call, Comparison, Condition, Rule, Rules};
+    use super::super::super::tables::Abi;
     use super::*;
 
     fn filter() -> Vec<u8> {
@@ -251,9 +258,37 @@ mod tests {
         }
     }
 
+    /// The same with a table beside it, where other numbers have these names.
+    fn with_i386() -> Vec<u8> {
+        let calls = [0, 1].map(|number| (number, Call::always(Action::Allow)));
+        let namespaces = Comparison::MaskedEqual { mask: 0x1002_0000, value: 0 };
+        let plain = Condition::int(Argument::First, namespaces);
+        let clone = Call {
+            rules: vec![Rule { conditions: vec![plain], action: Action::Allow }],
+            otherwise: Action::Errno(1),
+        };
+        let mut rules = Rules::native(Architecture::X86_64, calls.into());
+        rules.others.insert(Abi::I386, [(3, Call::always(Action::Allow)), (120, clone)].into());
+        compile(&rules).iter().flat_map(|each| each.to_bytes()).collect()
+    }
+
+    #[test]
+    fn calls_of_other_tables_have_their_names() {
+        let text = asm(&with_i386(), Architecture::X86_64).expect("a filter");
+        let has = |part: &str| text.lines().any(|line| line.contains(part));
+        assert!(has("#0x40000003,") && has("; i386"), "{text}");
+        for number in ["#0x3,", "#0x78,"] {
+            let line = text.lines().find(|line| line.contains(number)).unwrap_or_default();
+            let name = if number == "#0x3," { "; read" } else { "; clone" };
+            assert!(line.ends_with(name), "{text}");
+        }
+        assert!(has("; CLONE_NEWNS|CLONE_NEWUSER"), "{text}");
+        assert!(has("; read, write, i386 read, i386 clone"), "{text}");
+    }
+
     #[test]
     fn every_label_that_is_jumped_to_stands_once() {
-        let text = asm(&filter(), Architecture::X86_64).expect("a filter");
+        let text = asm(&with_i386(), Architecture::X86_64).expect("a filter");
         let code = |line: &str| line.split(';').next().unwrap_or_default().trim().to_owned();
         let labels: Vec<String> = text
             .lines()

@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use super::super::reach::Reach;
 use super::super::simulate::Simulator;
-use super::super::tables;
 use super::flow::{follow, others};
 use super::{action, architecture_name};
 
@@ -32,6 +31,8 @@ struct Instruction {
 
 #[derive(Serialize)]
 struct Call {
+    /// The architecture, or the table beside its own.
+    table: &'static str,
     name: &'static str,
     number: u32,
     /// What may happen: more than one where arguments decide.
@@ -47,20 +48,21 @@ struct Call {
 /// What makes it no filter.
 pub fn json(filter: &[u8], architecture: Architecture) -> Result<String, FilterError> {
     let simulator = Simulator::new(filter)?;
-    let (_, reaches) = follow(&simulator, architecture);
+    let (_, followed) = follow(&simulator, architecture);
     let instructions = simulator.instructions().iter().map(|each| Instruction {
         code: each.code,
         jt: each.jt,
         jf: each.jf,
         k: each.k,
     });
-    let calls = tables::calls(architecture).zip(&reaches).map(|((number, name), reach)| Call {
-        name,
-        number,
-        actions: actions(reach),
-        arguments: arguments(reach),
+    let calls = followed.iter().map(|call| Call {
+        table: call.table.name(),
+        name: call.name,
+        number: call.number,
+        actions: actions(&call.reach),
+        arguments: arguments(&call.reach),
     });
-    let others: BTreeSet<String> = others(architecture)
+    let others: BTreeSet<String> = others(&followed, architecture)
         .flat_map(|(audit, number)| actions(&Reach::of(&simulator, audit, number)))
         .collect();
     let export = Export {
@@ -94,6 +96,7 @@ mod tests {
 
     use super::super::super::compile;
     use super::super::super::rules::{self, Action, Argument, Comparison, Condition, Rule, Rules};
+    use super::super::super::tables::Abi;
     use super::*;
 
     #[test]
@@ -124,5 +127,26 @@ mod tests {
         assert_eq!(call("socket")["arguments"], serde_json::json!([0]));
         assert_eq!(call("write")["actions"], serde_json::json!(["errno ENOSYS"]));
         assert_eq!(value["others"], serde_json::json!(["errno ENOSYS", "kill"]));
+    }
+
+    #[test]
+    fn calls_of_other_tables_that_are_open_are_listed_with_them() {
+        let call = |number| (number, rules::Call::always(Action::Allow));
+        let mut rules = Rules::native(Architecture::X86_64, [call(0)].into());
+        let table = |rules: &Rules, table: &str| {
+            let filter: Vec<u8> = compile(rules).iter().flat_map(|each| each.to_bytes()).collect();
+            let text = json(&filter, Architecture::X86_64).expect("a filter");
+            let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+            let calls = value["calls"].as_array().expect("a list").clone();
+            calls.into_iter().filter(|call| call["table"] == table).collect::<Vec<_>>()
+        };
+        assert_eq!(table(&rules, "i386"), Vec::<serde_json::Value>::new());
+        rules.others.insert(Abi::I386, [call(3)].into());
+        let i386 = table(&rules, "i386");
+        assert!(i386.len() > 400, "{}", i386.len());
+        let read = i386.iter().find(|call| call["name"] == "read").expect("it is there");
+        assert_eq!((&read["number"], &read["actions"][0]), (&3.into(), &"allow".into()));
+        assert_eq!(table(&rules, "x32"), Vec::<serde_json::Value>::new());
+        assert!(table(&rules, "x86_64").len() > 350);
     }
 }

@@ -22,6 +22,7 @@ pub mod compare;
 pub mod compose;
 mod credentials;
 pub mod diagnostic;
+pub mod digest;
 pub mod document;
 mod encode;
 mod enforce;

@@ -39,6 +39,12 @@ pub fn abi() -> Result<u32, Failure> {
     }
 }
 
+/// The errata that are fixed in this kernel, bit n-1 for number n; none where
+/// it cannot say, as before Linux 6.15.
+pub fn errata() -> u32 {
+    sys::landlock_errata().unwrap_or(0)
+}
+
 /// Makes the ruleset with its rules on ports; `None` where none is used.
 ///
 /// # Errors

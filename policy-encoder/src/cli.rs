@@ -10,7 +10,7 @@ use policy_encoder::diagnostic::Diagnostics;
 use policy_encoder::seccomp::Optimize;
 use policy_encoder::{Architecture, Encoded, Place, portability, presets};
 
-use crate::commands::{compare, explain, probe, verify};
+use crate::commands::{compare, explain, probe, receipt, verify};
 use crate::filter::{self, FilterArguments};
 use crate::options::Options;
 use crate::overlay::Overlays;
@@ -72,6 +72,9 @@ enum Command {
     /// Say whether policy B is at least as strict as A, and what it grants
     /// that A does not; exit 0 for yes, 1 for no
     Compare(compare::Arguments),
+    /// Show what a launch wrote to --status-fd, and say whether it satisfies a
+    /// policy; exit 1 if it does not
+    Receipt(receipt::Arguments),
     /// What `verify` runs inside
     #[command(hide = true)]
     VerifyProbe,
@@ -237,6 +240,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Arguments { command: Some(Command::Explain(explain)), .. }) => explain::main(&explain),
         Ok(Arguments { command: Some(Command::Verify(verify)), .. }) => verify::main(&verify),
         Ok(Arguments { command: Some(Command::Compare(compare)), .. }) => compare::main(&compare),
+        Ok(Arguments { command: Some(Command::Receipt(receipt)), .. }) => receipt::main(&receipt),
         Ok(Arguments { command: Some(Command::VerifyProbe), .. }) => probe::main(),
         Ok(Arguments { command: Some(Command::Schema), .. }) => show(&documents::schema()),
         Ok(Arguments { command: Some(Command::Completions(completions)), .. }) => {

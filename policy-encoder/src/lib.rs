@@ -39,6 +39,7 @@ pub mod parse;
 mod place;
 pub mod portability;
 pub mod presets;
+pub mod receipt;
 mod schema;
 pub mod seccomp;
 mod session;

@@ -10,12 +10,12 @@ use launcher_policy::seccomp::{INSTRUCTION_SIZE, MAX_INSTRUCTIONS, validate};
 use launcher_policy::wire::{
     Architecture, DecodeError, HEADER, MAGIC, MAX_FRAME, VERSION, decode, encode,
 };
-use policy_encoder::Place;
 use policy_encoder::diagnostic::Diagnostics;
 use policy_encoder::document::Document;
 use policy_encoder::seccomp::rules::{Comparison, Data, Rules};
 use policy_encoder::seccomp::simulate::Simulator;
 use policy_encoder::seccomp::{compile, tables};
+use policy_encoder::{Place, digest};
 
 /// A frame around any payload, as `wire::encode` would make it for a valid
 /// one: no fuzzer guesses a checksum.
@@ -23,6 +23,7 @@ pub fn framed(payload: &[u8]) -> Vec<u8> {
     let mut frame = [MAGIC.as_slice(), &VERSION.to_le_bytes()].concat();
     frame.extend([Architecture::NATIVE as u8, 0]);
     frame.extend((payload.len() as u32).to_le_bytes());
+    frame.extend(digest::sha256(payload));
     let checksum = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
     frame.extend(checksum.checksum(&[frame.as_slice(), payload].concat()).to_le_bytes());
     frame.extend(payload);
@@ -42,7 +43,8 @@ pub fn payload(frame: &[u8]) -> &[u8] {
 pub fn survives(frame: &[u8]) -> Result<Policy<'_>, DecodeError> {
     let policy = decode(frame)?;
     let mut buffer = vec![0; MAX_FRAME];
-    let again = encode(&policy, Architecture::NATIVE, &mut buffer).expect("it was decoded");
+    let again =
+        encode(&policy, Architecture::NATIVE, digest::sha256, &mut buffer).expect("it was decoded");
     assert_eq!(decode(again), Ok(policy));
     Ok(policy)
 }

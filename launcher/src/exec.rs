@@ -12,7 +12,7 @@ use rustix::fs::{StatVfsMountFlags, statvfs};
 use rustix::io::Errno;
 
 use crate::Launch;
-use crate::report::{self, failed};
+use crate::report::failed;
 use crate::sys::{self, CStrings, StringArray};
 use crate::text::Text;
 
@@ -87,7 +87,6 @@ fn name_of(variable: &CStr) -> &[u8] {
 ///
 /// execve(2), execveat(2)
 pub fn apply(launch: &Launch<'static>) -> Result<Infallible, Failure> {
-    report::launched(launch);
     let name = launch.command;
     if let Some(program) = launch.options.program {
         let error = sys::execveat(sys::inherited(program), launch.argv, launch.envp);

@@ -6,7 +6,7 @@
 
 use core::mem::MaybeUninit;
 
-use launcher_policy::wire::{self, DecodeError, HEADER, MAX_FRAME};
+use launcher_policy::wire::{self, DecodeError, Digest, HEADER, MAX_FRAME};
 use launcher_policy::{Call, Failure, Policy, Refusal, Stage};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::BorrowedFd;
@@ -30,7 +30,8 @@ pub enum Form {
     Sealed,
 }
 
-/// Reads one frame from `fd` within `deadline` seconds and decodes it.
+/// Reads one frame from `fd` within `deadline` seconds and decodes it; beside
+/// the policy, what it is called.
 ///
 /// # Errors
 ///
@@ -41,7 +42,7 @@ pub fn apply<'m>(
     deadline: u32,
     memory: &'m mut [u8; MAX_FRAME],
     policy: &'m mut MaybeUninit<Policy<'m>>,
-) -> Result<&'m Policy<'m>, Failure> {
+) -> Result<(&'m Policy<'m>, &'m Digest), Failure> {
     let stat = fstat(fd).map_err(failed(STAGE, Call::Fstat))?;
     let length = match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile if form == Form::Sealed => sealed(fd, stat.st_size, memory)?,
@@ -61,7 +62,8 @@ pub fn apply<'m>(
         _ => return Err(refused(Refusal::IsNoFile)),
     };
     let frame = memory.get(..length).unwrap_or_default();
-    wire::decode_into(frame, policy).map_err(undecodable)
+    let policy = wire::decode_into(frame, policy).map_err(undecodable)?;
+    Ok((policy, wire::digest(frame)))
 }
 
 /// A memfd that nobody can change any more, read at offset 0.

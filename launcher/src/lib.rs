@@ -8,10 +8,12 @@
 
 use core::convert::Infallible;
 use core::ffi::CStr;
+use core::num::NonZeroU32;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use launcher_policy::mounts::MAX_MOUNTS;
-use launcher_policy::{Failure, Policy, words};
+use launcher_policy::wire::Digest;
+use launcher_policy::{Failure, Policy, Stage, words};
 use rustix::fd::RawFd;
 
 pub mod credentials;
@@ -25,6 +27,7 @@ pub mod mounts;
 pub mod namespaces;
 pub mod probe;
 pub mod reaper;
+pub mod receipt;
 mod remedy;
 pub mod report;
 pub mod seccomp;
@@ -54,6 +57,8 @@ pub struct Options {
 pub struct Launch<'a> {
     /// What to do.
     pub policy: &'a Policy<'a>,
+    /// What the policy is called in the receipt.
+    pub digest: &'a Digest,
     /// The command as it was named.
     pub command: &'a CStr,
     /// The command's arguments, the first of them included.
@@ -66,6 +71,9 @@ pub struct Launch<'a> {
     pub caller: Caller,
     /// The Landlock ABI that is used; 0 where there is none.
     pub abi: u32,
+    /// The errata of the kernel's Landlock that are fixed, bit n-1 for number
+    /// n; 0 where nobody asks.
+    pub errata: u32,
     /// What has to be asked before the mount namespace changes.
     pub carried: &'a mounts::Carried,
     /// The terminal that the command takes over, if it does.
@@ -94,9 +102,11 @@ pub struct Caller {
 /// that begins as a copy; 0 is none.
 #[derive(Default)]
 pub struct Shared {
-    /// Set where the namespaces could not be made and another layer keeps the
-    /// policy's guarantees.
-    without_namespaces: AtomicBool,
+    /// What is noted for the receipt.
+    notes: receipt::Notes,
+    /// The [`Failure`] by which the namespaces could not be made, where another
+    /// layer keeps the policy's guarantees.
+    without_namespaces: AtomicU32,
     /// Which `Facility` this host did not give: bit n is number n.
     missing: AtomicU32,
     /// Set by a child that failed, after it has said why.
@@ -147,9 +157,19 @@ words! {
 }
 
 impl Shared {
+    /// What is noted already, and nothing else.
+    pub fn new(notes: receipt::Notes) -> Self {
+        Self { notes, ..Self::default() }
+    }
+
     /// Whether this launch goes on without namespaces.
     pub fn is_without_namespaces(&self) -> bool {
-        self.without_namespaces.load(Ordering::Relaxed)
+        self.refused_namespaces().is_some()
+    }
+
+    /// Why this launch goes on without namespaces, if it does.
+    fn refused_namespaces(&self) -> Option<Failure> {
+        NonZeroU32::new(self.without_namespaces.load(Ordering::Relaxed)).map(Failure::from)
     }
 
     /// Notes that something offered is not there.
@@ -222,19 +242,32 @@ pub fn launch(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
 }
 
 /// The stages that shape what a whole tree of processes sees.
-fn enter(launch: &Launch<'static>) -> Result<(), Failure> {
-    namespaces::apply(launch)?;
-    mounts::apply(launch)
+fn enter(launch: &'static Launch<'static>) -> Result<(), Failure> {
+    stage(launch, Stage::Namespaces, namespaces::apply)?;
+    stage(launch, Stage::Mounts, mounts::apply)
 }
 
 /// The stages that belong to the command's own process.
-fn become_command(launch: &Launch<'static>) -> Result<Infallible, Failure> {
-    limits::apply(launch)?; // late, so that they do not starve our own set-up
-    session::apply(launch)?; // before the filter, which may close setsid
-    credentials::apply(launch)?; // no_new_privs, without which the next two are not allowed
-    landlock::apply(launch)?; // after the mounts, which it forbids
+fn become_command(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
+    stage(launch, Stage::Limits, limits::apply)?; // late, so that they do not starve our own set-up
+    stage(launch, Stage::Session, session::apply)?; // before the filter, which may close setsid
+    // no_new_privs, without which the next two are not allowed
+    stage(launch, Stage::Credentials, credentials::apply)?;
+    stage(launch, Stage::Landlock, landlock::apply)?; // after the mounts, which it forbids
+    receipt::launched(launch); // before the filter, which may close what tells it
     seccomp::apply(launch)?; // last, so that it need not allow any of the above
     exec::apply(launch)
+}
+
+/// One stage, noted for the receipt.
+fn stage(
+    launch: &'static Launch<'static>,
+    stage: Stage,
+    apply: fn(&'static Launch<'static>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    apply(launch)?;
+    launch.shared.notes.is_over(stage);
+    Ok(())
 }
 
 /// Ends a child that failed: says why, notes it for the parent, and exits.

@@ -14,6 +14,7 @@ use launcher::input::{self, Form};
 use launcher::landlock;
 use launcher::mounts::Carried;
 use launcher::probe::Host;
+use launcher::receipt::Notes;
 use launcher::report::{self, Words};
 use launcher::session::{self, Held};
 use launcher::sys::{self, CStrings, Slots};
@@ -126,19 +127,21 @@ fn launch(
     memory: &'static mut Memory,
     words: &mut Words<'static>,
 ) -> Result<core::convert::Infallible, Failure> {
+    let notes = Notes::begin(given.options.status);
     // Before anything is opened: a descriptor of our own must not pass for
     // one that was given.
     let source = open_source(given, words)?;
     let caller = Caller { uid: ids.0, gid: ids.1, parent: session::parent() };
     check_open(given)?;
     let form = source.form;
-    let policy = input::apply(
+    let (policy, digest) = input::apply(
         sys::inherited(source.fd),
         form,
         given.deadline,
         &mut memory.frame,
         &mut memory.policy,
     )?;
+    notes.is_over(Stage::Input);
     words.policy = Some(policy);
     check_numbers(policy, given)?;
     if source.replaced_by_null {
@@ -150,9 +153,10 @@ fn launch(
     };
     let envp = exec::environment(&policy.exec, envp, &mut memory.environment)?;
     launcher::fds::apply(&policy.fds)?;
+    notes.is_over(Stage::Fds);
     let safe = policy.seccomp.is_some_and(|seccomp| seccomp.terminal_is_safe);
     let terminal = Held::of(policy.session.terminal, safe)?;
-    memory.carried.gather(policy)?;
+    memory.carried.gather(policy, given.options.status.is_some())?;
     let launch = memory.launch.write(Launch {
         command: given.command,
         argv,
@@ -160,12 +164,18 @@ fn launch(
         options: given.options,
         caller,
         abi: if policy.landlock.is_some() { landlock::abi(given.options.landlock_abi)? } else { 0 },
+        errata: if policy.landlock.is_some() && given.options.status.is_some() {
+            sys::landlock_errata()
+        } else {
+            0
+        },
         carried: &memory.carried,
         terminal,
-        shared: Shared::default(),
+        shared: Shared::new(notes),
         stacks: &STACKS,
         sources: &SOURCES,
         policy,
+        digest,
     });
     launcher::launch(launch).inspect_err(|_| *words = Words::of(launch))
 }

@@ -39,7 +39,8 @@ pub struct Carried {
     cwd: Text<MAX_PATH>,
     /// The paths of descriptors that are sources, in the order of the mounts.
     fds: Text<FD_PATHS>,
-    /// The host's /proc, where the OOM score is set later.
+    /// The host's /proc, where the OOM score is set later, and by which the
+    /// command's number outside is known.
     pub proc: Option<RawFd>,
 }
 
@@ -47,12 +48,16 @@ impl Carried {
     /// Before anything was asked; all zeroes.
     pub const NOTHING: Self = Self { cwd: Text::new(), fds: Text::new(), proc: None };
 
-    /// Asks.
+    /// Asks, for a receipt too where there is one.
     ///
     /// # Errors
     ///
     /// A descriptor without a path, or a `/proc` that is missing.
-    pub fn gather(&mut self, launch: &launcher_policy::Policy<'_>) -> Result<(), Failure> {
+    pub fn gather(
+        &mut self,
+        launch: &launcher_policy::Policy<'_>,
+        receipt: bool,
+    ) -> Result<(), Failure> {
         let mut buffer = [0_u8; MAX_PATH];
         // A directory that was deleted has no path; the command starts in `/`.
         if changes_directory(launch)
@@ -66,11 +71,15 @@ impl Carried {
                 self.gather_fd(fd)?;
             }
         }
-        if launch.limits.oom_score_adj.is_some() {
-            let proc = open_beneath_root(c"/proc", OFlags::DIRECTORY, ResolveFlags::empty())
-                .map_err(failed(STAGE, Call::Openat2))
-                .map_err(|failure| failure.about(Subject::Proc))?;
-            self.proc = Some(sys::until_exec(proc).as_raw_fd());
+        let is_needed = launch.limits.oom_score_adj.is_some();
+        if is_needed || receipt && has_pids(launch) {
+            match open_beneath_root(c"/proc", OFlags::DIRECTORY, ResolveFlags::empty()) {
+                Ok(proc) => self.proc = Some(sys::until_exec(proc).as_raw_fd()),
+                Err(error) if is_needed => {
+                    return Err(failed(STAGE, Call::Openat2)(error).about(Subject::Proc));
+                }
+                Err(_) => {}
+            }
         }
         Ok(())
     }
@@ -80,7 +89,7 @@ impl Carried {
     fn gather_fd(&mut self, fd: u32) -> Result<(), Failure> {
         let mut link = fd_path(fd as RawFd);
         let mut buffer = [0_u8; MAX_PATH];
-        let path = sys::readlink(link.c_str().unwrap_or_default(), &mut buffer)
+        let path = sys::readlinkat(CWD, link.c_str().unwrap_or_default(), &mut buffer)
             .map_err(failed(STAGE, Call::Readlink))?;
         self.fds.bytes(path).bytes(&[0]);
         if path.starts_with(b"/") && !self.fds.is_full() {
@@ -88,6 +97,11 @@ impl Carried {
         }
         Err(Failure::refused(STAGE, Call::Readlink, Refusal::FdPath))
     }
+}
+
+/// Whether the command has another number inside than outside.
+fn has_pids(policy: &launcher_policy::Policy<'_>) -> bool {
+    policy.namespaces.is_some_and(|namespaces| namespaces.flags & uapi::CLONE_NEWPID != 0)
 }
 
 /// Room for the path of a descriptor, whatever its number.

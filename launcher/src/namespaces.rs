@@ -32,6 +32,11 @@ pub fn flags(launch: &Launch<'_>) -> u32 {
     wanted(launch).map_or(0, |namespaces| namespaces.flags)
 }
 
+/// Whether the policy's namespaces are made.
+pub fn are_made(launch: &Launch<'_>) -> bool {
+    wanted(launch).is_some()
+}
+
 /// Whether this launch makes a namespace of its own.
 pub fn has(launch: &Launch<'_>, flag: u32) -> bool {
     flags(launch) & flag != 0
@@ -104,7 +109,7 @@ pub fn go_without(launch: &Launch<'static>, call: Call, error: Errno) -> Result<
         return Err(refused);
     }
     check_guarantees(launch, false).map_err(|lost| refused.about(lost.subject()))?;
-    launch.shared.without_namespaces.store(true, Ordering::Relaxed);
+    launch.shared.without_namespaces.store(refused.number().get(), Ordering::Relaxed);
     launch.shared.miss(Facility::Namespaces);
     // Some limits rest on namespaces.
     limits::check(launch)

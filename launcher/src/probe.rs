@@ -137,7 +137,8 @@ impl Host {
         }
         let kernel = uname();
         let mut line = Line::new();
-        line.text("{\"version\":1")
+        line.text("{")
+            .count("version", 1)
             .string("kernel", Some(kernel.release().to_bytes()))
             .string("machine", Some(kernel.machine().to_bytes()))
             .count("uid", self.caller.uid.into())

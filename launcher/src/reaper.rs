@@ -20,7 +20,8 @@ use rustix::net::{
 use rustix::process::Pid;
 use rustix::termios::tcsetpgrp;
 
-use crate::report::{self, Ending, failed};
+use crate::receipt::{self, Ending};
+use crate::report::{self, failed};
 use crate::sys::{self, Child, Clone, Waited};
 use crate::{Launch, credentials, fds, namespaces, wait};
 
@@ -169,7 +170,7 @@ fn run(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
         // is to end as it did.
         return attend(launch, channel, signals, &child);
     }
-    report::executed(launch.options.status);
+    receipt::executed(launch);
     credentials::give_up(launch)?;
     fds::keep_only(&mut [
         channel.fd(),
@@ -239,7 +240,7 @@ fn attend(
 
 /// Takes every child that has ended; exits with the command.
 fn reap(launch: &Launch<'static>, channel: Channel, child: &Child) -> Result<(), Failure> {
-    while let Some((pid, waited)) = sys::wait4(-1).map_err(failed(STAGE, Call::Wait4))? {
+    while let Some((pid, waited)) = sys::wait4(-1, None).map_err(failed(STAGE, Call::Wait4))? {
         if pid != child.pid {
             continue;
         }

@@ -1,4 +1,5 @@
-//! Reports: a failure as a line for people, events as JSON lines.
+//! Reports: a failure as a line for people and as an event, and how lines are
+//! made and written.
 
 use core::ffi::CStr;
 
@@ -12,7 +13,7 @@ use rustix::fd::{BorrowedFd, RawFd};
 use rustix::io::{Errno, write};
 
 use crate::text::Text;
-use crate::{Facility, Launch, errno, remedy, sys};
+use crate::{Launch, errno, remedy, sys};
 
 /// The launcher's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -136,12 +137,11 @@ pub fn failure(failure: &Failure, words: &Words<'_>) {
         line.text("; what is lost is \"").text(lost.guarantee.name()).text("\": ");
         line.keeper(keeper, words.abi, Quotes::People);
     }
-    line.text("\n").write(2);
+    line.text("\n").write(2, None);
 
     let Some(status) = words.status else { return };
     let mut line = Line::new();
-    line.text("{\"event\":\"failure\"").string("stage", Some(failure.stage().name().as_bytes()));
-    line.string("call", Some(failure.call().name().as_bytes()));
+    line.event("failure").word("stage", failure.stage().name()).word("call", failure.call().name());
     if failure.error() != 0 {
         line.count("errno", failure.error().into());
         line.string("error", errno::name(failure.error()).map(str::as_bytes));
@@ -150,87 +150,11 @@ pub fn failure(failure: &Failure, words: &Words<'_>) {
         .string("path", subject);
     line.string("hint", remedy.map(str::as_bytes));
     if let Some((lost, keeper)) = lost {
-        line.string("guarantee", Some(lost.guarantee.name().as_bytes())).key("why").text("\"");
-        line.keeper(keeper, words.abi, Quotes::Json).text("\"");
+        line.word("guarantee", lost.guarantee.name());
+        line.key("why").text("\"").keeper(keeper, words.abi, Quotes::Json).text("\"");
     }
     line.count("status", exit_status(failure).into());
-    line.text("}\n").write(status);
-}
-
-/// `launch`: every layer is in force, and the command is about to run.
-pub fn launched(launch: &Launch<'_>) {
-    let Some(status) = launch.options.status else { return };
-    let policy = launch.policy;
-    // A policy may speak of PID 1 and make no namespace.
-    let wanted = policy.namespaces.is_some_and(|namespaces| namespaces.flags != 0);
-    let namespaces = wanted && !launch.shared.is_without_namespaces();
-    let mut line = Line::new();
-    line.text("{\"event\":\"launch\",\"version\":1,\"launcher\":\"").text(VERSION);
-    line.text("\",\"rung\":\"").text(match (namespaces, crate::landlock::is_used(launch)) {
-        (true, _) => "namespaces",
-        (false, true) => "landlock",
-        (false, false) => "seccomp",
-    });
-    line.text("\"").count("landlock_abi", launch.abi.into());
-    line.text(",\"layers\":{\"namespaces\":").layer(wanted, namespaces);
-    line.text(",\"landlock\":").layer(policy.landlock.is_some(), crate::landlock::is_used(launch));
-    line.text(",\"seccomp\":").layer(policy.seccomp.is_some(), true);
-    line.text("},\"missing\":[");
-    let mut first = true;
-    for &facility in Facility::ALL {
-        if launch.shared.misses(facility) {
-            line.text(if first { "\"" } else { ",\"" }).text(facility.name()).text("\"");
-            first = false;
-        }
-    }
-    line.text("],\"die_with_parent\":\"").text(crate::session::dies_with(launch));
-    line.text("\"}\n").write(status);
-}
-
-/// `exec`: the command runs.
-pub fn executed(status: Option<RawFd>) {
-    if let Some(status) = status {
-        Line::new().text("{\"event\":\"exec\"}\n").write(status);
-    }
-}
-
-/// How the command ended.
-#[derive(Clone, Copy)]
-pub enum Ending {
-    /// With this status.
-    Exited(i32),
-    /// By this signal.
-    Signaled(i32),
-    /// The wall time was over.
-    WallTime,
-    /// Its caller ended.
-    CallerEnded,
-}
-
-impl Ending {
-    /// The launcher's exit status.
-    pub const fn exit_status(self) -> i32 {
-        match self {
-            Self::Exited(status) => status,
-            Self::Signaled(signal) => 128 + signal,
-            Self::WallTime => TIMED_OUT,
-            Self::CallerEnded => 128 + linux_raw_sys::general::SIGKILL as i32,
-        }
-    }
-}
-
-/// `exit`: the command has ended.
-pub fn ended(ending: Ending, status: Option<RawFd>) {
-    let Some(status) = status else { return };
-    let mut line = Line::new();
-    line.text("{\"event\":\"exit\",\"ended_by\":");
-    match ending {
-        Ending::Exited(code) => line.text("\"exit\",\"code\":").number(code.into()),
-        Ending::Signaled(signal) => line.text("\"signal\",\"signal\":").number(signal.into()),
-        Ending::WallTime => line.text("\"wall_time\""),
-        Ending::CallerEnded => line.text("\"caller\""),
-    };
-    line.text("}\n").write(status);
+    line.send(status, None);
 }
 
 /// For whom bytes are made printable.
@@ -253,18 +177,27 @@ impl Line {
         Self { text: Text::new() }
     }
 
+    /// Begins an event, to be sent when all of its keys are there.
+    pub(crate) fn event(&mut self, name: &str) -> &mut Self {
+        self.text("{").word("event", name)
+    }
+
     /// What there is.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.text.as_bytes()
     }
 
     fn push(&mut self, byte: u8) {
-        self.text.bytes(&[byte]);
+        self.bytes(&[byte]);
+    }
+
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.text.bytes(bytes);
+        self
     }
 
     pub(crate) fn text(&mut self, text: &str) -> &mut Self {
-        self.text.text(text);
-        self
+        self.bytes(text.as_bytes())
     }
 
     fn number(&mut self, number: i64) -> &mut Self {
@@ -272,15 +205,30 @@ impl Line {
         self
     }
 
-    /// `ENOENT (no such file or directory)`
-    fn errno(&mut self, error: u16) -> &mut Self {
-        match errno::words(error) {
-            Some(words) => self.text(words),
-            None => self.text("errno ").number(error.into()),
+    /// What stands between the values of an object or a list.
+    fn comma(&mut self) -> &mut Self {
+        match self.text.as_bytes() {
+            [.., b'{' | b'['] => self,
+            _ => self.text(","),
         }
     }
 
-    /// A key with a string, behind other keys; nothing where there is none.
+    /// A key, whose value follows.
+    pub(crate) fn key(&mut self, key: &str) -> &mut Self {
+        self.comma().text("\"").text(key).text("\":")
+    }
+
+    /// A key with a number.
+    pub(crate) fn count(&mut self, key: &str, value: i64) -> &mut Self {
+        self.key(key).number(value)
+    }
+
+    /// A key with a word of our own.
+    pub(crate) fn word(&mut self, key: &str, value: &str) -> &mut Self {
+        self.string(key, Some(value.as_bytes()))
+    }
+
+    /// A key with a string; nothing where there is none.
     pub(crate) fn string(&mut self, key: &str, value: Option<&[u8]>) -> &mut Self {
         match value {
             None => self,
@@ -291,16 +239,6 @@ impl Line {
         }
     }
 
-    /// A key, behind others.
-    fn key(&mut self, key: &str) -> &mut Self {
-        self.text(",\"").text(key).text("\":")
-    }
-
-    /// A key with a number.
-    pub(crate) fn count(&mut self, key: &str, value: i64) -> &mut Self {
-        self.key(key).number(value)
-    }
-
     /// A key with an error: its name, else its number; `null` for none.
     pub(crate) fn answer(&mut self, key: &str, error: u16) {
         self.key(key);
@@ -309,6 +247,33 @@ impl Line {
             None if error == 0 => self.text("null"),
             None => self.number(error.into()),
         };
+    }
+
+    /// A word of our own in a list.
+    pub(crate) fn item(&mut self, word: &str) {
+        self.comma().text("\"").text(word).text("\"");
+    }
+
+    /// A key with bytes in hexadecimal.
+    pub(crate) fn hex(&mut self, key: &str, bytes: &[u8]) -> &mut Self {
+        self.key(key).text("\"");
+        bytes.iter().for_each(|&byte| self.digits(byte));
+        self.text("\"")
+    }
+
+    fn digits(&mut self, byte: u8) {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        for digit in [byte >> 4, byte & 15] {
+            self.push(HEX.get(usize::from(digit)).copied().unwrap_or(b'?'));
+        }
+    }
+
+    /// `ENOENT (no such file or directory)`
+    pub(crate) fn errno(&mut self, error: u16) -> &mut Self {
+        match errno::words(error) {
+            Some(words) => self.text(words),
+            None => self.text("errno ").number(error.into()),
+        }
     }
 
     /// Why what would have to keep a guarantee does not.
@@ -323,16 +288,7 @@ impl Line {
         }
     }
 
-    fn layer(&mut self, wanted: bool, enforced: bool) -> &mut Self {
-        self.text(match (wanted, enforced) {
-            (false, _) => "\"off\"",
-            (true, true) => "\"enforced\"",
-            (true, false) => "\"missing\"",
-        })
-    }
-
     fn escaped(&mut self, bytes: &[u8], quotes: Quotes) -> &mut Self {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
         let readable = quotes == Quotes::Json && core::str::from_utf8(bytes).is_ok();
         for &byte in bytes {
             match byte {
@@ -344,24 +300,33 @@ impl Line {
                 0x80.. if readable => self.push(byte),
                 _ => {
                     self.text(if quotes == Quotes::Json { "\\u00" } else { "\\x" });
-                    for digit in [byte >> 4, byte & 15] {
-                        self.push(HEX.get(usize::from(digit)).copied().unwrap_or(b'?'));
-                    }
+                    self.digits(byte);
                 }
             }
         }
         self
     }
 
+    /// Ends an event and writes it, with a descriptor where it goes to a
+    /// socket and there is one.
+    pub(crate) fn send(&mut self, fd: RawFd, passed: Option<BorrowedFd<'_>>) {
+        self.text("}\n").write(fd, passed);
+    }
+
     /// Writes the line in one call, so that lines of several processes do not
     /// mix.
-    fn write(&self, fd: RawFd) {
+    fn write(&self, fd: RawFd, mut passed: Option<BorrowedFd<'_>>) {
         let fd = sys::inherited(fd);
         let mut rest = self.text.as_bytes();
         while !rest.is_empty() && is_writable(fd) {
             // No more than a pipe takes that has room at all.
             let (part, _) = rest.split_at(rest.len().min(PIPE_BUF));
-            match write(fd, part) {
+            let written = match passed.take() {
+                // A line is worth more than what comes with it.
+                Some(passed) => sys::send_with(fd, part, passed).or_else(|_| write(fd, part)),
+                None => write(fd, part),
+            };
+            match written {
                 Ok(count) => rest = rest.get(count..).unwrap_or_default(),
                 Err(Errno::INTR) => {}
                 Err(_) => break,
@@ -378,7 +343,8 @@ fn is_writable(fd: BorrowedFd<'_>) -> bool {
     match poll(&mut asked, Some(&timeout)) {
         Ok(_) => {
             let [asked] = asked;
-            asked.revents().contains(PollFlags::OUT) && !asked.revents().contains(PollFlags::ERR)
+            // A pipe says ERR, a socket HUP.
+            asked.revents() & (PollFlags::OUT | PollFlags::ERR | PollFlags::HUP) == PollFlags::OUT
         }
         // Where a filter forbids to ask, it can only be tried.
         Err(_) => true,

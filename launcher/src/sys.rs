@@ -18,6 +18,7 @@ use linux_raw_sys::auxvec::{AT_EGID, AT_EUID, AT_NULL};
 use linux_raw_sys::errno::{E2BIG, EFAULT, EINVAL, ENOSYS};
 use linux_raw_sys::general as uapi;
 use linux_raw_sys::landlock as landlock_uapi;
+use linux_raw_sys::net;
 use linux_raw_sys::ptrace as seccomp_uapi;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
@@ -227,6 +228,8 @@ const STACK: usize = 128 * 1024;
 pub struct Stack {
     bytes: UnsafeCell<StackBytes>,
     taken: AtomicBool,
+    /// The process that runs on it, where the kernel tells.
+    pid: AtomicI32,
 }
 
 #[repr(C, align(16))]
@@ -238,7 +241,17 @@ unsafe impl Sync for Stack {}
 impl Stack {
     /// A stack nobody has run on, all zeroes.
     pub const fn new() -> Self {
-        Self { bytes: UnsafeCell::new(StackBytes([0; STACK])), taken: AtomicBool::new(false) }
+        Self {
+            bytes: UnsafeCell::new(StackBytes([0; STACK])),
+            taken: AtomicBool::new(false),
+            pid: AtomicI32::new(0),
+        }
+    }
+
+    /// The process that was started on it, by its number where it was; 0 where
+    /// there is none, or an old clone(2) does not tell.
+    pub fn pid(&self) -> i32 {
+        self.pid.load(Ordering::Relaxed)
     }
 }
 
@@ -293,10 +306,11 @@ fn start_on(stack: &'static Stack, how: &Clone<'_>, start: &Start) -> Result<Chi
     let flags = how.flags | u64::from(uapi::CLONE_VM | uapi::CLONE_PIDFD);
     let bottom = stack.bytes.get() as u64;
     let mut arguments = uapi::clone_args {
-        flags,
+        // The number is there before the child runs.
+        flags: flags | u64::from(uapi::CLONE_PARENT_SETTID),
         pidfd: (&raw mut pidfd) as u64,
         child_tid: 0,
-        parent_tid: 0,
+        parent_tid: stack.pid.as_ptr() as u64,
         exit_signal: uapi::SIGCHLD.into(),
         stack: bottom,
         stack_size: STACK as u64,
@@ -315,9 +329,9 @@ fn start_on(stack: &'static Stack, how: &Clone<'_>, start: &Start) -> Result<Chi
         mem::size_of::<uapi::clone_args>(),
         0,
     ];
-    // SAFETY: `arguments` and `pidfd` outlive the call. The child gets
-    // `stack` for as long as `taken` keeps it from anybody else, and enters
-    // `run` with an argument that lives for ever; `run` does not return.
+    // SAFETY: `arguments`, `pidfd` and `stack.pid` outlive the call. The child
+    // gets `stack` for as long as `taken` keeps it from anybody else, and
+    // enters `run` with an argument that lives for ever; `run` does not return.
     let mut result = unsafe { trampoline(clone3, start) };
     // The low byte of clone(2)'s flags is the signal, where clone3(2) has a
     // namespace.
@@ -550,11 +564,8 @@ pub fn landlock_abi() -> Result<u32> {
 /// The faults of Landlock that this kernel has mended, a bit each; none where
 /// it cannot be asked.
 pub fn landlock_errata() -> u32 {
-    landlock_asked(LANDLOCK_CREATE_RULESET_ERRATA).unwrap_or(0)
+    landlock_asked(landlock_uapi::LANDLOCK_CREATE_RULESET_ERRATA).unwrap_or(0)
 }
-
-/// Linux 6.15: linux/landlock.h.
-const LANDLOCK_CREATE_RULESET_ERRATA: u32 = 1 << 1;
 
 fn landlock_asked(what: u32) -> Result<u32> {
     // SAFETY: with one of these flags the kernel reads no attributes.
@@ -928,6 +939,45 @@ pub fn loopback_up(socket: impl AsFd) -> Result<()> {
     .map_err(errno)
 }
 
+/// sendmsg(2) of bytes and a descriptor with them, unix(7).
+///
+/// # Errors
+///
+/// sendmsg(2)
+pub fn send_with(socket: BorrowedFd<'_>, bytes: &[u8], passed: BorrowedFd<'_>) -> Result<usize> {
+    /// `struct cmsghdr` with one descriptor, as long as alignment makes it.
+    #[repr(C)]
+    struct Control {
+        header: net::cmsghdr,
+        fd: RawFd,
+        padding: u32,
+    }
+    let length = mem::size_of::<net::cmsghdr>() + mem::size_of::<RawFd>();
+    let mut control = Control {
+        header: net::cmsghdr {
+            cmsg_len: length,
+            cmsg_level: net::SOL_SOCKET as i32,
+            cmsg_type: net::SCM_RIGHTS as i32,
+        },
+        fd: passed.as_raw_fd(),
+        padding: 0,
+    };
+    let mut part = [bytes.as_ptr() as usize, bytes.len()];
+    let message = net::msghdr {
+        msg_name: ptr::null_mut(),
+        msg_namelen: 0,
+        msg_iov: (&raw mut part).cast(),
+        msg_iovlen: 1,
+        msg_control: (&raw mut control).cast(),
+        msg_controllen: mem::size_of::<Control>(),
+        msg_flags: 0,
+    };
+    // SAFETY: the kernel reads `message`, the `iovec` that `part` is, the bytes
+    // it points at, and `control`, all of which outlive the call.
+    unsafe { syscall!(Sysno::sendmsg, socket.as_raw_fd(), &raw const message, net::MSG_NOSIGNAL) }
+        .map_err(errno)
+}
+
 /// `TIOCNOTTY` of ioctl_tty(2): gives up the controlling terminal.
 ///
 /// # Errors
@@ -976,13 +1026,18 @@ pub fn getcwd(buffer: &mut [u8]) -> Result<&CStr> {
     CStr::from_bytes_until_nul(buffer).map_err(|_| Errno::NAMETOOLONG)
 }
 
-/// clock_gettime(2) of `CLOCK_MONOTONIC`, in milliseconds.
+/// The monotonic clock in milliseconds.
 pub fn monotonic_milliseconds() -> u64 {
+    monotonic_microseconds() / 1000
+}
+
+/// clock_gettime(2) of `CLOCK_MONOTONIC`, in microseconds.
+pub fn monotonic_microseconds() -> u64 {
     let mut time = uapi::__kernel_timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the kernel writes one `timespec`, which outlives the call. It
     // cannot fail for this clock.
     let _ = unsafe { syscall!(Sysno::clock_gettime, uapi::CLOCK_MONOTONIC, &raw mut time) };
-    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
+    time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000
 }
 
 /// prlimit(2) of the calling process.
@@ -1008,19 +1063,23 @@ pub fn unshare(flags: u32) -> Result<()> {
     unsafe { syscall!(Sysno::unshare, flags) }.map(drop).map_err(errno)
 }
 
-/// readlinkat(2) of an absolute path.
+/// readlinkat(2)
 ///
 /// # Errors
 ///
 /// readlink(2); `ENAMETOOLONG` for a link that does not fit.
-pub fn readlink<'b>(path: &CStr, buffer: &'b mut [u8]) -> Result<&'b [u8]> {
+pub fn readlinkat<'b>(
+    directory: BorrowedFd<'_>,
+    path: &CStr,
+    buffer: &'b mut [u8],
+) -> Result<&'b [u8]> {
     let size = buffer.len();
+    let directory = directory.as_raw_fd();
     // SAFETY: the kernel reads one C string and writes at most `size` bytes
     // into `buffer`.
-    let length = unsafe {
-        syscall!(Sysno::readlinkat, uapi::AT_FDCWD, path.as_ptr(), buffer.as_mut_ptr(), size)
-    }
-    .map_err(errno)?;
+    let length =
+        unsafe { syscall!(Sysno::readlinkat, directory, path.as_ptr(), buffer.as_mut_ptr(), size) }
+            .map_err(errno)?;
     if length == size {
         return Err(Errno::NAMETOOLONG);
     }
@@ -1038,19 +1097,35 @@ pub enum Waited {
     Stopped,
 }
 
+/// What a child and those it waited for have used, getrusage(2).
+#[derive(Clone, Copy, Default)]
+pub struct Usage {
+    /// CPU time in microseconds, for itself and in the kernel.
+    pub cpu: u64,
+    /// The largest resident set of one of them, in KiB.
+    pub max_rss: u64,
+}
+
 /// wait4(2) without waiting: the next child, or the given one, that has ended
 /// or stopped. `None` when there is none.
 ///
 /// # Errors
 ///
 /// `ECHILD` when there is no child at all.
-pub fn wait4(pid: i32) -> Result<Option<(i32, Waited)>> {
+pub fn wait4(pid: i32, usage: Option<&mut Usage>) -> Result<Option<(i32, Waited)>> {
     let mut status = 0_i32;
+    // `struct rusage` is two times of two words, then fourteen words.
+    let mut rusage = [0_u64; 18];
+    let into = if usage.is_some() { (&raw mut rusage) as usize } else { 0 };
     let options = uapi::WNOHANG | uapi::WUNTRACED;
-    // SAFETY: the kernel writes one `int` into `status`, which outlives the
-    // call, and is not asked for resource usage.
-    let found = unsafe { syscall!(Sysno::wait4, pid, &raw mut status, options, 0) };
+    // SAFETY: the kernel writes one `int` into `status` and, where it is asked
+    // for it, one `rusage` into the words of that; both outlive the call.
+    let found = unsafe { syscall!(Sysno::wait4, pid, &raw mut status, options, into) };
     let pid = found.map_err(errno)? as i32;
+    if let Some(usage) = usage {
+        let [user, user_micro, kernel, kernel_micro, max_rss, ..] = rusage;
+        *usage = Usage { cpu: (user + kernel) * 1_000_000 + user_micro + kernel_micro, max_rss };
+    }
     let waited = match status & 0x7f {
         0 => Waited::Exited(status >> 8 & 0xff),
         0x7f => Waited::Stopped,

@@ -18,9 +18,10 @@ use rustix::process::{Pid, PidfdFlags, getpgrp, getpid, pidfd_open};
 use rustix::termios::{tcgetpgrp, tcsetpgrp};
 
 use crate::reaper::{self, Channel, Message};
-use crate::report::{self, Ending, failed};
+use crate::receipt::{self, Ending};
+use crate::report::{self, failed};
 use crate::session;
-use crate::sys::{self, Child, Clone, Signal, SignalSet, Waited};
+use crate::sys::{self, Child, Clone, Signal, SignalSet, Usage, Waited};
 use crate::{Facility, Launch, credentials, fds, namespaces};
 
 const STAGE: Stage = Stage::Namespaces;
@@ -86,6 +87,7 @@ pub fn run(launch: &'static Launch<'static>) -> Result<(), Failure> {
         let deadline = sys::monotonic_milliseconds().saturating_add(limit);
         launch.shared.deadline.store(deadline, Ordering::Relaxed);
     }
+    receipt::count_before(launch);
     // An ignored SIGCHLD would take the child's status away.
     sys::set_default_action(uapi::SIGCHLD).map_err(failed(STAGE, Call::RtSigaction))?;
     sys::set_signal_mask(SignalSet::ALL).map_err(failed(STAGE, Call::RtSigprocmask))?;
@@ -189,7 +191,7 @@ fn attend(
 ) -> Result<(), Failure> {
     if channel.is_none() && !launch.shared.has_failed() {
         // The clone returned because exec let go of our memory.
-        report::executed(launch.options.status);
+        receipt::executed(launch);
     }
     let mut waiter = Waiter::new(launch, child, channel, signals);
     if let Err(failure) = waiter.prepare().and_then(|()| waiter.watch()) {
@@ -251,6 +253,8 @@ impl<'l> Waiter<'l> {
             self.channel.map_or(-1, Channel::fd),
             caller(self.launch).map_or(-1, |fd| fd.as_raw_fd()),
             self.launch.options.status.unwrap_or(-1),
+            // Its counts are in the receipt.
+            self.launch.options.status.and(self.launch.options.cgroup).unwrap_or(-1),
             self.launch.terminal.terminal().map_or(-1, |fd| fd.as_raw_fd()),
             // Where a failure of PID 1 can still be told.
             if self.channel.is_some() { 2 } else { -1 },
@@ -319,21 +323,24 @@ impl<'l> Waiter<'l> {
     /// Exits if the child has ended; notices if it has stopped.
     fn check_child(&mut self) -> Result<(), Failure> {
         let any = if is_init(self.launch) { -1 } else { self.child.pid };
-        while let Some((pid, waited)) = sys::wait4(any).map_err(failed(STAGE, Call::Wait4))? {
+        let mut usage = Usage::default();
+        while let Some((pid, waited)) =
+            sys::wait4(any, Some(&mut usage)).map_err(failed(STAGE, Call::Wait4))?
+        {
             if pid != self.child.pid {
                 continue;
             }
             match waited {
                 Waited::Stopped if self.channel.is_none() => self.follow_stop()?,
                 Waited::Stopped => {}
-                Waited::Exited(_) | Waited::Signaled(_) => self.exit(waited),
+                Waited::Exited(_) | Waited::Signaled(_) => self.exit(waited, usage),
             }
         }
         Ok(())
     }
 
     /// Exits as the command did.
-    fn exit(&mut self, waited: Waited) -> ! {
+    fn exit(&mut self, waited: Waited, usage: Usage) -> ! {
         self.take_terminal_back();
         let of_child = match waited {
             Waited::Exited(status) => Ending::Exited(status),
@@ -344,7 +351,7 @@ impl<'l> Waiter<'l> {
             sys::exit_group(of_child.exit_status());
         }
         let ending = self.killed.or_else(|| reaper::ending(self.launch)).unwrap_or(of_child);
-        report::ended(ending, self.launch.options.status);
+        receipt::ended(self.launch, ending, usage);
         sys::exit_group(ending.exit_status())
     }
 

@@ -12,7 +12,7 @@ use policy_encoder::seccomp::Optimize;
 use policy_encoder::sources::Sources;
 use policy_encoder::{Architecture, Encoded, Place, portability, presets};
 
-use crate::commands::{compare, explain, host, probe, verify};
+use crate::commands::{compare, explain, host, probe, receipt, verify};
 use crate::filter::{self, FilterArguments};
 use crate::options::Options;
 use crate::overlay::Overlays;
@@ -77,6 +77,9 @@ enum Command {
     /// Show what this host gives to a launch, and what can be done about the
     /// rest
     Host(host::Arguments),
+    /// Show what a launch wrote to --status-fd, and say whether it satisfies a
+    /// policy; exit 1 if it does not
+    Receipt(receipt::Arguments),
     /// What `verify` runs inside
     #[command(hide = true)]
     VerifyProbe,
@@ -246,6 +249,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Arguments { command: Some(Command::Verify(verify)), .. }) => verify::main(&verify),
         Ok(Arguments { command: Some(Command::Compare(compare)), .. }) => compare::main(&compare),
         Ok(Arguments { command: Some(Command::Host(host)), .. }) => host::main(&host),
+        Ok(Arguments { command: Some(Command::Receipt(receipt)), .. }) => receipt::main(&receipt),
         Ok(Arguments { command: Some(Command::VerifyProbe), .. }) => probe::main(),
         Ok(Arguments { command: Some(Command::Schema), .. }) => show(&documents::schema()),
         Ok(Arguments { command: Some(Command::Completions(completions)), .. }) => {

@@ -10,7 +10,7 @@ use crate::namespaces::Namespaces;
 use crate::network::{self, Network};
 use crate::seccomp::Optimize;
 use crate::{
-    credentials, enforce, exec, fds, landlock, limits, mounts, namespaces, seccomp, session,
+    credentials, digest, enforce, exec, fds, landlock, limits, mounts, namespaces, seccomp, session,
 };
 
 /// Encodes a document for one place and one architecture.
@@ -126,7 +126,7 @@ fn frame(
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<u8>> {
     let mut buffer = vec![0; MAX_FRAME];
-    match wire::encode(policy, architecture, &mut buffer) {
+    match wire::encode(policy, architecture, digest::sha256, &mut buffer) {
         Ok(frame) => Some(frame.to_vec()),
         Err(error) => {
             diagnostics.error_anywhere(error.message());

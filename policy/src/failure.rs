@@ -73,6 +73,11 @@ impl Failure {
         Self(self.0 | value << part.0)
     }
 
+    /// All of it, to be kept where only a number can be.
+    pub const fn number(self) -> NonZeroU32 {
+        self.0
+    }
+
     /// The value of a part.
     const fn part(self, part: Part) -> u8 {
         (self.0.get() >> part.0 & (part.values() as u32 - 1)) as u8
@@ -101,6 +106,13 @@ impl Failure {
     /// What it is about. Which of several, whoever reports it has to know.
     pub fn subject(self) -> Subject {
         variant(Subject::ALL, self.part(SUBJECT)).unwrap_or(Subject::None)
+    }
+}
+
+/// What [`Failure::number`] gave.
+impl From<NonZeroU32> for Failure {
+    fn from(number: NonZeroU32) -> Self {
+        Self(number)
     }
 }
 

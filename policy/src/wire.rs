@@ -7,8 +7,9 @@
 //! | 6 | architecture |
 //! | 7 | zero |
 //! | 8..12 | length of the payload, little endian |
-//! | 12..16 | CRC-32 (ISO-HDLC) of bytes 0..12 and of the payload |
-//! | 16.. | the [`Policy`], in postcard |
+//! | 12..44 | SHA-256 of the payload |
+//! | 44..48 | CRC-32 (ISO-HDLC) of bytes 0..44 and of the payload |
+//! | 48.. | the [`Policy`], in postcard |
 
 use core::mem::MaybeUninit;
 
@@ -24,7 +25,15 @@ pub const MAGIC: [u8; 4] = *b"SBXP";
 pub const VERSION: u16 = 1;
 
 /// Length of the header in bytes.
-pub const HEADER: usize = 16;
+pub const HEADER: usize = 48;
+
+/// What a policy is called in receipts: SHA-256 of its payload. Whoever
+/// encodes computes it; a launch only copies it, as hashing would take longer
+/// than all else that it does for a receipt.
+pub type Digest = [u8; 32];
+
+/// Where the digest begins in the header.
+const DIGEST: usize = 12;
 
 /// The longest frame, header included, in bytes.
 pub const MAX_FRAME: usize = 2 * 1024 * 1024;
@@ -138,6 +147,16 @@ pub fn frame_length(header: &[u8; HEADER]) -> Result<usize, DecodeError> {
     Ok(HEADER + length)
 }
 
+/// The digest that a frame carries; all zeroes where there is no header.
+pub fn digest(frame: &[u8]) -> &Digest {
+    frame.get(DIGEST..).and_then(<[u8]>::first_chunk).unwrap_or(&[0; 32])
+}
+
+/// What a frame carries behind its header.
+pub fn payload(frame: &[u8]) -> &[u8] {
+    frame.get(HEADER..).unwrap_or_default()
+}
+
 /// Reads a policy out of exactly one frame.
 ///
 /// Every list of it has been walked and every value checked when this
@@ -225,7 +244,8 @@ impl From<Malformed> for DecodeError {
 }
 
 /// Writes a policy as one frame for `architecture` into `buffer` and returns
-/// the frame.
+/// the frame. `hash` is SHA-256, which this crate does without: the launcher,
+/// which is built from it, has no use for it.
 ///
 /// # Errors
 ///
@@ -234,6 +254,7 @@ impl From<Malformed> for DecodeError {
 pub fn encode<'b>(
     policy: &Policy<'_>,
     architecture: Architecture,
+    hash: impl FnOnce(&[u8]) -> Digest,
     buffer: &'b mut [u8],
 ) -> Result<&'b [u8], DecodeError> {
     check(policy)?;
@@ -246,9 +267,11 @@ pub fn encode<'b>(
     let [m0, m1, m2, m3] = MAGIC;
     let [v0, v1] = VERSION.to_le_bytes();
     let [l0, l1, l2, l3] = (length as u32).to_le_bytes();
-    *header = [m0, m1, m2, m3, v0, v1, architecture as u8, 0, l0, l1, l2, l3, 0, 0, 0, 0];
-    let [c0, c1, c2, c3] = checksum(header, payload).to_le_bytes();
-    *header = [m0, m1, m2, m3, v0, v1, architecture as u8, 0, l0, l1, l2, l3, c0, c1, c2, c3];
+    let start = [m0, m1, m2, m3, v0, v1, architecture as u8, 0, l0, l1, l2, l3];
+    let parts = start.into_iter().chain(hash(payload)).chain([0; 4]);
+    header.iter_mut().zip(parts).for_each(|(place, byte)| *place = byte);
+    let sum = checksum(header, payload).to_le_bytes();
+    header.iter_mut().rev().zip(sum.into_iter().rev()).for_each(|(place, byte)| *place = byte);
     buffer.get(..HEADER + length).ok_or(DecodeError::TooLong)
 }
 

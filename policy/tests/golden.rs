@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use launcher_policy::Policy;
 use launcher_policy::wire::{self, Architecture, MAX_FRAME, VERSION};
+use sha2::{Digest, Sha256};
 
 mod policies;
 
@@ -36,6 +37,14 @@ fn policies_encode_to_the_committed_bytes() {
 }
 
 #[test]
+fn a_frame_carries_the_digest_of_its_payload() {
+    for (name, policy) in policies::all() {
+        let frame = encoded(&policy);
+        assert_eq!(*wire::digest(&frame), sha256(wire::payload(&frame)), "{name}");
+    }
+}
+
+#[test]
 fn every_committed_file_has_its_policy() {
     let names: BTreeSet<_> = policies::all().iter().map(|(name, _)| file(name)).collect();
     let files: BTreeSet<_> = fs::read_dir(directory())
@@ -47,7 +56,13 @@ fn every_committed_file_has_its_policy() {
 
 fn encoded(policy: &Policy<'_>) -> Vec<u8> {
     let mut buffer = vec![0; MAX_FRAME];
-    wire::encode(policy, Architecture::X86_64, &mut buffer).expect("a valid policy").to_vec()
+    wire::encode(policy, Architecture::X86_64, sha256, &mut buffer)
+        .expect("a valid policy")
+        .to_vec()
+}
+
+fn sha256(payload: &[u8]) -> wire::Digest {
+    Sha256::digest(payload).into()
 }
 
 fn committed(name: &str) -> Vec<u8> {

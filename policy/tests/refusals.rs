@@ -13,7 +13,8 @@ use launcher_policy::namespaces::{IdMap, IdRange, MAX_HOST_NAME, MAX_ID_RANGES, 
 use launcher_policy::seccomp::{FilterError, Seccomp};
 use launcher_policy::session::Session;
 use launcher_policy::wire::{
-    Architecture, DecodeError, HEADER, MAGIC, MAX_FRAME, VERSION, decode, encode, frame_length,
+    Architecture, DecodeError, Digest, HEADER, MAGIC, MAX_FRAME, VERSION, decode, encode,
+    frame_length,
 };
 use launcher_policy::{List, Path, Policy, Refusal, Text};
 
@@ -128,10 +129,10 @@ fn a_buffer_that_is_too_short_is_not_written_behind() {
     let length = framed(&payload(&sandbox())).len();
     for room in 0..length {
         let mut buffer = vec![0; room];
-        let encoded = encode(&sandbox(), Architecture::NATIVE, &mut buffer);
+        let encoded = encode(&sandbox(), Architecture::NATIVE, no_hash, &mut buffer);
         assert_eq!(encoded, Err(DecodeError::TooLong), "{room} bytes");
     }
-    assert!(encode(&sandbox(), Architecture::NATIVE, &mut vec![0; length]).is_ok());
+    assert!(encode(&sandbox(), Architecture::NATIVE, no_hash, &mut vec![0; length]).is_ok());
 }
 
 #[test]
@@ -140,7 +141,7 @@ fn a_policy_that_no_frame_holds_is_refused_by_both_sides() {
     let policy =
         Policy { mounts: Some(node(c"/x", NodeKind::File { mode: 0, data })), ..nothing() };
     let mut buffer = vec![0; 2 * MAX_FRAME];
-    let encoded = encode(&policy, Architecture::NATIVE, &mut buffer);
+    let encoded = encode(&policy, Architecture::NATIVE, no_hash, &mut buffer);
     assert_eq!(encoded, Err(DecodeError::TooLong));
     assert_eq!(decode(&framed(&payload(&policy))), Err(DecodeError::TooLong));
 }
@@ -363,7 +364,8 @@ fn refused(policy: &Policy<'_>, why: &str) {
 /// What `encode` and `decode` say of a policy that both refuse.
 #[track_caller]
 fn both_errors(policy: &Policy<'_>) -> [DecodeError; 2] {
-    let encoded = encode(policy, Architecture::NATIVE, &mut vec![0; MAX_FRAME]).map(<[u8]>::len);
+    let encoded =
+        encode(policy, Architecture::NATIVE, no_hash, &mut vec![0; MAX_FRAME]).map(<[u8]>::len);
     let bytes = framed(&payload(policy));
     [encoded.expect_err("it is encoded"), decode(&bytes).expect_err("it decodes")]
 }
@@ -379,11 +381,17 @@ fn framed(payload: &[u8]) -> Vec<u8> {
     let mut frame = [MAGIC.as_slice(), &VERSION.to_le_bytes()].concat();
     frame.extend([Architecture::NATIVE as u8, 0]);
     frame.extend(length);
+    frame.extend(no_hash(payload));
     let checksum =
         crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(&[frame.as_slice(), payload].concat());
     frame.extend(checksum.to_le_bytes());
     frame.extend(payload);
     frame
+}
+
+/// A digest, which no reader computes.
+fn no_hash(_: &[u8]) -> Digest {
+    [0; 32]
 }
 
 /// A path as it comes out of bytes that nobody has checked.

@@ -17,6 +17,7 @@ use launcher_policy::seccomp::{Instruction, op};
 use launcher_policy::session::{DieWithParent, Session, Terminal};
 use launcher_policy::wire::{self, Architecture, HEADER, MAX_FRAME};
 use launcher_policy::{List, Path, Policy, Text, credentials, fds, limits};
+use policy_encoder::digest;
 use rustix::fs::SealFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -554,7 +555,7 @@ fn with(sandbox: &Sandbox, policy: &str) -> Vec<u8> {
 /// The shortest policy: it restricts nothing but the capabilities.
 fn bare() -> Vec<u8> {
     let mut buffer = [0; 512];
-    wire::encode(&bare_policy(), Architecture::NATIVE, &mut buffer)
+    wire::encode(&bare_policy(), Architecture::NATIVE, digest::sha256, &mut buffer)
         .expect("the policy is valid")
         .to_vec()
 }

@@ -275,7 +275,7 @@ fn the_wall_time_ends_everything() {
             let output = sandbox.run([sandbox.probe_path(), "pause".into()]);
             assert_eq!(output.code(), 124, "{caller}, {more}: {output:?}");
             let exit = output.event("exit").expect("an exit event");
-            assert_eq!(exit["ended_by"], "wall_time", "{caller}");
+            assert_eq!(exit["ended_by"], "wall", "{caller}");
         }
         let sandbox = Sandbox::new("limits.wall_time = \"15s\"").caller(caller);
         let output = sandbox.run([sandbox.probe_path(), "exit 3".into()]);

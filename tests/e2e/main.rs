@@ -28,6 +28,7 @@ mod presets;
 mod programs;
 mod protect;
 mod reaping;
+mod receipt;
 mod seccomp;
 mod session;
 mod simulator;

@@ -421,7 +421,7 @@ fn a_judged_program_that_takes_too_long_or_says_too_much_is_ended() {
         let loud = under("limits", caller, &directory).run(["head", "-c", "17M", "/dev/zero"]);
 
         assert_eq!(slow.code(), 124, "{slow:?}");
-        assert_eq!(slow.event("exit").expect("it ended")["ended_by"], "wall_time", "{caller}");
+        assert_eq!(slow.event("exit").expect("it ended")["ended_by"], "wall", "{caller}");
         assert_eq!(loud.code(), 128 + SIGXFSZ, "{caller}");
         assert_eq!(loud.stdout.len(), 16 << 20, "{caller}");
     }

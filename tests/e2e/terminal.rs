@@ -252,7 +252,7 @@ fn a_command_that_stops_itself_in_a_kept_terminal_does_not_outlive_the_wall_time
 
                 assert_eq!(output.code(), 124, "{what}: {output:?}");
                 let exit = output.event("exit").expect("an exit event");
-                assert_eq!(exit["ended_by"], "wall_time", "{what}");
+                assert_eq!(exit["ended_by"], "wall", "{what}");
                 assert!(!terminal.transcript.contains("it runs on"), "{what}");
             }
         }

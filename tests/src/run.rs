@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
+use policy_encoder::receipt::{Event, Exit, Launch, Receipt};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
@@ -698,6 +699,37 @@ impl Output {
         self.events.iter().filter_map(|event| event["event"].as_str()).collect()
     }
 
+    /// What the launch enforced, as its own line says.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[track_caller]
+    pub fn launch(&self) -> Launch {
+        self.receipt().launch.unwrap_or_else(|| panic!("no launch event: {self:?}"))
+    }
+
+    /// How the command ended.
+    ///
+    /// # Panics
+    ///
+    /// If nobody has waited for it.
+    #[track_caller]
+    pub fn exit(&self) -> Exit {
+        self.receipt().exit.unwrap_or_else(|| panic!("no exit event: {self:?}"))
+    }
+
+    /// The events, as those read them who embed the launcher.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[track_caller]
+    pub fn receipt(&self) -> Receipt {
+        let lines: Vec<String> = self.events.iter().map(ToString::to_string).collect();
+        Receipt::parse(&lines.join("\n")).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
     /// The failure's event.
     ///
     /// # Panics
@@ -705,8 +737,11 @@ impl Output {
     /// If the launch did not fail, or something else was said, too.
     #[track_caller]
     pub fn failure(&self) -> &serde_json::Value {
-        assert_eq!(self.event_names(), ["failure"], "{self:?}");
-        self.event("failure").expect("it is there")
+        let failure = self.event("failure").unwrap_or_else(|| panic!("no failure: {self:?}"));
+        // The line about the launch comes before the filter, and no sooner.
+        let before: &[&str] = if failure["stage"] == "seccomp" { &["launch"] } else { &[] };
+        assert_eq!(self.event_names(), [before, &["failure"]].concat(), "{self:?}");
+        failure
     }
 }
 
@@ -756,7 +791,15 @@ fn content(file: &File) -> Vec<u8> {
 fn events(status: &File) -> Vec<serde_json::Value> {
     let text = String::from_utf8(content(status)).expect("the status is text");
     text.lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}")))
+        .map(|line| {
+            let written: serde_json::Value =
+                serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
+            let read: Event =
+                serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}"));
+            // Or there would be keys that no document has.
+            assert_eq!(serde_json::json!(read), written, "not all of it is read");
+            written
+        })
         .collect()
 }
 

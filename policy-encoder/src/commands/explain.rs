@@ -9,10 +9,10 @@ use clap::{Args, ValueEnum};
 use launcher_policy::Policy;
 use launcher_policy::landlock::NEWEST_ABI;
 use launcher_policy::wire::{self, Architecture, MAGIC};
-use policy_encoder::Place;
 use policy_encoder::diagnostic::Diagnostics;
 use policy_encoder::explain::{Answer, Model, Operation, Reason, Rung, Summary};
 use policy_encoder::mounts::{self, Decider, View};
+use policy_encoder::{Place, digest};
 use serde_json::json;
 
 use super::table;
@@ -166,10 +166,15 @@ impl Given {
 
     /// The policy as the launcher reads it.
     pub(crate) fn policy(&self) -> Result<Policy<'_>, u8> {
-        wire::decode(&self.bytes).map_err(|error| {
+        let policy = wire::decode(&self.bytes).map_err(|error| {
             say(&format!("the policy cannot be read: {}", error.message()));
             WRONG
-        })
+        })?;
+        if !digest::is_right(&self.bytes) {
+            say("the policy cannot be trusted: its digest is not that of its content");
+            return Err(WRONG);
+        }
+        Ok(policy)
     }
 
     /// The line of the text that decides about a path, as far as it is known.

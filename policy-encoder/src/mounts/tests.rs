@@ -97,7 +97,8 @@ fn assert_encodes(view: &View) {
     let mut policy = wire::decode(&OTHER_STAGES).expect("what was encoded decodes");
     policy.mounts = Some(view.wire());
     let mut buffer = vec![0; wire::MAX_FRAME];
-    wire::encode(&policy, wire::Architecture::NATIVE, &mut buffer).expect("the plan is valid");
+    wire::encode(&policy, wire::Architecture::NATIVE, crate::digest::sha256, &mut buffer)
+        .expect("the plan is valid");
     assert_parents_come_first(view);
 }
 

@@ -27,7 +27,7 @@
 //! `oom-score`, `signals` (blocked and ignored), `dumpable`, `death-signal`,
 //! `securebits`, `fds`, `fd-kind N`, `namespace NAME`, `kill PID SIGNAL`,
 //! `ptrace PID`, `read-mem PID`, `waitable PID`, `fork`, `threads N`, `allocate
-//! BYTES`, `fork-many N`, `raise SIGNAL`, `abort`, `exit N`, `spin`, `pause`,
+//! BYTES`, `touch BYTES` (in a child), `fork-many N`, `raise SIGNAL`, `abort`, `exit N`, `spin`, `pause`,
 //! `say TEXT`, `echo-input`, `orphan`. A PID may be `parent`.
 //!
 //! Of other processes: `rlimit-of PID NAME`, `set-rlimit-of PID NAME SOFT
@@ -679,6 +679,7 @@ fn processes(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
         "fork-many" => fork_many(given.number(0)),
         "threads" => threads(given.number(0)),
         "allocate" => allocate(given.number(0)),
+        "touch" => touch(given.number(0)),
         "raise" => {
             let pid = process::getpid().as_raw_nonzero().get() as u64;
             call(Sysno::kill, [pid, given.word_value(0), 0, 0, 0, 0])
@@ -771,6 +772,17 @@ fn allocate(bytes: usize) -> Answer {
     let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
     // SAFETY: the kernel chooses a free place, and nothing uses it.
     done(unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, protection, flags) })
+}
+
+/// Uses so much memory, in a child that is waited for.
+fn touch(bytes: usize) -> Answer {
+    match raw(Sysno::clone, [17, 0, 0, 0, 0, 0])? {
+        0 => {
+            std::hint::black_box(vec![1_u8; bytes]);
+            std::process::exit(0)
+        }
+        child => call(Sysno::wait4, [child as u64, 0, 0, 0, 0, 0]),
+    }
 }
 
 /// Leaves a grandchild behind and says its process id.

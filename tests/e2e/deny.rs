@@ -118,7 +118,8 @@ fn a_source_that_is_swapped_for_a_symlink_never_shows_what_is_denied() {
     let policy = format!(
         "filesystem = {{ read = [{{ path = {data:?}, at = \"/data\" }}], deny = [{hidden:?}] }}"
     );
-    let bytes = encode(&with_probe(&policy, &Binaries::shared().probe()));
+    let binaries = Binaries::shared();
+    let bytes = encode(&with_probe(&policy, &binaries.probe()));
     let stop = AtomicBool::new(false);
     let swaps = AtomicU32::new(0);
     let (mut shown, mut refused) = (0, 0);

@@ -10,7 +10,8 @@ fn what_matches_is_hidden_and_what_appears_later_is_not() {
         let dir =
             TempDir::with_file("a/b/.env", "secret").file(".env", "secret").file("a/note", "x");
         let policy = format!("filesystem = {{ write = [{dir:?}], deny = [\"**/.env\"] }}");
-        let bytes = encode(&with_probe(&policy, &Binaries::shared().probe()));
+        let binaries = Binaries::shared();
+        let bytes = encode(&with_probe(&policy, &binaries.probe()));
         let dir = dir.file("a/.env", "later");
         let lines = [
             format!("read {dir}/.env"),

@@ -288,7 +288,7 @@ fn devices_take_no_requests_but_where_they_are_listed() {
 
 #[test]
 fn both_layers_hold_at_once() {
-    harness::needs_landlock!(6);
+    harness::needs_landlock!(1);
     for caller in Caller::both() {
         let dir = TempDir::with_file("note", "x");
         let policy = format!("filesystem.read = [{dir:?}]\nenforce.landlock = \"require\"");

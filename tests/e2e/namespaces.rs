@@ -64,7 +64,7 @@ fn the_command_is_pid_2_under_a_reaper_and_pid_1_without() {
 
 #[test]
 fn without_clone3_the_same_namespaces_are_made_by_clone() {
-    harness::needs_landlock!(6);
+    harness::needs_landlock!(1);
     needs_strace!();
     for caller in Caller::both() {
         for (policy, pid) in

@@ -104,7 +104,7 @@ fn project() -> TempDir {
 
 #[test]
 fn no_name_is_made_directly_in_a_frozen_directory() {
-    harness::needs_landlock!(6);
+    harness::needs_landlock!(1);
     for caller in Caller::both() {
         let dir = project();
         let freeze = format!(

@@ -7,7 +7,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 #[test]
 fn a_launch_with_a_waiter_is_told_from_its_start_to_its_end() {
-    harness::needs_landlock!(6);
+    harness::needs_landlock!(1);
     for caller in Caller::both() {
         let sandbox = Sandbox::new("").caller(caller);
         let output = sandbox.run([sandbox.probe_path(), "exit 7".into()]);

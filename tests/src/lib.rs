@@ -59,7 +59,7 @@ pub const IN_PLACE: &str = r#"
     "#;
 
 /// How long a launch may take before the test fails.
-pub const TIMEOUT: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The only variable that a command's caller has.
 pub const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";

@@ -330,7 +330,7 @@ fn the_table_has_the_rung_and_a_reason_for_what_is_closed() {
             assert!(table.stdout_text().contains(reason), "{caller}: {table:?}");
             let json: Value = serde_json::from_slice(&host(&["--json"]).stdout).expect("JSON");
             assert_eq!(json["rung"], rung, "{caller}");
-            assert_eq!(json["facts"]["uid"].is_u64(), true, "{caller}");
+            assert!(json["facts"]["uid"].is_u64(), "{caller}");
             assert!(json["closed"].to_string().contains(reason), "{caller}: {json}");
         }
     }

@@ -11,7 +11,6 @@
 
 use serde::Serialize;
 
-mod checksum;
 pub mod credentials;
 pub mod enforce;
 pub mod exec;

@@ -27,6 +27,8 @@ pub const VERSION: u16 = 1;
 /// Length of the header in bytes.
 pub const HEADER: usize = 48;
 
+const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+
 /// What a policy is called in receipts: SHA-256 of its payload. Whoever
 /// encodes computes it; a launch only copies it, as hashing would take longer
 /// than all else that it does for a receipt.
@@ -290,6 +292,9 @@ fn check(policy: &Policy<'_>) -> Result<(), DecodeError> {
 
 /// The checksum of a frame.
 fn checksum(header: &[u8; HEADER], payload: &[u8]) -> u32 {
+    let mut digest = CRC.digest();
     let (covered, _) = header.split_at(HEADER - 4);
-    crate::checksum::checksum([covered, payload])
+    digest.update(covered);
+    digest.update(payload);
+    digest.finalize()
 }

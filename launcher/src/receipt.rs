@@ -6,7 +6,7 @@
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use launcher_policy::enforce::{Keeper, Mode};
+use launcher_policy::enforce::{Guarantee, Keeper, Mode};
 use launcher_policy::{Failure, Stage};
 use linux_raw_sys::general as uapi;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
@@ -17,11 +17,19 @@ use rustix::system::uname;
 
 use crate::report::{self, Line};
 use crate::sys::{self, Usage};
+use crate::text::Text;
 use crate::{Facility, Launch, landlock, namespaces, remedy, session};
 
 /// The version of the lines: another one where a key changes its meaning or
 /// goes.
 const VERSION: i64 = 1;
+
+/// More bytes than a line about a launch has, with every guarantee, facility
+/// and reason. A stack has touched as much before, so it costs no new page.
+const MAX_LINE: usize = 4096;
+
+/// More bytes than the other lines have.
+const MAX_SHORT: usize = 512;
 
 /// What is noted for a receipt while a launch goes on, in the memory that its
 /// processes share. All of it stays zero where nobody asks.
@@ -76,7 +84,8 @@ pub fn launched(launch: &Launch<'_>) {
     let refused = launch.shared.refused_namespaces();
     let namespaces = wanted && refused.is_none();
     let landlock = landlock::is_used(launch);
-    let mut line = Line::new();
+    let mut memory = Text::<MAX_LINE>::new();
+    let mut line = Line::new(&mut memory);
     line.event("launch").count("version", VERSION).word("launcher", report::VERSION);
     line.hex("digest", launch.digest);
     line.string("kernel", Some(uname().release().to_bytes()));
@@ -135,26 +144,29 @@ fn reason(line: &mut Line, refused: Failure) {
 }
 
 /// What keeps each guarantee, and what the policy gave up.
-fn guarantees(line: &mut Line, launch: &Launch<'_>) {
-    let guarantees = || launch.policy.enforce.guarantees.iter();
-    let keeper = |guaranteed: &launcher_policy::enforce::Guaranteed<'_>| match guaranteed
-        .keeper(namespaces::are_made(launch))
-    {
-        keeper if !keeper.keeps(launch.abi) => None,
-        Keeper::Nothing(_) => None,
-        Keeper::Namespaces => Some("namespaces"),
-        Keeper::Landlock(_) => Some("landlock"),
-        Keeper::Seccomp => Some("seccomp"),
-    };
+fn guarantees(line: &mut Line<'_>, launch: &Launch<'_>) {
+    let namespaces = namespaces::are_made(launch);
+    let mut waived = 0_u32;
     line.key("guarantees").text("{");
-    for guaranteed in guarantees() {
-        if let Some(layer) = keeper(&guaranteed) {
-            line.word(guaranteed.guarantee.name(), layer);
-        }
+    for guaranteed in launch.policy.enforce.guarantees.iter() {
+        let keeper = guaranteed.keeper(namespaces);
+        let layer = match keeper {
+            _ if !keeper.keeps(launch.abi) => {
+                waived |= 1 << guaranteed.guarantee as u32;
+                continue;
+            }
+            Keeper::Landlock(_) => "landlock",
+            Keeper::Seccomp => "seccomp",
+            // What nothing keeps has gone above.
+            Keeper::Namespaces | Keeper::Nothing(_) => "namespaces",
+        };
+        line.word(guaranteed.guarantee.name(), layer);
     }
     line.text("}").key("waived").text("[");
-    for guaranteed in guarantees().filter(|guaranteed| keeper(guaranteed).is_none()) {
-        line.item(guaranteed.guarantee.name());
+    for &guarantee in Guarantee::ALL {
+        if waived & 1 << guarantee as u32 != 0 {
+            line.item(guarantee.name());
+        }
     }
     line.text("]");
 }
@@ -207,7 +219,8 @@ pub fn executed(launch: &Launch<'_>) {
     let notes = &launch.shared.notes;
     notes.is_over(Stage::Exec);
     let time = notes.end_of(Stage::Exec) - notes.begin;
-    Line::new().event("exec").count("microseconds", time as i64).send(status, None);
+    let mut memory = Text::<MAX_SHORT>::new();
+    Line::new(&mut memory).event("exec").count("microseconds", time as i64).send(status, None);
 }
 
 /// How the command ended.
@@ -245,7 +258,8 @@ pub fn ended(launch: &Launch<'_>, ending: Ending, usage: Usage) {
         let before = notes.counted.get(count)?.load(Ordering::Relaxed);
         counts.get(count)?.map(|now| now.saturating_sub(before))
     };
-    let mut line = Line::new();
+    let mut memory = Text::<MAX_SHORT>::new();
+    let mut line = Line::new(&mut memory);
     line.event("exit");
     match ending {
         Ending::Exited(code) => line.word("ended_by", "exit").count("code", code.into()),

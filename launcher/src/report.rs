@@ -3,6 +3,7 @@
 
 use core::ffi::CStr;
 
+use heapless::VecView;
 use launcher_policy::enforce::{Guaranteed, Keeper};
 use launcher_policy::exec::Cwd;
 use launcher_policy::mounts::{Mount, Root, Source};
@@ -12,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{BorrowedFd, RawFd};
 use rustix::io::{Errno, write};
 
-use crate::text::Text;
+use crate::text::{Text, append, digits};
 use crate::{Launch, errno, remedy, sys};
 
 /// The launcher's version.
@@ -117,7 +118,8 @@ pub fn failure(failure: &Failure, words: &Words<'_>) {
     let subject = words.subject(failure);
     let lost = words.lost(failure);
     let remedy = remedy::of(failure);
-    let mut line = Line::new();
+    let mut memory = Quoting::new();
+    let mut line = Line::new(&mut memory);
     line.text("launcher: ").text(failure.stage().name()).text(": ").text(failure.call().name());
     if let Some(subject) = subject {
         line.text(" \"").escaped(subject, Quotes::People).text("\"");
@@ -140,7 +142,8 @@ pub fn failure(failure: &Failure, words: &Words<'_>) {
     line.text("\n").write(2, None);
 
     let Some(status) = words.status else { return };
-    let mut line = Line::new();
+    let mut memory = Quoting::new();
+    let mut line = Line::new(&mut memory);
     line.event("failure").word("stage", failure.stage().name()).word("call", failure.call().name());
     if failure.error() != 0 {
         line.count("errno", failure.error().into());
@@ -167,14 +170,18 @@ enum Quotes {
     Json,
 }
 
+/// Room for a line that quotes a path, every byte of which may take six.
+type Quoting = Text<{ 6 * MAX_PATH + 2048 }>;
+
 /// One line under construction. What does not fit is left out.
-pub(crate) struct Line {
-    text: Text<{ 6 * MAX_PATH + 2048 }>,
+pub(crate) struct Line<'m> {
+    text: &'m mut VecView<u8>,
 }
 
-impl Line {
-    pub(crate) const fn new() -> Self {
-        Self { text: Text::new() }
+impl<'m> Line<'m> {
+    /// A line in this memory, no more of which is touched than it takes.
+    pub(crate) fn new<const N: usize>(memory: &'m mut Text<N>) -> Self {
+        Self { text: memory.view() }
     }
 
     /// Begins an event, to be sent when all of its keys are there.
@@ -192,7 +199,7 @@ impl Line {
     }
 
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
-        self.text.bytes(bytes);
+        append(self.text, bytes);
         self
     }
 
@@ -201,13 +208,16 @@ impl Line {
     }
 
     fn number(&mut self, number: i64) -> &mut Self {
-        self.text.signed(number);
+        if number < 0 {
+            self.text("-");
+        }
+        digits(self.text, number.unsigned_abs(), 10);
         self
     }
 
     /// What stands between the values of an object or a list.
     fn comma(&mut self) -> &mut Self {
-        match self.text.as_bytes() {
+        match self.text.as_slice() {
             [.., b'{' | b'['] => self,
             _ => self.text(","),
         }
@@ -225,7 +235,7 @@ impl Line {
 
     /// A key with a word of our own.
     pub(crate) fn word(&mut self, key: &str, value: &str) -> &mut Self {
-        self.string(key, Some(value.as_bytes()))
+        self.key(key).text("\"").text(value).text("\"")
     }
 
     /// A key with a string; nothing where there is none.
@@ -257,15 +267,13 @@ impl Line {
     /// A key with bytes in hexadecimal.
     pub(crate) fn hex(&mut self, key: &str, bytes: &[u8]) -> &mut Self {
         self.key(key).text("\"");
-        bytes.iter().for_each(|&byte| self.digits(byte));
+        bytes.iter().for_each(|&byte| self.hex_digits(byte));
         self.text("\"")
     }
 
-    fn digits(&mut self, byte: u8) {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
-        for digit in [byte >> 4, byte & 15] {
-            self.push(HEX.get(usize::from(digit)).copied().unwrap_or(b'?'));
-        }
+    fn hex_digits(&mut self, byte: u8) {
+        let digit = |digit: u8| digit + if digit < 10 { b'0' } else { b'a' - 10 };
+        self.bytes(&[digit(byte >> 4), digit(byte & 15)]);
     }
 
     /// `ENOENT (no such file or directory)`
@@ -300,7 +308,7 @@ impl Line {
                 0x80.. if readable => self.push(byte),
                 _ => {
                     self.text(if quotes == Quotes::Json { "\\u00" } else { "\\x" });
-                    self.digits(byte);
+                    self.hex_digits(byte);
                 }
             }
         }
@@ -317,7 +325,7 @@ impl Line {
     /// mix.
     fn write(&self, fd: RawFd, mut passed: Option<BorrowedFd<'_>>) {
         let fd = sys::inherited(fd);
-        let mut rest = self.text.as_bytes();
+        let mut rest = self.text.as_slice();
         while !rest.is_empty() && is_writable(fd) {
             // No more than a pipe takes that has room at all.
             let (part, _) = rest.split_at(rest.len().min(PIPE_BUF));

@@ -48,6 +48,11 @@ impl<const N: usize> Text<N> {
         self
     }
 
+    /// The same text, whatever its size.
+    pub fn view(&mut self) -> &mut VecView<u8> {
+        &mut self.bytes
+    }
+
     /// What there is.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
@@ -67,15 +72,16 @@ impl<const N: usize> Text<N> {
 
 // Once for texts of every size:
 
+/// Adds as much as there is room for.
 #[inline(never)]
-fn append(text: &mut VecView<u8>, bytes: &[u8]) {
-    for &byte in bytes {
-        // What is full stays full.
-        let _ = text.push(byte);
-    }
+pub fn append(text: &mut VecView<u8>, bytes: &[u8]) {
+    let room = text.capacity() - text.len();
+    // What is full stays full.
+    let _ = text.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
 }
 
-fn digits(text: &mut VecView<u8>, number: u64, base: u64) {
+/// Adds a number.
+pub fn digits(text: &mut VecView<u8>, number: u64, base: u64) {
     if number >= base {
         digits(text, number / base, base);
     }

@@ -871,3 +871,86 @@ fn a_filter_for_quick_launches_is_one_load_longer() {
     let policy = decode(&output.stdout).expect("it decodes");
     assert_eq!(policy.seccomp.expect("a filter").filter, launch);
 }
+
+/// The line about a launch of a policy, with these guarantees kept.
+fn launched(policy: &[u8], kept: &[&str], waived: &[&str]) -> String {
+    let kept: serde_json::Map<String, serde_json::Value> =
+        kept.iter().map(|name| ((*name).to_owned(), "namespaces".into())).collect();
+    let line = serde_json::json!({
+        "event": "launch", "version": 1, "launcher": "0.1.0", "kernel": "6.18.0",
+        "digest": hex::encode(launcher_policy::wire::digest(policy)),
+        "landlock_abi": 7, "landlock_errata": 0, "rung": "namespaces",
+        "layers": { "namespaces": "enforced", "landlock": "enforced", "seccomp": "enforced" },
+        "reasons": {}, "guarantees": kept, "waived": waived, "missing": ["loopback"],
+        "die_with_parent": "process", "pids": { "launcher": 1 }, "microseconds": { "input": 7 },
+    });
+    format!("{line}\n")
+}
+
+#[test]
+fn a_receipt_is_shown_in_words() {
+    let directory = Directory::new();
+    directory.file("receipt", launched(b"", &["files"], &["udp"]));
+    let output = directory.run(&["receipt", "receipt"]);
+    assert_eq!((code(&output), errors(&output).as_str()), (Some(0), ""));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    for line in ["  files is kept by namespaces", "  udp is waived", "  loopback is missing"] {
+        assert!(said.lines().any(|each| each == line), "{line} is missing from:\n{said}");
+    }
+}
+
+#[test]
+fn a_receipt_of_another_version_is_an_error_and_no_answer() {
+    let directory = Directory::new();
+    let line = launched(b"", &[], &[]);
+    directory.file("receipt", line.replace("\"version\":1", "\"version\":2"));
+    let output = directory.run(&["receipt", "receipt"]);
+    assert_eq!(code(&output), Some(2));
+    assert!(errors(&output).contains("of version 2"), "{}", errors(&output));
+    assert_eq!(code(&directory.run_with_input(&["receipt", "-"], line.as_bytes())), Some(0));
+}
+
+#[test]
+fn what_a_receipt_does_not_keep_of_a_policy_is_named_with_exit_status_1() {
+    let directory = Directory::new();
+    directory.file("policy.toml", "filesystem.root = 'minimal'\n");
+    let bytes = directory.run(&["policy.toml"]).stdout;
+    let policy = decode(&bytes).expect("it was encoded");
+    let names: Vec<&str> =
+        policy.enforce.guarantees.iter().map(|each| each.guarantee.name()).collect();
+    let (first, rest) = names.split_first().expect("something is guaranteed");
+    // Text is encoded anew, and is the same policy here.
+    for policy in ["policy.toml", "policy.bin"] {
+        directory.file("policy.bin", &bytes);
+        let require = ["receipt", "receipt", "--require", policy];
+        directory.file("receipt", launched(&bytes, &names, &[]));
+        let output = directory.run(&require);
+        assert_eq!(code(&output), Some(0), "{policy}: {}", errors(&output));
+        directory.file("receipt", launched(&bytes, rest, &[]));
+        let output = directory.run(&require);
+        assert_eq!(code(&output), Some(1), "{policy}");
+        let said = format!("the guarantee {first:?} is not kept");
+        assert!(errors(&output).contains(&said), "{policy}: {}", errors(&output));
+    }
+    directory.file("receipt", launched(&[0; 64], &names, &[]));
+    let output = directory.run(&["receipt", "receipt", "--require", "policy.bin"]);
+    assert_eq!(code(&output), Some(1));
+    assert!(errors(&output).contains("it is of the policy 0000"), "{}", errors(&output));
+}
+
+#[test]
+fn an_encoded_policy_with_another_digest_is_not_trusted() {
+    let directory = Directory::new();
+    directory.file("policy.toml", "");
+    let mut bytes = directory.run(&["policy.toml"]).stdout;
+    directory.file("policy.bin", &bytes);
+    assert_eq!(code(&directory.run(&["explain", "policy.bin"])), Some(0));
+    bytes[12] ^= 1;
+    let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+    let sum = crc.checksum(&[&bytes[..44], &bytes[48..]].concat());
+    bytes[44..48].copy_from_slice(&sum.to_le_bytes());
+    directory.file("policy.bin", &bytes);
+    let output = directory.run(&["explain", "policy.bin"]);
+    assert_eq!(code(&output), Some(2));
+    assert!(errors(&output).contains("digest"), "{}", errors(&output));
+}

@@ -217,6 +217,11 @@ fn rules() -> TempDir {
 /// one, when it is called as from a shell: `launcher --fd 3 -- cmd
 /// 3<policy.bin`. Capabilities are dropped one by one and counted apart.
 fn count(policy: &str, caller: Caller) -> Vec<Call> {
+    count_with(policy, caller, &[])
+}
+
+/// The same with options of the launcher; descriptor 4 is /dev/null.
+fn count_with(policy: &str, caller: Caller, options: &[&str]) -> Vec<Call> {
     let directory = rules();
     let sandbox = Sandbox::outside().caller(caller);
     let probe = sandbox.probe_path();
@@ -227,10 +232,11 @@ fn count(policy: &str, caller: Caller) -> Vec<Call> {
     let policy = File::open(files.join("policy.bin")).expect("it was written");
     let trace = files.join("trace").to_string_lossy().into_owned();
     let launcher = sandbox.binaries().launcher().to_string_lossy().into_owned();
-    let command =
-        ["strace", "-f", "-qq", "-o", &trace, "--", &launcher, "--fd", "3", "--", &probe, "pid"];
+    let strace = ["strace", "-f", "-qq", "-o", &trace, "--", &launcher, "--fd", "3"];
+    let null = File::options().write(true).open("/dev/null").expect("it opens");
+    let command = [&strace, options, &["--", &probe, "pid"]].concat();
 
-    let output = sandbox.pass(policy, 3).run(command);
+    let output = sandbox.pass(policy, 3).pass(null, 4).run(command);
 
     assert!(output.stdout_text().starts_with("ok "), "{output:?}");
     let calls: Vec<_> = files.read("trace").lines().filter_map(Call::parse).skip(1).collect();
@@ -277,5 +283,27 @@ fn seven_namespaces_with_eight_binds_take_at_most_120_calls() {
         let older = calls.iter().filter(|call| call.name == "open_tree").count();
         let number = calls.len() - older;
         assert!(number <= 120, "{caller}: {number} calls: {:?}", names(&calls));
+    }
+}
+
+#[test]
+fn a_receipt_takes_no_call_where_nobody_asks_and_few_where_somebody_does() {
+    needs_strace!();
+    // The clock after each stage, who and what there is, and a line with a
+    // question whether somebody reads it; with namespaces two more lines, and
+    // the command's number outside. How often a waiter is woken may differ.
+    for (policy, most) in [(SHIM, 17), (BINDS, 28)] {
+        for caller in Caller::both() {
+            let without = count(policy, caller);
+            let with = count_with(policy, caller, &["--status-fd", "4"]);
+            let names = names(&without);
+            for call in ["uname", "clock_gettime", "sendmsg", "write"] {
+                // Id maps are written, too.
+                let maps = if call == "write" && policy == BINDS { 3 } else { 0 };
+                assert_eq!(names.get(call).copied().unwrap_or(0), maps, "{caller}: {call}");
+            }
+            let more = with.len() as i64 - without.len() as i64;
+            assert!((1..=most).contains(&more), "{caller}: {more}: {:?}", self::names(&with));
+        }
     }
 }

@@ -60,10 +60,14 @@ fn memory_beyond_the_limit_of_the_cgroup_ends_the_command() {
     // What is in a private /tmp is memory, too, which no limit of a process
     // counts.
     let policy = "filesystem.tmp_size = \"64M\"";
-    let limited = format!("{policy}\nlimits.memory = \"16M\"\nenforce.limits = \"require\"");
+    // Of what is in the cgroup the kernel shall choose the command: PID 1 has
+    // its memory in common with the waiter, and neither would outlive the other.
+    let limits = "limits = { memory = \"16M\", oom_score_adjust = 1000 }";
+    let limited = format!("{policy}\n{limits}\nenforce.limits = \"require\"");
     let sandbox = in_cgroup(&cgroup, &limited);
     let output = sandbox.run([sandbox.probe_path(), "fill /tmp/large 33554432".into()]);
-    assert_eq!(output.code(), 128 + 9, "{output:?}");
+    assert_eq!((output.code(), output.signal()), (128 + 9, None), "{output:?}");
+    assert_eq!(output.event("exit").expect("an exit event")["signal"], 9, "{output:?}");
     assert!(!cgroup.read("memory.events").contains("oom_kill 0"), "{output:?}");
     let control = Sandbox::new(policy).probe("fill /tmp/large 33554432");
     assert!(control.is_ok(), "{control:?}");

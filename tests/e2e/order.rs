@@ -151,6 +151,7 @@ fn launchers(calls: &[Call]) -> Vec<Call> {
 
 #[test]
 fn every_stage_comes_in_its_place() {
+    harness::needs_landlock!(1);
     needs_strace!();
     for caller in Caller::both() {
         let strace = TempDir::new();

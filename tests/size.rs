@@ -16,7 +16,7 @@ const LAUNCHERS: [&str; 2] = ["launcher", "aarch64/launcher"];
 const ENCODERS: [&str; 2] = ["encode-policy", "aarch64/encode-policy"];
 
 /// The most bytes a launcher may have.
-const MAX_LAUNCHER: usize = 64 * 1024;
+const MAX_LAUNCHER: usize = 72 * 1024;
 
 /// One of the programs, read.
 struct Program {
@@ -46,7 +46,7 @@ impl Program {
 }
 
 #[test]
-fn a_launcher_has_at_most_64_kibibytes() {
+fn a_launcher_has_at_most_72_kibibytes() {
     LAUNCHERS.into_iter().chain(ENCODERS).map(Program::read).for_each(|each| show(&each));
     for name in LAUNCHERS {
         let program = Program::read(name);

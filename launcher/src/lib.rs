@@ -10,8 +10,9 @@ use core::convert::Infallible;
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
+pub use launcher_policy::enforce::Facility;
 use launcher_policy::mounts::MAX_MOUNTS;
-use launcher_policy::{Failure, Policy, words};
+use launcher_policy::{Failure, Policy};
 use rustix::fd::RawFd;
 
 pub mod credentials;
@@ -94,6 +95,9 @@ pub struct Shared {
     /// Set where the namespaces could not be made and another layer keeps the
     /// policy's guarantees.
     without_namespaces: AtomicBool,
+    /// Set where they could be made and nothing could be mounted in them, and
+    /// the same layers keep the guarantees.
+    without_mounts: AtomicBool,
     /// Which `Facility` this host did not give: bit n is number n.
     missing: AtomicU32,
     /// Set by a child that failed, after it has said why.
@@ -117,36 +121,11 @@ pub struct Shared {
     channel: [AtomicI32; 2],
 }
 
-words! {
-    /// Something offered, not guaranteed, and its word in the status.
-    pub enum Facility {
-        /// Namespaces, where Landlock and seccomp keep the guarantees.
-        Namespaces "namespaces"
-        /// Landlock, where mounts keep the guarantees.
-        Landlock "landlock"
-        /// A fresh `/proc`.
-        Proc "proc"
-        /// A loopback interface that is up.
-        Loopback "loopback"
-        /// A limit on the memory of the whole tree.
-        Memory "limits.memory"
-        /// A limit on the number of processes.
-        Processes "limits.processes"
-        /// A limit on the CPU time of the whole tree.
-        CpuTime "limits.cpu_time"
-        /// An end of the whole tree when the wall time is over.
-        WallTime "limits.wall_time"
-        /// Pseudo-terminals.
-        Pts "pts"
-        /// An end of the command when its caller ends.
-        DieWithParent "die_with_parent"
-    }
-}
-
 impl Shared {
-    /// Whether this launch goes on without namespaces.
+    /// Whether this launch goes on without what namespaces keep.
     pub fn is_without_namespaces(&self) -> bool {
         self.without_namespaces.load(Ordering::Relaxed)
+            || self.without_mounts.load(Ordering::Relaxed)
     }
 
     /// Notes that something offered is not there.
@@ -221,7 +200,9 @@ pub fn launch(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
 /// The stages that shape what a whole tree of processes sees.
 fn enter(launch: &Launch<'static>) -> Result<(), Failure> {
     namespaces::apply(launch)?;
-    mounts::apply(launch)
+    mounts::apply(launch)?;
+    namespaces::miss_offers(launch);
+    Ok(())
 }
 
 /// The stages that belong to the command's own process.

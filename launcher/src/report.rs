@@ -86,6 +86,7 @@ impl<'a> Words<'a> {
                 other => other.target.to_bytes(),
             },
             Subject::Rule => mounts?.rules.iter().nth(self.item)?.path.to_bytes(),
+            Subject::Carved => mounts?.carved.iter().nth(self.item)?.path.to_bytes(),
             Subject::Node => mounts?.skeleton.iter().nth(self.item)?.path.to_bytes(),
             Subject::Root => match mounts?.root {
                 Root::Tree { path, .. } => path.to_bytes(),

@@ -529,6 +529,26 @@ pub fn landlock_abi() -> Result<u32> {
     .map_err(errno)
 }
 
+/// The errata of Landlock that are fixed in this kernel,
+/// landlock_create_ruleset(2).
+///
+/// # Errors
+///
+/// `EINVAL` before Linux 6.15.
+pub fn landlock_errata() -> Result<u32> {
+    // SAFETY: with this flag the kernel reads no attributes.
+    unsafe {
+        syscall!(
+            Sysno::landlock_create_ruleset,
+            0,
+            0,
+            landlock_uapi::LANDLOCK_CREATE_RULESET_ERRATA
+        )
+    }
+    .map(|errata| errata as u32)
+    .map_err(errno)
+}
+
 /// landlock_create_ruleset(2)
 ///
 /// # Errors

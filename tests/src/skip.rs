@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use crate::PATH;
+use crate::{PATH, Sandbox};
 
 /// What may be skipped where `CI` is set: its hosts lack it.
-pub const EXPECTED_SKIPS: &[&str] = &[];
+pub const EXPECTED_SKIPS: &[&str] = &["Landlock ABI 9", "Landlock ABI 10"];
 
 /// Says once that tests, or parts of them, are skipped, past the capture of
 /// output.
@@ -46,6 +46,26 @@ macro_rules! needs {
             $crate::skip!($program, "the program is not installed");
         })+
     };
+}
+
+/// Skips the rest of a test where the kernel has an older Landlock ABI.
+#[macro_export]
+macro_rules! needs_landlock {
+    ($abi:literal) => {
+        if $crate::landlock_abi() < $abi {
+            $crate::skip!(concat!("Landlock ABI ", $abi), "the kernel has an older Landlock");
+        }
+    };
+}
+
+/// The Landlock ABI of this kernel, as a launch says it.
+pub fn landlock_abi() -> u64 {
+    static ANSWER: OnceLock<u64> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let sandbox = Sandbox::new("");
+        let output = sandbox.run([sandbox.probe_path()]);
+        output.events.iter().find_map(|event| event["landlock_abi"].as_u64()).unwrap_or(0)
+    })
 }
 
 /// Whether a program is on the PATH that the tests give.

@@ -23,6 +23,7 @@ const IN_PLACE: &str = r#"
 filesystem = { tmp = "none", proc = false, dev = "none", execute = [PROGRAM] }
 network.unix = "host"
 enforce.namespaces = "off"
+enforce.waive = ["execute"]
 "#;
 
 /// Seven namespaces and a view of nothing but the program.

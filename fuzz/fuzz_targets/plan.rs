@@ -179,10 +179,11 @@ struct Enforce {
     landlock: Option<Word<12>>,
     seccomp: Option<Word<12>>,
     limits: Option<Word<12>>,
+    carve_out: Option<Word<15>>,
 }
 
 /// One of the words that a key takes, by the number of the key.
-const WORDS: [&[&str]; 15] = [
+const WORDS: [&[&str]; 16] = [
     &["empty", "minimal", "host"],
     &["fail", "skip"],
     &["minimal", "none"],
@@ -198,6 +199,7 @@ const WORDS: [&[&str]; 15] = [
     &["require", "prefer", "off"],
     &["warn", "freeze"],
     &["private", "hidden", "host"],
+    &["refuse", "siblings"],
 ];
 
 #[derive(Debug, Serialize)]

@@ -5,26 +5,33 @@
 
 use core::sync::atomic::Ordering;
 
-use launcher_policy::landlock::Handled;
-use launcher_policy::{Call, Failure, Stage};
+use launcher_policy::enforce::Mode;
+use launcher_policy::{Call, Failure, Refusal, Stage};
+use linux_raw_sys::general::CLONE_NEWNS;
+use linux_raw_sys::landlock::LANDLOCK_ACCESS_FS_REFER;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::io::Errno;
 
 use crate::report::failed;
-use crate::{Launch, sys};
+use crate::{Facility, Launch, namespaces, sys};
 
 const STAGE: Stage = Stage::Landlock;
 
-/// A ruleset under construction, and what the kernel handles of it.
+/// Erratum 3, where it is fixed: a move or a link could widen the rights on
+/// what lies in a directory that was moved out of a bind mount.
+const FIXED_DISCONNECTED: u32 = 1 << 2;
+
+/// A ruleset under construction, and what rules may grant.
 #[derive(Clone, Copy)]
 pub struct Ruleset {
     fd: BorrowedFd<'static>,
-    handled: Handled,
+    /// `LANDLOCK_ACCESS_FS_*`
+    granted: u32,
 }
 
 /// Whether this launch enforces Landlock.
 pub fn is_used(launch: &Launch<'_>) -> bool {
-    launch.policy.landlock.is_some() && launch.abi > 0
+    launch.policy.landlock.is_some() && launch.abi > 0 && !launch.shared.misses(Facility::Landlock)
 }
 
 /// The kernel's ABI, `newest` at most; 0 where it has no Landlock, or does not
@@ -55,7 +62,7 @@ pub fn create(launch: &Launch<'_>) -> Result<Option<Ruleset>, Failure> {
     let fd =
         sys::landlock_create_ruleset(handled.fs.into(), handled.net.into(), handled.scoped.into())
             .map_err(failed(STAGE, Call::LandlockCreateRuleset))?;
-    let ruleset = Ruleset { fd: sys::until_exec(fd), handled };
+    let ruleset = Ruleset { fd: sys::until_exec(fd), granted: granted(launch, handled.fs) };
     launch.shared.ruleset.store(ruleset.fd.as_raw_fd(), Ordering::Relaxed);
     for port in landlock.ports.iter() {
         let access = port.access & handled.net;
@@ -67,6 +74,22 @@ pub fn create(launch: &Launch<'_>) -> Result<Option<Ruleset>, Failure> {
     Ok(Some(ruleset))
 }
 
+/// What rules may grant of the rights that are handled: all, but for moves and
+/// links to other directories where they are not safe. Those are a facility.
+fn granted(launch: &Launch<'_>, handled: u32) -> u32 {
+    let is_safe =
+        || namespaces::has(launch, CLONE_NEWNS) || sys::landlock_errata() & FIXED_DISCONNECTED != 0;
+    // Before ABI 2 no kernel grants it.
+    if handled & LANDLOCK_ACCESS_FS_REFER != 0 && is_safe() {
+        return handled;
+    }
+    let mut mounts = launch.policy.mounts.iter().flat_map(|mounts| mounts.mounts.iter());
+    if mounts.any(|mount| mount.access & LANDLOCK_ACCESS_FS_REFER != 0) {
+        launch.shared.miss(Facility::Refer);
+    }
+    handled & !LANDLOCK_ACCESS_FS_REFER
+}
+
 impl Ruleset {
     /// Grants `access` at and beneath what `fd` refers to, as far as this
     /// kernel handles it.
@@ -75,7 +98,7 @@ impl Ruleset {
     ///
     /// landlock_add_rule(2)
     pub fn allow(&self, fd: impl AsFd, access: u32) -> Result<(), Failure> {
-        match access & self.handled.fs {
+        match access & self.granted {
             0 => Ok(()),
             access => sys::landlock_add_path(self.fd, fd, access.into())
                 .map_err(failed(STAGE, Call::LandlockAddRule)),
@@ -95,6 +118,24 @@ pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
     };
     // The flags about audit records came with ABI 7.
     let flags = if launch.abi >= 7 { landlock.log } else { 0 };
-    sys::landlock_restrict_self(sys::inherited(ruleset), flags)
-        .map_err(failed(STAGE, Call::LandlockRestrictSelf))
+    match sys::landlock_restrict_self(sys::inherited(ruleset), flags) {
+        Ok(()) => Ok(()),
+        Err(error) => go_without(launch, error),
+    }
+}
+
+/// Goes on without the layer where there are 16 already, the policy allows
+/// that, and nothing rests on it.
+fn go_without(launch: &Launch<'_>, error: Errno) -> Result<(), Failure> {
+    let refused = failed(STAGE, Call::LandlockRestrictSelf)(error);
+    if error != Errno::TOOBIG {
+        return Err(refused);
+    }
+    let enforce = &launch.policy.enforce;
+    let namespaces = launch.policy.namespaces.is_some() && !launch.shared.is_without_namespaces();
+    if enforce.landlock == Mode::Require || enforce.lost(namespaces, 0).is_some() {
+        return Err(refused.because(Refusal::LandlockLayers));
+    }
+    launch.shared.miss(Facility::Landlock);
+    Ok(())
 }

@@ -11,9 +11,10 @@ use core::ffi::CStr;
 use core::num::NonZeroU32;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
+pub use launcher_policy::enforce::Facility;
 use launcher_policy::mounts::MAX_MOUNTS;
 use launcher_policy::wire::Digest;
-use launcher_policy::{Failure, Policy, Stage, words};
+use launcher_policy::{Failure, Policy, Stage};
 use rustix::fd::RawFd;
 
 pub mod credentials;
@@ -104,9 +105,11 @@ pub struct Caller {
 pub struct Shared {
     /// What is noted for the receipt.
     notes: receipt::Notes,
-    /// The [`Failure`] by which the namespaces could not be made, where another
-    /// layer keeps the policy's guarantees.
+    /// The [`Failure`] by which the namespaces could not be made, or nothing
+    /// mounted in them, where another layer keeps the policy's guarantees.
     without_namespaces: AtomicU32,
+    /// Set where they were made and nothing could be mounted in them.
+    without_mounts: AtomicBool,
     /// Which `Facility` this host did not give: bit n is number n.
     missing: AtomicU32,
     /// Set by a child that failed, after it has said why.
@@ -130,44 +133,18 @@ pub struct Shared {
     channel: [AtomicI32; 2],
 }
 
-words! {
-    /// Something offered, not guaranteed, and its word in the status.
-    pub enum Facility {
-        /// Namespaces, where Landlock and seccomp keep the guarantees.
-        Namespaces "namespaces"
-        /// Landlock, where mounts keep the guarantees.
-        Landlock "landlock"
-        /// A fresh `/proc`.
-        Proc "proc"
-        /// A loopback interface that is up.
-        Loopback "loopback"
-        /// A limit on the memory of the whole tree.
-        Memory "limits.memory"
-        /// A limit on the number of processes.
-        Processes "limits.processes"
-        /// A limit on the CPU time of the whole tree.
-        CpuTime "limits.cpu_time"
-        /// An end of the whole tree when the wall time is over.
-        WallTime "limits.wall_time"
-        /// Pseudo-terminals.
-        Pts "pts"
-        /// An end of the command when its caller ends.
-        DieWithParent "die_with_parent"
-    }
-}
-
 impl Shared {
     /// What is noted already, and nothing else.
     pub fn new(notes: receipt::Notes) -> Self {
         Self { notes, ..Self::default() }
     }
 
-    /// Whether this launch goes on without namespaces.
+    /// Whether this launch goes on without what namespaces keep.
     pub fn is_without_namespaces(&self) -> bool {
         self.refused_namespaces().is_some()
     }
 
-    /// Why this launch goes on without namespaces, if it does.
+    /// Why this launch goes on without what namespaces keep, if it does.
     fn refused_namespaces(&self) -> Option<Failure> {
         NonZeroU32::new(self.without_namespaces.load(Ordering::Relaxed)).map(Failure::from)
     }
@@ -244,7 +221,9 @@ pub fn launch(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
 /// The stages that shape what a whole tree of processes sees.
 fn enter(launch: &'static Launch<'static>) -> Result<(), Failure> {
     stage(launch, Stage::Namespaces, namespaces::apply)?;
-    stage(launch, Stage::Mounts, mounts::apply)
+    stage(launch, Stage::Mounts, mounts::apply)?;
+    namespaces::miss_offers(launch);
+    Ok(())
 }
 
 /// The stages that belong to the command's own process.

@@ -8,7 +8,9 @@ use core::ffi::CStr;
 
 use launcher_policy::enforce::Mode as Enforce;
 use launcher_policy::exec::Cwd;
-use launcher_policy::mounts::{Missing, Mount, Mounts, Parents, Root, Source, Symlinks};
+use launcher_policy::mounts::{
+    MAX_CARVED, Missing, Mount, Mounts, Parents, Root, Source, Symlinks,
+};
 use launcher_policy::{Call, Failure, MAX_PATH, Path, Refusal, Stage, Subject};
 use linux_raw_sys::general as uapi;
 use linux_raw_sys::landlock::LANDLOCK_ACCESS_FS_READ_DIR;
@@ -25,6 +27,7 @@ use crate::report::failed;
 use crate::text::Text;
 use crate::{Facility, Launch, namespaces, sys};
 
+mod carve;
 pub(crate) mod make;
 mod proc;
 
@@ -120,6 +123,15 @@ fn fd_path(fd: RawFd) -> Text<FD_PATH> {
 ///
 /// The first call that failed, with the path it was about.
 pub fn apply(launch: &Launch<'static>) -> Result<(), Failure> {
+    // A new mount namespace starts out sharing propagation with the host, and
+    // with any other type a later mount of the host would appear, writable.
+    if launch.policy.mounts.is_some()
+        && namespaces::has(launch, uapi::CLONE_NEWNS)
+        && let Err(error) =
+            mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+    {
+        namespaces::go_without_mounts(launch, error)?;
+    }
     let ruleset = landlock::create(launch)?;
     if let Some(mounts) = &launch.policy.mounts {
         if namespaces::has(launch, uapi::CLONE_NEWNS) {
@@ -137,10 +149,6 @@ fn build(
     mounts: &Mounts<'static>,
     ruleset: Option<Ruleset>,
 ) -> Result<(), Failure> {
-    // A new mount namespace starts out sharing propagation with the host, and
-    // with any other type a later mount of the host would appear, writable.
-    mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-        .map_err(failed(STAGE, Call::Mount))?;
     let spent = Spent::of(mounts);
     let mut fd_paths = launch.carried.fds.as_bytes();
     for mount in launch.shared.each(mounts.mounts.iter()) {
@@ -496,9 +504,16 @@ fn only_rules(
     let at = |failure: Failure| failure.about(Subject::Source);
     for mount in launch.shared.each(mounts.mounts.iter()) {
         if let Some(source) = open_host(&mount.source, &mut fd_paths).map_err(at)? {
-            ruleset.allow(&source, mount.access).map_err(at)?;
+            if !mount.carved {
+                ruleset.allow(&source, mount.access).map_err(at)?;
+            }
             spent.let_go(source);
         }
+    }
+    let mut left = MAX_CARVED;
+    for carved in launch.shared.each(mounts.carved.iter()) {
+        carve::grant(&carved, ruleset, &mut left)
+            .map_err(|failure| failure.about(Subject::Carved))?;
     }
     add_rules(launch, mounts, Some(ruleset))
 }

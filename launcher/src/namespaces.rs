@@ -29,7 +29,13 @@ const MAX_MAP: usize = 4096;
 
 /// `CLONE_NEW*` of this launch; none once it goes on without namespaces.
 pub fn flags(launch: &Launch<'_>) -> u32 {
-    wanted(launch).map_or(0, |namespaces| namespaces.flags)
+    let flags = wanted(launch).map_or(0, |namespaces| namespaces.flags);
+    if is_without_mounts(launch) { flags & !uapi::CLONE_NEWNS } else { flags }
+}
+
+/// Whether nothing can be mounted in the namespaces that were made.
+fn is_without_mounts(launch: &Launch<'_>) -> bool {
+    launch.shared.without_mounts.load(Ordering::Relaxed)
 }
 
 /// Whether the policy's namespaces are made.
@@ -44,7 +50,7 @@ pub fn has(launch: &Launch<'_>, flag: u32) -> bool {
 
 fn wanted<'l, 'p>(launch: &'l Launch<'p>) -> Option<&'l Namespaces<'p>> {
     match &launch.policy.namespaces {
-        Some(_) if launch.shared.is_without_namespaces() => None,
+        Some(_) if launch.shared.is_without_namespaces() && !is_without_mounts(launch) => None,
         namespaces => namespaces.as_ref(),
     }
 }
@@ -113,6 +119,43 @@ pub fn go_without(launch: &Launch<'static>, call: Call, error: Errno) -> Result<
     launch.shared.miss(Facility::Namespaces);
     // Some limits rest on namespaces.
     limits::check(launch)
+}
+
+/// Goes on in namespaces in which nothing can be mounted, as in another
+/// Landlock domain for files, where the same layers keep the guarantees that do
+/// without namespaces.
+///
+/// # Errors
+///
+/// Why not.
+pub fn go_without_mounts(launch: &Launch<'static>, error: Errno) -> Result<(), Failure> {
+    let refused = failed(Stage::Mounts, Call::Mount)(error);
+    if error != Errno::PERM {
+        return Err(refused);
+    }
+    let refused = refused.because(Refusal::InsideSandbox);
+    if launch.policy.enforce.namespaces == Mode::Require {
+        return Err(refused);
+    }
+    check_guarantees(launch, false).map_err(|lost| refused.about(lost.subject()))?;
+    launch.shared.without_namespaces.store(refused.number().get(), Ordering::Relaxed);
+    launch.shared.without_mounts.store(true, Ordering::Relaxed);
+    launch.shared.miss(Facility::Namespaces);
+    Ok(())
+}
+
+/// Notes what the policy offers that takes a namespace which is not made.
+pub fn miss_offers(launch: &Launch<'_>) {
+    let mut flags = flags(launch);
+    if launch.shared.is_without_namespaces() {
+        // The filter closes what a network of its own would have opened.
+        flags &= uapi::CLONE_NEWUTS;
+    }
+    for offer in launch.policy.enforce.offers.iter() {
+        if offer.needs & !flags != 0 {
+            launch.shared.miss(offer.facility);
+        }
+    }
 }
 
 /// Fills in the new namespaces: id maps, host name, loopback.

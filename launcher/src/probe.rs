@@ -20,6 +20,7 @@ use rustix::system::uname;
 use crate::mounts::make;
 use crate::report::Line;
 use crate::sys::{self, QUESTIONS};
+use crate::text::Text;
 use crate::{Caller, Stacks, namespaces};
 
 words! {
@@ -136,7 +137,8 @@ impl Host {
             self.note(Fact::Clone3 as usize + place, error(sys::ask(question)));
         }
         let kernel = uname();
-        let mut line = Line::new();
+        let mut memory = Text::<4096>::new();
+        let mut line = Line::new(&mut memory);
         line.text("{")
             .count("version", 1)
             .string("kernel", Some(kernel.release().to_bytes()))

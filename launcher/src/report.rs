@@ -88,6 +88,7 @@ impl<'a> Words<'a> {
                 other => other.target.to_bytes(),
             },
             Subject::Rule => mounts?.rules.iter().nth(self.item)?.path.to_bytes(),
+            Subject::Carved => mounts?.carved.iter().nth(self.item)?.path.to_bytes(),
             Subject::Node => mounts?.skeleton.iter().nth(self.item)?.path.to_bytes(),
             Subject::Root => match mounts?.root {
                 Root::Tree { path, .. } => path.to_bytes(),
@@ -191,7 +192,7 @@ impl<'m> Line<'m> {
 
     /// What there is.
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.text.as_bytes()
+        self.text
     }
 
     fn push(&mut self, byte: u8) {

@@ -27,6 +27,9 @@ pub enum Held {
     None,
     /// A session of its own, away from this terminal.
     Left(RawFd),
+    /// A session of its own, away from a terminal that cannot be opened, if
+    /// there is one.
+    Unseen,
     /// The caller's session, in a process group of its own in the background.
     Session,
     /// The caller's session and the foreground of this terminal.
@@ -45,6 +48,10 @@ impl Held {
             Ok(terminal) => sys::until_exec(terminal),
             // There is none, it has hung up, or there is not even its device.
             Err(Errno::NXIO | Errno::IO | Errno::NODEV | Errno::NOENT) => return Ok(Self::None),
+            // Inside another sandbox whether there is one cannot be seen.
+            Err(Errno::ACCESS | Errno::PERM) if wanted != Terminal::Keep => {
+                return Ok(Self::Unseen);
+            }
             Err(error) => return Err(failed(STAGE, Call::Open)(error).about(Subject::DevTty)),
         };
         let kept = wanted == Terminal::Keep || (wanted == Terminal::Auto && safe);
@@ -65,7 +72,13 @@ impl Held {
     /// Whether this process cannot leave its terminal without hanging up on
     /// everybody else in its foreground: only a child can.
     pub fn needs_child(self) -> bool {
-        matches!(self, Self::Left(_)) && getsid(None).is_ok_and(|leader| leader == getpid())
+        match self {
+            Self::Left(_) => getsid(None).is_ok_and(|leader| leader == getpid()),
+            // Without a descriptor of it only a new session leaves it, which
+            // the leader of a group cannot start.
+            Self::Unseen => getpgrp() == getpid(),
+            _ => false,
+        }
     }
 
     /// The terminal whose foreground the command takes.
@@ -97,6 +110,7 @@ pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
 
 fn leave_process_group(launch: &Launch<'_>) -> Result<(), Failure> {
     match launch.terminal {
+        Held::Unseen => setsid().map(drop).map_err(failed(STAGE, Call::Setsid)),
         Held::None | Held::Left(_) => match setsid() {
             Ok(_) => Ok(()),
             // A group leader cannot start a session, and only a launcher that

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use launcher_policy::enforce::Guarantee;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -548,6 +549,36 @@ pub struct Enforce {
     /// What Landlock writes to the audit log: `"default"`, `"quiet"`,
     /// `"verbose"` (Linux 6.15).
     pub landlock_log: Option<Spanned<LandlockLog>>,
+    /// Guarantees that are given up by name, where nothing keeps them.
+    #[serde(skip_serializing_if = "is_absent")]
+    #[schemars(schema_with = "crate::schema::guarantees")]
+    pub waive: Vec<Spanned<Guarantee>>,
+    /// What is narrower inside what is granted, where there are no mounts:
+    /// `"refuse"` (default) or `"siblings"`.
+    pub carve_out: Option<Spanned<CarveOut>>,
+    /// UNIX sockets that neither mounts nor Landlock keep inside: `"refuse"`
+    /// (default) or `"pairs"`.
+    pub unix_sockets: Option<Spanned<UnixSockets>>,
+}
+
+/// `enforce.unix_sockets`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnixSockets {
+    /// The launch is refused (default).
+    Refuse,
+    /// Without a mount namespace there is none but socketpair(2).
+    Pairs,
+}
+
+/// `enforce.carve_out`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CarveOut {
+    /// The launch is refused (default).
+    Refuse,
+    /// What is beside it is granted one by one, as it is at the launch.
+    Siblings,
 }
 
 /// How much a layer is wanted.

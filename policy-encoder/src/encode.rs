@@ -2,6 +2,7 @@
 
 use launcher_policy::Policy;
 use launcher_policy::wire::{self, Architecture, MAX_FRAME};
+use linux_raw_sys::general::{CLONE_NEWNET, CLONE_NEWNS};
 
 use crate::Place;
 use crate::diagnostic::Diagnostics;
@@ -63,10 +64,16 @@ pub fn encode_for(
     let files = enforce::Files {
         needs_landlock: view.needs_landlock,
         lost_without_mounts: view.lost_without_mounts.clone(),
+        runs_without_mounts: view.runs_without_mounts.clone(),
+        offers: view.offers(),
     };
-    let enforce = enforce::resolve(document, &network, namespaces.as_ref(), &files, diagnostics);
+    let mut enforce =
+        enforce::resolve(document, &network, namespaces.as_ref(), &files, diagnostics);
     let facts = facts(document, &network, namespaces.as_ref(), enforce.falls_back(), &view);
     let seccomp = seccomp::resolve(document, architecture, &facts, place, optimize, diagnostics);
+    if let Some(compiled) = &seccomp {
+        enforce.give_up(&compiled.opened);
+    }
     if diagnostics.has_errors() {
         return None;
     }
@@ -106,12 +113,16 @@ fn facts(
     seccomp::Facts {
         sockets: match network.access {
             Access::None => seccomp::Sockets::None,
+            // Those of the host lead to more than a loopback.
+            Access::Loopback if namespaces & CLONE_NEWNET == 0 => seccomp::Sockets::None,
             Access::Loopback | Access::Host if plain_tcp => {
                 seccomp::Sockets::Tcp { udp: network.udp }
             }
             Access::Loopback | Access::Host => seccomp::Sockets::Open,
         },
-        unix: network.unix != network::Sockets::Pairs,
+        unix: network.unix != network::Sockets::Pairs
+            && !(network.unix_needs_mounts && namespaces & CLONE_NEWNS == 0),
+        unix_needs_mounts: network.unix_needs_mounts,
         pdeathsig_relied_on: die_with_parent != Some(DieWithParent::Never),
         namespaces,
         falls_back: falls_back && namespaces != 0,
@@ -222,17 +233,52 @@ mod tests {
         (seccomp.filter.len(), seccomp.without_namespaces.len())
     }
 
+    /// Each guarantee that is waived.
+    fn waived(text: &str) -> Vec<&'static str> {
+        let mut diagnostics = Diagnostics::default();
+        let bytes = encode(&document(text), &place(), Architecture::NATIVE, &mut diagnostics)
+            .unwrap_or_else(|| panic!("{diagnostics:?}"));
+        let policy = wire::decode(&bytes).expect("what was encoded decodes");
+        let waived = policy.enforce.guarantees.iter().filter(|each| each.waived);
+        waived.map(|each| each.guarantee.name()).collect()
+    }
+
+    #[test]
+    fn what_the_author_opens_in_the_filter_is_waived() {
+        let rule = |call| {
+            let args = "[{ index = 0, op = 'equal', value = 5 }]";
+            format!("seccomp.rule = [{{ call = '{call}', args = {args}, action = 'allow' }}]")
+        };
+        assert_eq!(waived(""), [""; 0]);
+        assert_eq!(waived("seccomp.allow = ['chmod']"), ["metadata"]);
+        assert_eq!(waived("seccomp.allow = ['ioctl', 'setpriority']"), ["metadata", "processes"]);
+        assert_eq!(waived(&rule("shmget")), ["ipc"]);
+        // What is denied all the same, and groups, open nothing.
+        assert_eq!(waived("seccomp = { allow = ['chmod', '@ipc'], deny = ['chmod'] }"), [""; 0]);
+        // The command's own processes are no secret of anybody's.
+        assert_eq!(waived("seccomp.allow = ['getpid']\nenforce.waive = ['execute']"), ["execute"]);
+    }
+
+    #[test]
+    fn without_a_network_namespace_there_is_no_loopback_to_reach() {
+        let loopback = "filesystem = { root = 'minimal', tmp = 'none', proc = false }\n\
+                        network = { access = 'loopback', unix = 'host' }\n\
+                        enforce = { waive = ['execute'], namespaces = 'off' }";
+        let none = loopback.replace("'loopback'", "'none'");
+        assert_eq!(filters(loopback), filters(&none));
+    }
+
     #[test]
     fn a_policy_that_may_lose_its_namespaces_has_a_filter_for_that() {
         let falls_back = "filesystem = { root = 'minimal', tmp = 'none', proc = false }\n\
-                          network.unix = 'host'\n";
+                          network.unix = 'host'\nenforce.waive = ['execute']\n";
         let (with, without) = filters(falls_back);
         assert!(without > with);
         let off = filters(&format!("{falls_back}enforce.namespaces = 'off'"));
         assert_eq!(off, (without, 0));
         let require = filters(&format!("{falls_back}enforce.namespaces = 'require'"));
         assert_eq!(require, (with, 0));
-        // Sockets inside need a mount namespace, so nothing is gone without.
+        // What is only read needs a mount namespace, so nothing is gone without.
         assert_eq!(filters("filesystem.root = 'minimal'").1, 0);
         assert_eq!(filters(&format!("{falls_back}namespaces.ipc = false")).0, with);
     }

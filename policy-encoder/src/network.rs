@@ -3,13 +3,16 @@
 
 use crate::Spanned;
 use crate::diagnostic::Diagnostics;
-use crate::document::{Access, Document, Mode, Unix, UnixSet};
+use crate::document::{Access, Document, Mode, Unix, UnixSet, UnixSockets};
 
 /// The network as the stages need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Network {
     pub(crate) access: Access,
     pub(crate) unix: Sockets,
+    /// Whether without mounts there are pairs only, since nothing else keeps
+    /// sockets inside.
+    pub(crate) unix_needs_mounts: bool,
     /// TCP ports that may be connected to; `None` is all.
     pub(crate) connect_tcp: Option<Vec<u16>>,
     /// TCP ports that may be bound; `None` is all.
@@ -33,6 +36,11 @@ impl Network {
     /// Whether ports are listed, so that every socket is plain TCP.
     pub(crate) fn has_ports(&self) -> bool {
         self.connect_tcp.is_some() || self.bind_tcp.is_some()
+    }
+
+    /// Whether there is a network, and UDP is closed in it.
+    pub(crate) fn closes_udp(&self) -> bool {
+        self.access != Access::None && !self.udp
     }
 
     /// Whether abstract UNIX sockets of the host are out of bounds.
@@ -59,6 +67,9 @@ pub(crate) fn resolve(document: &Document, diagnostics: &mut Diagnostics) -> Net
     let network = Network {
         access,
         unix,
+        unix_needs_mounts: unix == Sockets::Inside
+            && document.enforce.unix_sockets.as_ref().map(Spanned::get_ref)
+                == Some(&UnixSockets::Pairs),
         connect_tcp: written.connect_tcp.as_ref().map(|ports| ports.get_ref().clone()),
         bind_tcp: written.bind_tcp.as_ref().map(|ports| ports.get_ref().clone()),
         udp: written.udp.as_ref().map_or(!has_lists, |udp| *udp.get_ref()),
@@ -106,8 +117,6 @@ fn check_filter(document: &Document, network: &Network, diagnostics: &mut Diagno
     }
     let lost = if network.has_ports() {
         "with a list of TCP ports, other sockets are closed by seccomp alone"
-    } else if !network.udp && network.access != Access::None {
-        "udp = false is kept by seccomp alone"
     } else if network.unix == Sockets::Pairs {
         "unix = \"none\" is kept by seccomp alone"
     } else {
@@ -145,12 +154,13 @@ mod tests {
 
     #[test]
     fn what_seccomp_alone_keeps_needs_seccomp() {
-        for network in
-            ["access = 'host', bind_tcp = [80]", "access = 'host', udp = false", "unix = 'none'"]
-        {
+        for network in ["access = 'host', bind_tcp = [80]", "unix = 'none'"] {
             let text = format!("network = {{ {network} }}\nenforce.seccomp = 'off'");
             assert_eq!(complaints(&text).len(), 1, "{network}");
         }
-        assert_eq!(complaints("network.access = 'host'\nenforce.seccomp = 'off'").len(), 0);
+        for network in ["access = 'host'", "access = 'host', udp = false"] {
+            let text = format!("network = {{ {network} }}\nenforce.seccomp = 'off'");
+            assert_eq!(complaints(&text).len(), 0, "{network}");
+        }
     }
 }

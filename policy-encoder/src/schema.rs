@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use launcher_policy::enforce::Guarantee;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, RemoveRefSiblings, Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -148,6 +149,12 @@ impl JsonSchema for Profile {
             ],
         })
     }
+}
+
+/// Names of guarantees.
+pub(crate) fn guarantees(_: &mut SchemaGenerator) -> Schema {
+    let names: Vec<_> = Guarantee::ALL.iter().map(|guarantee| guarantee.name()).collect();
+    json_schema!({ "type": "array", "items": { "enum": names } })
 }
 
 impl JsonSchema for DieWithParent {

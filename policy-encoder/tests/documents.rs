@@ -6,6 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use launcher_policy::Stage;
+use launcher_policy::enforce::{Facility, Guarantee};
 use policy_encoder::document::EntryTable;
 use policy_encoder::seccomp::{constants, groups, profile};
 
@@ -302,6 +303,34 @@ fn the_constants_of_rules_are_documented_by_how_they_begin() {
     }
     for pattern in patterns {
         assert!(constants::names().any(|name| matches(name, pattern)), "{pattern}");
+    }
+}
+
+#[test]
+fn every_guarantee_is_described_by_its_name() {
+    let described = first_cells(&text("docs/policy.md"), "## Guarantees");
+    let names = Guarantee::ALL.iter().map(|guarantee| guarantee.name().to_owned());
+    assert_eq!(described, names.collect());
+    // The names are what the document takes, too.
+    for guarantee in Guarantee::ALL {
+        let text = format!("enforce.waive = [{:?}]", guarantee.name());
+        let (document, diagnostics) = policy_encoder::parse::toml(&text);
+        assert!(!diagnostics.has_errors(), "{text}: {diagnostics:?}");
+        assert_eq!(document.enforce.waive[0].get_ref(), guarantee);
+    }
+    let (_, diagnostics) = policy_encoder::parse::toml("enforce.waive = ['execut']");
+    let help = diagnostics.iter().next().and_then(|diagnostic| diagnostic.help.clone());
+    assert_eq!(help.as_deref(), Some("did you mean \"execute\"?"));
+}
+
+#[test]
+fn every_facility_is_described_by_its_word() {
+    let document = text("docs/policy.md");
+    let lines = document.lines().skip_while(|line| *line != "## Facilities").skip(1);
+    let section: String = lines.take_while(|line| !line.starts_with("## ")).collect();
+    for facility in Facility::ALL {
+        let word = format!("`{}`", facility.name());
+        assert!(section.contains(&word), "{word}");
     }
 }
 

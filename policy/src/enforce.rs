@@ -19,6 +19,17 @@ pub struct Enforce<'a> {
     /// What the policy guarantees, each guarantee once.
     #[serde(borrow)]
     pub guarantees: List<'a, Guaranteed<'a>>,
+    /// What the policy offers that takes namespaces.
+    pub offers: List<'a, Offer>,
+}
+
+/// Something offered, not guaranteed, that takes namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// What.
+    pub facility: Facility,
+    /// The namespaces without which it is missing, `CLONE_NEW*`.
+    pub needs: u32,
 }
 
 /// How much a layer is wanted.
@@ -63,7 +74,8 @@ pub enum Keeper<'a> {
 words! {
     /// What a policy can guarantee, by the name it goes by in
     /// `enforce.waive`, in refusals and in receipts.
-    #[derive(PartialOrd, Ord, Serialize, Deserialize)]
+    #[derive(PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "kebab-case")]
     pub enum Guarantee {
         /// Files are listed, read, written, run, made, moved and removed only
         /// as the policy grants.
@@ -96,6 +108,45 @@ words! {
         Udp "udp"
         /// The command runs as the ids of the policy.
         Ids "ids"
+    }
+}
+
+words! {
+    /// Something offered, not guaranteed, and its word in the status.
+    #[derive(PartialOrd, Ord, Serialize, Deserialize)]
+    pub enum Facility {
+        /// Namespaces, where Landlock and seccomp keep the guarantees.
+        Namespaces "namespaces"
+        /// Landlock, where mounts keep the guarantees.
+        Landlock "landlock"
+        /// A fresh `/proc`.
+        Proc "proc"
+        /// A loopback interface that is up.
+        Loopback "loopback"
+        /// A limit on the memory of the whole tree.
+        Memory "limits.memory"
+        /// A limit on the number of processes.
+        Processes "limits.processes"
+        /// A limit on the CPU time of the whole tree.
+        CpuTime "limits.cpu_time"
+        /// An end of the whole tree when the wall time is over.
+        WallTime "limits.wall_time"
+        /// Pseudo-terminals.
+        Pts "pts"
+        /// An end of the command when its caller ends.
+        DieWithParent "die_with_parent"
+        /// Temporary directories of the command's own.
+        Tmp "tmp"
+        /// A home directory of the command's own.
+        Home "home"
+        /// A host name of the command's own.
+        Hostname "hostname"
+        /// UNIX sockets among the command's own processes, but pairs.
+        UnixSockets "unix-sockets"
+        /// New names in directories that hold something narrower.
+        NewNames "new-names"
+        /// Moves and links between directories, rename(2), link(2).
+        Refer "refer"
     }
 }
 

@@ -133,6 +133,8 @@ words! {
         Source ""
         /// The object of a rule.
         Rule ""
+        /// A directory that is granted by what is in it.
+        Carved ""
         /// A node of the skeleton.
         Node ""
         /// The directory that becomes the root.
@@ -185,6 +187,7 @@ words! {
         Fd "--fd"
         Fsconfig "fsconfig"
         Fsmount "fsmount"
+        Getdents64 "getdents64"
         Fsopen "fsopen"
         Fstat "fstat"
         Fstatfs "fstatfs"

@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{List, Path, Text};
 
+/// The most things that are granted one by one, over all of
+/// [`Mounts::carved`].
+pub const MAX_CARVED: u32 = 65_536;
+
 /// The most mounts of one policy.
 pub const MAX_MOUNTS: usize = 16_384;
 
@@ -34,6 +38,9 @@ pub struct Mounts<'a> {
     pub mounts: List<'a, Mount<'a>>,
     /// Landlock rights on what is not attached by itself.
     pub rules: List<'a, Rule<'a>>,
+    /// Directories with something narrower in them, where there is no mount
+    /// namespace: parents first.
+    pub carved: List<'a, Carved<'a>>,
 }
 
 /// What the root directory is.
@@ -43,7 +50,8 @@ pub enum Root<'a> {
     Skeleton,
     /// The host's tree, made read-only in place.
     Host {
-        /// Landlock rights on all of it, `LANDLOCK_ACCESS_FS_*`.
+        /// Landlock rights on all of it, `LANDLOCK_ACCESS_FS_*`. Without a
+        /// mount namespace those of [`Mounts::carved`] stand for them.
         access: u32,
     },
     /// A directory of the host, an unpacked image for instance. Read-only.
@@ -103,6 +111,24 @@ pub struct Mount<'a> {
     pub attributes: u32,
     /// Landlock rights on it, for the newest ABI; 0 adds no rule.
     pub access: u32,
+    /// Whether without a mount namespace [`Mounts::carved`] says its rights.
+    pub carved: bool,
+}
+
+/// A directory in which something has fewer rights than the directory, where
+/// Landlock alone keeps that: what is beside it is granted one by one, as it is
+/// at the launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carved<'a> {
+    /// The directory. It is left out where it does not exist at the launch.
+    #[serde(borrow)]
+    pub path: Path<'a>,
+    /// Landlock rights on all of it: those that everything in it has.
+    pub shared: u32,
+    /// Landlock rights on each thing in it, `LANDLOCK_ACCESS_FS_*`.
+    pub access: u32,
+    /// The names in it that are not granted this way.
+    pub except: List<'a, Text<'a>>,
 }
 
 /// Landlock rights on an object of the host that no mount shows by itself. It

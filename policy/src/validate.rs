@@ -15,6 +15,9 @@ type Checked = Result<(), Refusal>;
 /// Refuses a policy of which any value has no meaning.
 pub(crate) fn validate(policy: &Policy<'_>) -> Checked {
     policy.enforce.guarantees.check::<Refusal>(|_| Ok(()))?;
+    policy.enforce.offers.check::<Refusal>(|offer| {
+        require(offer.needs & !NAMESPACE_FLAGS == 0, Refusal::NamespaceFlags)
+    })?;
     fds(&policy.fds)?;
     policy.namespaces.as_ref().map_or(Ok(()), namespaces)?;
     policy.mounts.as_ref().map_or(Ok(()), mounts)?;
@@ -81,7 +84,14 @@ fn mounts(mounts: &mounts::Mounts<'_>) -> Checked {
         mount(each)
     })?;
     require(count <= mounts::MAX_MOUNTS, Refusal::MountCount)?;
-    mounts.rules.check(rule)
+    mounts.rules.check(rule)?;
+    mounts.carved.check(carved)
+}
+
+fn carved(carved: mounts::Carved<'_>) -> Checked {
+    path(carved.path)?;
+    rights(carved.shared | carved.access)?;
+    carved.except.check(|_| Ok(()))
 }
 
 fn rule(rule: mounts::Rule<'_>) -> Checked {

@@ -4,11 +4,12 @@
 use std::ffi::CStr;
 use std::iter::repeat_n;
 
+use launcher_policy::enforce::{Enforce, Facility, Offer};
 use launcher_policy::exec::{Cwd, Exec, MAX_ENVIRONMENT};
 use launcher_policy::fds::{FdKind, Fds, KeepFd, MAX_FD};
-use launcher_policy::landlock::{Handled, Landlock, Port};
+use launcher_policy::landlock::{Handled, Landlock, NEWEST_ABI, Port};
 use launcher_policy::limits::{Limits, MAX_CPUS, RLIMITS, Rlimit};
-use launcher_policy::mounts::{MAX_MOUNTS, Mount, Mounts, Node, NodeKind, Root, Source};
+use launcher_policy::mounts::{Carved, MAX_MOUNTS, Mount, Mounts, Node, NodeKind, Root, Source};
 use launcher_policy::namespaces::{IdMap, IdRange, MAX_HOST_NAME, MAX_ID_RANGES, Namespaces};
 use launcher_policy::seccomp::{FilterError, Seccomp};
 use launcher_policy::session::Session;
@@ -201,8 +202,8 @@ fn id_ranges_without_a_meaning_are_refused() {
 fn roots_and_skeletons_without_a_meaning_are_refused() {
     let right = "the policy has an unknown Landlock right";
     let root = |root| Policy { mounts: Some(Mounts { root, ..NO_MOUNTS }), ..nothing() };
-    refused(&root(Root::Host { access: 1 << 16 }), right);
-    refused(&root(Root::Tree { path: path(c"/srv"), access: 1 << 16 }), right);
+    refused(&root(Root::Host { access: 1 << 17 }), right);
+    refused(&root(Root::Tree { path: path(c"/srv"), access: 1 << 17 }), right);
     refused(&root(Root::Tree { path: unchecked(c"srv"), access: 0 }), NOT_NORMAL);
     let small = Policy { mounts: Some(Mounts { skeleton_size: 0, ..NO_MOUNTS }), ..nothing() };
     refused(&small, "the policy gives the skeleton no size");
@@ -243,8 +244,15 @@ fn mounts_without_a_meaning_are_refused() {
     refused(&mounts([bind(c"/")]), "the policy mounts on the root directory");
     let attribute = Mount { attributes: linux_raw_sys::general::MOUNT_ATTR_IDMAP, ..bind(c"/a") };
     refused(&mounts([attribute]), "the policy has an unknown mount attribute");
-    let right = Mount { access: 1 << 16, ..bind(c"/a") };
+    let right = Mount { access: 1 << 17, ..bind(c"/a") };
     refused(&mounts([right]), "the policy has an unknown Landlock right");
+    let carved = |at, shared, access| {
+        let carved = list([Carved { path: at, shared, access, except: List::EMPTY }]);
+        Policy { mounts: Some(Mounts { carved, ..NO_MOUNTS }), ..nothing() }
+    };
+    refused(&carved(path(c"/a"), 1 << 17, 0), "the policy has an unknown Landlock right");
+    refused(&carved(path(c"/a"), 0, 1 << 17), "the policy has an unknown Landlock right");
+    refused(&carved(unchecked(c"a"), 0, 0), NOT_NORMAL);
     let tmpfs = |size, mode| source(Source::Tmpfs { size, mode });
     refused(&tmpfs(0, 0), "the policy gives a tmpfs no size");
     refused(&tmpfs(1, 0o2000), "the policy has impossible permission bits");
@@ -289,6 +297,13 @@ fn a_umask_without_a_meaning_is_refused() {
 }
 
 #[test]
+fn an_offer_that_needs_an_unknown_namespace_is_refused() {
+    let offers = list([Offer { facility: Facility::Proc, needs: 1 }]);
+    let policy = Policy { enforce: Enforce { offers, ..nothing().enforce }, ..nothing() };
+    refused(&policy, "the policy has an unknown namespace");
+}
+
+#[test]
 fn rulesets_without_a_meaning_are_refused() {
     let landlock = |change: &dyn Fn(&mut Landlock<'static>)| {
         let mut policy = sandbox();
@@ -296,18 +311,20 @@ fn rulesets_without_a_meaning_are_refused() {
         policy
     };
     let none = Handled { fs: 0, net: 0, scoped: 0 };
-    for unknown in
-        [Handled { fs: 1 << 16, ..none }, Handled { net: 4, ..none }, Handled { scoped: 4, ..none }]
-    {
-        let policy = landlock(&|each| each.handled = list([unknown; 7]));
+    for unknown in [
+        Handled { fs: 1 << 17, ..none },
+        Handled { net: 16, ..none },
+        Handled { scoped: 4, ..none },
+    ] {
+        let policy = landlock(&|each| each.handled = list([unknown; NEWEST_ABI as usize]));
         refused(&policy, "the policy has an unknown Landlock right");
     }
-    for access in [0, 4] {
+    for access in [0, 16] {
         let policy = landlock(&|each| each.ports = list([Port { port: 1, access }]));
         refused(&policy, "the policy has an unknown Landlock right");
     }
-    for count in [0, 6, 8] {
-        let policy = landlock(&|each| each.handled = list(vec![none; count]));
+    for count in [0, NEWEST_ABI - 1, NEWEST_ABI + 1] {
+        let policy = landlock(&|each| each.handled = list(vec![none; count.into()]));
         refused(&policy, "the policy lacks a Landlock ABI");
     }
     refused(&landlock(&|each| each.log = 8), "the policy has an unknown Landlock flag");
@@ -350,6 +367,7 @@ const NO_MOUNTS: Mounts<'static> = Mounts {
     skeleton: List::EMPTY,
     mounts: List::EMPTY,
     rules: List::EMPTY,
+    carved: List::EMPTY,
 };
 
 /// Both sides refuse the policy in these words.

@@ -15,6 +15,7 @@ const IN_PLACE: &str = r#"
     filesystem.dev = "none"
     network.unix = "host"
     enforce.namespaces = "off"
+    enforce.waive = ["execute"]
     "#;
 
 const NO_USER_NAMESPACE: &str = "namespaces.user = false";

@@ -1,6 +1,6 @@
 //! Guarantees on hosts that lack a layer: kept by another, or a refusal.
 
-use harness::{Caller, Errno, Outcome, Output, Sandbox, TempDir};
+use harness::{Caller, Errno, Outcome, Output, Sandbox, TempDir, encode, with_probe};
 
 /// A host on which no user namespace can be made, for those below it: the
 /// limit is that of a user namespace of the test's own.
@@ -15,7 +15,7 @@ const WITHOUT_LANDLOCK: [&str; 7] =
 fn expressible(dir: &TempDir) -> String {
     format!(
         "filesystem = {{ write = [{dir:?}], tmp = \"none\", proc = false, dev = \"none\" }}\n\
-         network.unix = \"host\"\n"
+         network.unix = \"host\"\nenforce.waive = [\"execute\"]\n"
     )
 }
 
@@ -97,6 +97,155 @@ fn a_private_facility_is_no_reason_to_refuse_but_is_said_to_be_missing() {
         assert_eq!(output.code(), 0, "{caller}: {output:?}");
         let missing = &output.event("launch").expect("a launch event")["missing"];
         assert_eq!(*missing, serde_json::json!(["namespaces"]), "{caller}");
+    }
+}
+
+#[test]
+fn what_the_policy_offers_and_namespaces_give_is_said_to_be_missing_by_name() {
+    for caller in Caller::both() {
+        let home = TempDir::new();
+        let policy = "filesystem = { root = \"minimal\", home = \"private\" }\n\
+                      network = { access = \"loopback\" }\nprocess.hostname = \"box\"\n\
+                      enforce = { waive = [\"execute\"], unix_sockets = \"pairs\" }";
+        let sandbox = || Sandbox::new(policy).caller(caller).env("HOME", home.path());
+        let lines = ["socket inet stream", "socket unix stream", "socketpair"];
+        let probe = |sandbox: Sandbox| {
+            let words = [vec![sandbox.probe_path()], lines.map(str::to_owned).to_vec()].concat();
+            let output = sandbox.run(words);
+            assert_eq!(output.code(), 0, "{caller}: {output:?}");
+            let missing = output.event("launch").expect("a launch event")["missing"].clone();
+            (output.stdout_text(), missing)
+        };
+        let none = sandbox().wrap(WITHOUT_USER_NAMESPACES).wrap(["sh"]);
+        let named =
+            ["namespaces", "proc", "loopback", "pts", "tmp", "home", "hostname", "unix-sockets"];
+        assert_eq!(
+            probe(none),
+            ("errno 97\nerrno 97\nok hello\n".to_owned(), serde_json::json!(named)),
+            "{caller}"
+        );
+        let all = ("ok \nok \nok hello\n".to_owned(), serde_json::json!([]));
+        assert_eq!(probe(sandbox()), all, "{caller}");
+    }
+}
+
+#[test]
+fn a_guarantee_that_nothing_keeps_is_given_up_by_name_only() {
+    for caller in Caller::both() {
+        let dir = TempDir::with_file("note", "x");
+        let waived = expressible(&dir);
+        let kept = waived.replace("waive = [\"execute\"]", "waive = []");
+        let refusal = without_user_namespaces(&kept, caller).run(["true"]);
+        refused(&refusal, "what is lost is \"execute\"", caller);
+        let sandbox = without_user_namespaces(&waived, caller);
+        assert!(sandbox.probe(&format!("open-for-write {dir}/note")).is_ok(), "{caller}");
+    }
+}
+
+#[test]
+fn what_is_narrower_is_carved_out_of_what_is_granted_around_it() {
+    for caller in Caller::both() {
+        let dir = TempDir::with_file("note", "x")
+            .file("secret", "x")
+            .file(".git/config", "x")
+            .file("src/deep/main", "x")
+            .file("src/deep/key", "x");
+        let [git, secret, key] = [".git", "secret", "src/deep/key"].map(|name| dir.join(name));
+        let entries = format!("write = [{dir:?}], read = [{git:?}], deny = [{secret:?}, {key:?}]");
+        let policy = expressible(&dir)
+            .replace(&format!("write = [{dir:?}]"), &entries)
+            .replace("enforce.waive", "enforce.carve_out = \"siblings\"\nenforce.waive");
+        let sandbox = without_user_namespaces(&policy, caller);
+        let lines = [
+            // What is granted beside what is narrower.
+            format!("open-for-write {dir}/note"),
+            format!("list {dir}"),
+            format!("list {dir}/src/deep"),
+            format!("open-for-write {dir}/src/deep/main"),
+            format!("read {dir}/.git/config"),
+            // What is narrower.
+            format!("open-for-write {dir}/.git/config"),
+            format!("create {dir}/.git/new"),
+            format!("rename {dir}/.git {dir}/moved"),
+            format!("open-for-read {dir}/secret"),
+            format!("unlink {dir}/secret"),
+            format!("open-for-read {dir}/src/deep/key"),
+            format!("rename {dir}/src {dir}/moved"),
+            // New names beside it.
+            format!("create {dir}/new"),
+            format!("mkdir {dir}/src/new"),
+            format!("rename {dir}/note {dir}/src/deep/note"),
+        ];
+        let lines = lines.each_ref().map(String::as_str);
+        let outcomes = sandbox.probes(&lines);
+        let (granted, narrower) = outcomes.split_at(5);
+        assert!(granted.iter().all(Outcome::is_ok), "{caller}: {granted:?}");
+        let closed = |outcome: &&Outcome| **outcome != Outcome::Errno(Errno::ACCESS);
+        let open: Vec<_> = lines[5..].iter().zip(narrower).filter(|(_, it)| closed(it)).collect();
+        assert!(open.is_empty(), "{caller}: {open:?}");
+        let output = sandbox.run([sandbox.probe_path(), "pid".into()]);
+        let missing = &output.event("launch").expect("a launch event")["missing"];
+        assert_eq!(*missing, serde_json::json!(["namespaces", "new-names"]), "{caller}");
+        // The control: all of it can be done outside.
+        let control = Sandbox::outside().caller(caller).probes(&lines[..11]);
+        assert!(control.iter().all(Outcome::is_ok), "{caller}: {control:?}");
+    }
+}
+
+#[test]
+fn what_would_take_too_many_rules_is_a_refusal() {
+    let dir = TempDir::with_file("secret", "x");
+    for number in 0..65_536 {
+        std::fs::write(dir.join(number.to_string()), "").expect("it is written");
+    }
+    let entries = format!("read = [{dir:?}], deny = [{:?}]", dir.join("secret"));
+    let policy = expressible(&dir)
+        .replace(&format!("write = [{dir:?}]"), &entries)
+        .replace("enforce.waive", "enforce.carve_out = \"siblings\"\nenforce.waive");
+    let fits = without_user_namespaces(&policy, Caller::Nobody);
+    assert!(fits.probe(&format!("open-for-read {dir}/7")).is_ok());
+    std::fs::write(dir.join("more"), "").expect("it is written");
+    let output = without_user_namespaces(&policy, Caller::Nobody).run(["true"]);
+    refused(&output, "more than 65536 names", Caller::Nobody);
+}
+
+#[test]
+fn inside_another_landlock_domain_the_rung_without_mounts_is_taken() {
+    // To map root takes a capability, which no sandbox leaves.
+    let caller = Caller::Nobody;
+    let dir = TempDir::with_file("note", "x").file("secret", "x");
+    let expressible = expressible(&dir);
+    let entries = format!("write = [{dir:?}], deny = [{:?}]", dir.join("secret"));
+    let masked = expressible.replace(&format!("write = [{dir:?}]"), &entries);
+    let binaries = Sandbox::outside();
+    let (launcher, probe) = (binaries.binaries().launcher(), binaries.probe_path());
+    // Nothing but Landlock refuses the mounts of the inner launch.
+    let outer = expressible.replace(
+        "{ write = [",
+        &format!("{{ root = \"minimal\", execute = [{launcher:?}], write = [\"/proc\", "),
+    ) + "enforce.namespaces = \"off\"\nseccomp.profile = \"unconfined\"";
+    let outer = Sandbox::new(&outer).caller(caller);
+    let inner = |policy: &str| {
+        let bytes = encode(&with_probe(policy, probe.as_ref()));
+        std::fs::write(dir.join("policy"), bytes).expect("it is written");
+        let policy = dir.join("policy").display().to_string();
+        let shell = ["sh", "-c", "exec \"$@\" 5>&1", "sh"].map(str::to_owned);
+        let own = [launcher.display().to_string(), "--policy".into(), policy];
+        let own = [shell.to_vec(), own.to_vec()].concat();
+        let status = ["--status-fd".to_owned(), "5".into(), "--".into(), probe.clone()];
+        let line = format!("open-for-write {dir}/note");
+        outer.run([own, status.to_vec(), vec![line]].concat())
+    };
+    let output = inner(&expressible);
+    assert_eq!(output.code(), 0, "{caller}: {output:?}");
+    let said = output.stdout_text();
+    assert!(said.contains("\"rung\":\"landlock\""), "{caller}: {output:?}");
+    assert!(said.contains("\"missing\":[\"namespaces\"]"), "{caller}: {output:?}");
+    assert!(said.lines().any(|line| line == "ok "), "{caller}: {output:?}");
+    for policy in [masked, format!("{expressible}enforce.namespaces = \"require\"")] {
+        let output = inner(&policy);
+        assert_eq!(output.code(), 125, "{caller}: {output:?}");
+        assert!(output.stderr_text().contains("already inside a sandbox"), "{output:?}");
     }
 }
 

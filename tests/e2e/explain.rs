@@ -55,7 +55,8 @@ fn the_kernel_does_what_explain_says_without_namespaces() {
         let dir = TempDir::new().file("a/file", "x").file("b/file", "x");
         let policy = format!(
             "filesystem = {{ read = ['{dir}/a'], write = ['{dir}/b'], tmp = 'none', proc = false, \
-             dev = 'none' }}\nnetwork.unix = 'host'\nenforce.namespaces = 'off'\n"
+             dev = 'none' }}\nnetwork.unix = 'host'\n\
+             enforce = {{ namespaces = 'off', waive = ['execute'] }}\n"
         );
         let dir = dir.file("policy.toml", policy);
         let file = dir.join("policy.toml").to_string_lossy().into_owned();

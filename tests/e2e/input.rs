@@ -567,6 +567,7 @@ fn bare_policy() -> Policy<'static> {
             landlock: Mode::Off,
             limits: Mode::Off,
             guarantees: List::EMPTY,
+            offers: List::EMPTY,
         },
         fds: fds::Fds::default(),
         namespaces: None,
@@ -636,6 +637,7 @@ fn with_mounts(policy: &[u8], count: usize) -> Vec<u8> {
             source: Source::Skeleton,
             attributes: 15,
             access: 0,
+            carved: false,
         };
         nodes.extend(postcard::to_stdvec(&node).expect("a node is encoded"));
         list.extend(postcard::to_stdvec(&mount).expect("a mount is encoded"));

@@ -2,16 +2,17 @@
 
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
-use harness::{Caller, Errno, Outcome, Sandbox, TempDir};
+use harness::{Caller, Errno, Outcome, Sandbox, TempDir, needs, needs_landlock, skip};
 
 /// Landlock and seccomp alone, with these entries.
 fn in_place(entries: &str, network: &str) -> String {
     format!(
         "filesystem = {{ tmp = \"none\", proc = false, dev = \"none\", {entries} }}\n\
          network = {{ unix = \"host\", {network} }}\n\
-         enforce = {{ namespaces = \"off\", landlock = \"require\" }}"
+         enforce = {{ namespaces = \"off\", landlock = \"require\", waive = [\"execute\"] }}"
     )
 }
 
@@ -96,6 +97,32 @@ fn a_file_that_is_only_read_is_not_run() {
         assert_eq!(said("read"), Outcome::Errno(Errno::ACCESS), "{caller}");
         assert_eq!(said("write"), Outcome::Errno(Errno::ACCESS), "{caller}");
         assert!(Sandbox::outside().caller(caller).probe(&exec).is_ok(), "{caller}");
+    }
+}
+
+/// The dynamic loader of this machine.
+fn loader() -> Option<&'static str> {
+    let known = ["/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"];
+    known.into_iter().find(|path| std::path::Path::new(path).exists())
+}
+
+#[test]
+fn a_file_that_is_only_read_is_run_by_its_loader_unless_there_are_mounts() {
+    let Some(loader) = loader() else { skip!("loader", "there is no dynamic loader") };
+    for caller in Caller::both() {
+        let dir = TempDir::new();
+        std::fs::copy("/bin/echo", dir.join("echo")).expect("it is copied");
+        let run = |policy: &str| {
+            let echo = dir.join("echo");
+            let command = [loader.as_ref(), echo.as_os_str(), "run".as_ref()];
+            Sandbox::new(policy).caller(caller).run(command)
+        };
+        let entries = format!("root = \"minimal\", read = [{dir:?}]");
+        // What makes "execute" a guarantee that Landlock alone does not keep.
+        assert_eq!(run(&in_place(&entries, "")).stdout_text(), "run\n", "{caller}");
+        let mounted = run(&format!("filesystem = {{ {entries} }}"));
+        assert_eq!(mounted.stdout_text(), "", "{caller}: {mounted:?}");
+        assert_ne!(mounted.code(), 0, "{caller}");
     }
 }
 
@@ -318,5 +345,87 @@ fn mounts_alone_keep_the_view_where_landlock_is_off() {
         let expected =
             [Outcome::Ok("x".into()), Outcome::Errno(Errno::ROFS), Outcome::Errno(Errno::NOENT)];
         assert_eq!(outcomes, expected, "{caller}");
+    }
+}
+
+#[test]
+fn sockets_outside_are_not_reached_by_their_paths_unless_they_are_listed() {
+    needs_landlock!(9);
+    for caller in Caller::both() {
+        let dir = TempDir::new();
+        let [listed, other] = ["listed", "other"].map(|name| dir.join(name));
+        let _listeners = [&listed, &other].map(|path| {
+            let listener = UnixListener::bind(path).expect("it is bound");
+            let everybody = std::fs::Permissions::from_mode(0o777);
+            std::fs::set_permissions(path, everybody).expect("its mode is set");
+            listener
+        });
+        let connect = [&listed, &other].map(|path| format!("unix-connect {}", path.display()));
+        let lines = connect.each_ref().map(String::as_str);
+        let expected = [Outcome::Ok(String::new()), Outcome::Errno(Errno::ACCESS)];
+        let network = format!("unix = [{listed:?}]");
+        for enforce in ["", "enforce = { namespaces = \"off\", waive = [\"execute\"] }"] {
+            let policy = format!(
+                "filesystem = {{ tmp = \"none\", proc = false, dev = \"none\", write = [{dir:?}] }}\n\
+                 network = {{ {network} }}\n{enforce}"
+            );
+            let outcomes = Sandbox::new(&policy).caller(caller).probes(&lines);
+            assert_eq!(outcomes, expected, "{caller}: {policy}");
+        }
+        let control = Sandbox::outside().caller(caller).probes(&lines);
+        assert!(control.iter().all(Outcome::is_ok), "{caller}: {control:?}");
+    }
+}
+
+#[test]
+fn udp_is_closed_without_a_filter() {
+    needs_landlock!(10);
+    let receiver = std::net::UdpSocket::bind("127.0.0.1:0").expect("it is bound");
+    let port = receiver.local_addr().expect("an address").port();
+    for caller in Caller::both() {
+        let line = format!("send-udp 127.0.0.1 {port}");
+        let policy = "network = { access = \"host\", udp = false }\nenforce.seccomp = \"off\"";
+        let outcome = Sandbox::new(policy).caller(caller).probe(&line);
+        assert_eq!(outcome, Outcome::Errno(Errno::ACCESS), "{caller}");
+        assert!(Sandbox::outside().caller(caller).probe(&line).is_ok(), "{caller}");
+    }
+}
+
+/// Restricts itself so many times, without a word on files, and runs the rest.
+const LAYERS: &str = "
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+libc.prctl(38, 1, 0, 0, 0)
+for _ in range(int(sys.argv[1])):
+    attributes = (ctypes.c_uint64 * 3)(0, 1, 0)
+    ruleset = libc.syscall(444, ctypes.byref(attributes), 24, 0)
+    assert ruleset >= 0 and libc.syscall(446, ruleset, 0) == 0
+    os.close(ruleset)
+os.execvp(sys.argv[2], sys.argv[2:])
+";
+
+#[test]
+fn where_there_is_no_layer_left_namespaces_keep_what_they_can() {
+    needs!("python3");
+    let within = |layers: &str, policy: &str, caller| {
+        Sandbox::new(policy).caller(caller).wrap(["python3", "-c", LAYERS, layers])
+    };
+    for caller in Caller::both() {
+        let dir = TempDir::with_file("note", "x");
+        let policy = format!("filesystem.read = [{dir:?}]");
+        for (layers, missing) in
+            [("15", serde_json::json!([])), ("16", serde_json::json!(["landlock"]))]
+        {
+            let sandbox = within(layers, &policy, caller);
+            let output = sandbox.run([sandbox.probe_path(), format!("open-for-write {dir}/note")]);
+            assert_eq!(output.stdout_text(), "errno 30\n", "{caller}: {output:?}");
+            let launch = output.event("launch").expect("a launch event");
+            assert_eq!(launch["missing"], missing, "{caller} {layers}");
+        }
+        for policy in [in_place("", ""), format!("{policy}\nenforce.landlock = \"require\"")] {
+            let output = within("16", &policy, caller).run(["true"]);
+            assert_eq!(output.code(), 125, "{caller}: {output:?}");
+            assert!(output.stderr_text().contains("already inside 16 layers"), "{output:?}");
+        }
     }
 }

@@ -116,6 +116,59 @@ fn under_shim_the_directory_changes_without_namespaces() {
     }
 }
 
+/// A host on which no user namespace can be made, as in most containers.
+const WITHOUT_USER_NAMESPACES: [&str; 6] = [
+    "unshare",
+    "-Ur",
+    "sh",
+    "-c",
+    "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$@\"",
+    "sh",
+];
+
+#[test]
+fn under_agent_a_command_works_where_no_namespace_can_be_made() {
+    needs!("bash", "git", "unshare");
+    const SCRIPT: &str = r#"
+        echo new > src/new && cat src/new
+        cat source
+        git status --short --untracked-files=no && echo "git works"
+        echo evil 2> /dev/null > .git/hooks/pre-commit || echo "hooks are closed"
+        cat .env 2> /dev/null || echo "secrets are hidden"
+        echo evil 2> /dev/null > .envrc || echo "no new name beside them"
+        cat /etc/shadow 2> /dev/null || echo "passwords are hidden"
+        ls /root /home /run /tmp 2> /dev/null | grep . || echo "nobody is at home"
+        : 2> /dev/null < /dev/tcp/127.0.0.1/9 || echo "no network"
+    "#;
+    for caller in Caller::both() {
+        let directory =
+            TempDir::with_file("source", "read\n").file(".env", "SECRET=1").file("src/a", "");
+        let git = ["git", "init", "--quiet"];
+        let made = Sandbox::outside().caller(caller).cwd(directory.path()).run(git);
+        assert_eq!(made.code(), 0, "{caller}: {made:?}");
+
+        let sandbox = under("agent", caller, &directory).wrap(WITHOUT_USER_NAMESPACES);
+        let output = sandbox.run(["bash", "-c", SCRIPT]);
+
+        output.assert_said(&[
+            "new",
+            "read",
+            "git works",
+            "hooks are closed",
+            "secrets are hidden",
+            "no new name beside them",
+            "passwords are hidden",
+            "nobody is at home",
+            "no network",
+        ]);
+        assert_eq!(directory.read("src/new"), "new\n", "{caller}");
+        let launch = output.event("launch").expect("a launch event");
+        assert_eq!(launch["rung"], "landlock", "{caller}");
+        let missing = ["namespaces", "proc", "pts", "tmp", "home", "unix-sockets", "new-names"];
+        assert_eq!(launch["missing"], serde_json::json!(missing), "{caller}");
+    }
+}
+
 #[test]
 fn under_agent_a_command_works_on_its_project_and_sees_no_keys() {
     needs!("bash", "git");

@@ -28,6 +28,7 @@ unix = 'host'
 init = 'reaper'
 [enforce]
 namespaces = 'off'
+waive = ['execute']
 ";
 
 /// The numbers of signals.

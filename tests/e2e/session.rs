@@ -248,7 +248,7 @@ fn a_session_that_cannot_be_started_is_a_refusal() {
 fn a_terminal_that_cannot_be_opened_is_a_refusal_and_none_is_not() {
     needs_strace!();
     for caller in Caller::both() {
-        for (error, code) in [("EMFILE", 125), ("EACCES", 125), ("ENXIO", 0), ("EIO", 0)] {
+        for (error, code) in [("EMFILE", 125), ("ENXIO", 0), ("EIO", 0)] {
             let fault = format!("inject=openat,open:error={error}");
             let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", "/dev/tty", "-e", &fault];
             let sandbox = Sandbox::new("").caller(caller).wrap(strace).wrap(["--"]);
@@ -261,6 +261,27 @@ fn a_terminal_that_cannot_be_opened_is_a_refusal_and_none_is_not() {
                 assert_eq!(said, expected.each_ref().into(), "{caller}");
             }
         }
+    }
+}
+
+#[test]
+fn a_terminal_that_another_sandbox_hides_is_left_by_a_session_of_its_own() {
+    needs_strace!();
+    for caller in Caller::both() {
+        for policy in ["", IN_PLACE] {
+            let fault = "inject=openat,open:error=EACCES";
+            let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", "/dev/tty", "-e", fault];
+            // The launcher leads a group, which cannot start a session.
+            let leader = ["setsid", "--wait"];
+            let sandbox = Sandbox::new(policy).caller(caller).wrap(strace).wrap(["--"]);
+            let outcomes = sandbox.wrap(leader).probes(&["sid", "pid"]);
+            assert_eq!(outcomes[0], outcomes[1], "{caller}, {policy}");
+        }
+        let keep = "process.terminal = \"keep\"";
+        let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", "/dev/tty"];
+        let fault = ["-e", "inject=openat,open:error=EACCES", "--"];
+        let sandbox = Sandbox::new(keep).caller(caller).wrap(strace).wrap(fault);
+        assert_eq!(sandbox.run(["true"]).code(), 125, "{caller}");
     }
 }
 

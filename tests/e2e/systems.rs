@@ -133,7 +133,8 @@ fn landlock_alone_refuses_the_home_directory_around_a_project() {
         let home = TempDir::with_file("diary", "private").file("project/code", "shown");
         let policy = format!(
             "[filesystem]\ntmp = 'none'\nproc = false\ndev = 'none'\nwrite = [{:?}]\n\
-             [network]\nunix = 'host'\n[enforce]\nnamespaces = 'off'",
+             [network]\nunix = 'host'\n[enforce]\nnamespaces = 'off'\n\
+             waive = ['execute']",
             home.join("project"),
         );
 

@@ -56,6 +56,7 @@ pub const IN_PLACE: &str = r#"
     filesystem = { tmp = "none", proc = false, dev = "none" }
     network.unix = "host"
     enforce.namespaces = "off"
+    enforce.waive = ["execute"]
     "#;
 
 /// How long a launch may take before the test fails.

@@ -9,7 +9,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use crate::{Outcome, PATH, Sandbox};
 
 /// What may be skipped where `CI` is set: its hosts lack it.
-pub const EXPECTED_SKIPS: &[&str] = &["cgroup_controllers", "old_kernel"];
+pub const EXPECTED_SKIPS: &[&str] =
+    &["cgroup_controllers", "landlock_9", "landlock_10", "old_kernel"];
 
 /// Says once that tests, or parts of them, are skipped, past the capture of
 /// output.

@@ -16,8 +16,12 @@ use linux_raw_sys::landlock as uapi;
 use crate::mounts::path_map::PathMap;
 
 /// All Landlock rights that change something.
-const WRITES: u32 = launcher_policy::landlock::ACCESS_FS
-    & !(READS | uapi::LANDLOCK_ACCESS_FS_EXECUTE | uapi::LANDLOCK_ACCESS_FS_IOCTL_DEV);
+const WRITES: u32 =
+    FILES & !(READS | uapi::LANDLOCK_ACCESS_FS_EXECUTE | uapi::LANDLOCK_ACCESS_FS_IOCTL_DEV);
+
+/// All Landlock rights but the one on sockets, which are no files.
+const FILES: u32 =
+    launcher_policy::landlock::ACCESS_FS & !launcher_policy::landlock::ACCESS_FS_RESOLVE_UNIX;
 
 const READS: u32 = uapi::LANDLOCK_ACCESS_FS_READ_FILE | uapi::LANDLOCK_ACCESS_FS_READ_DIR;
 
@@ -26,6 +30,8 @@ pub(super) struct Files {
     regions: PathMap<Region>,
     /// Landlock rights at paths inside.
     rules: PathMap<u32>,
+    /// Where what is granted above ends: it was carved out.
+    carved_out: PathMap<()>,
     has_landlock: bool,
 }
 
@@ -59,6 +65,7 @@ impl Files {
         let mut files = Self {
             regions: PathMap::new(),
             rules: PathMap::new(),
+            carved_out: PathMap::new(),
             has_landlock: policy.landlock.is_some(),
         };
         let has_mounts = policy.namespaces.is_some_and(|each| each.flags & CLONE_NEWNS != 0);
@@ -128,6 +135,16 @@ impl Files {
         for rule in mounts.rules.iter() {
             self.rule(owned(rule.path), rule.access);
         }
+        // Not each thing that is there now: what is beside it has the same.
+        for carved in mounts.carved.iter() {
+            let directory = owned(carved.path);
+            for name in carved.except.iter() {
+                let path = directory.join(OsStr::from_bytes(name.to_bytes()));
+                self.rule(&path, carved.shared);
+                self.carved_out.insert(path, ());
+            }
+            self.rule(directory, carved.access);
+        }
     }
 
     fn host(&mut self, attributes: u32) {
@@ -161,9 +178,11 @@ impl Files {
         };
         let granted = match self.has_landlock {
             true => {
-                path.ancestors().filter_map(|above| self.rules.get(above)).fold(0, |a, b| a | b)
+                let end = self.carved_out.deepest(path).map_or(Path::new("/"), |(end, ())| end);
+                let within = path.ancestors().take_while(|above| above.starts_with(end));
+                within.filter_map(|above| self.rules.get(above)).fold(0, |a, b| a | b)
             }
-            false => launcher_policy::landlock::ACCESS_FS,
+            false => FILES,
         };
         let kept_by = [
             (MOUNT_ATTR_RDONLY, WRITES),
@@ -195,6 +214,7 @@ impl Files {
         for files in [self, other] {
             files.regions.iter().for_each(|(path, _)| paths.or_insert(path, 0));
             files.rules.iter().for_each(|(path, _)| paths.or_insert(path, 0));
+            files.carved_out.iter().for_each(|(path, ())| paths.or_insert(path, 0));
         }
         let mut seen: PathMap<u32> = PathMap::new();
         let mut found = Vec::new();

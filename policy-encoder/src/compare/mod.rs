@@ -82,6 +82,15 @@ impl Comparison<'_> {
                 self.add(stage, format!("{name} may be missing"));
             }
         }
+        let waived: Vec<_> = own.guarantees.iter().filter(|each| each.waived).collect();
+        for waived in waived {
+            let made = others.guarantees.iter().find(|each| each.guarantee == waived.guarantee);
+            // What the other does not guarantee is compared by what it grants.
+            if made.is_some_and(|made| !made.waived) {
+                let name = waived.guarantee.name();
+                self.add(Stage::Namespaces, format!("{name:?} may be lost"));
+            }
+        }
         if falls_back(self.policy) && !falls_back(self.other) {
             self.add(Stage::Namespaces, "the launch goes on where they cannot be made");
         }
@@ -400,23 +409,40 @@ mod tests {
 
     #[test]
     fn directories_that_the_launcher_makes_are_nothing_to_read() {
-        let denied = "filesystem = { root = 'host', deny = ['/srv'] }";
-        assert_eq!(
-            more("filesystem = { tmp = 'none', dev = 'none', proc = false }", denied),
-            [""; 0]
-        );
-        let below =
-            "filesystem = { tmp = 'none', dev = 'none', proc = false, read = ['/srv/public'] }";
-        assert_eq!(more(below, denied), ["mounts: /srv/public: read"]);
+        let denied = "filesystem = { root = 'host', deny = ['/srv'] }\n";
+        let require = "enforce.namespaces = 'require'\n";
+        let below = |read| {
+            let bare = "tmp = 'none', dev = 'none', proc = false";
+            format!("filesystem = {{ {bare}, read = [{read}] }}\n{require}")
+        };
+        assert_eq!(more(&below(""), denied), [""; 0]);
+        assert_eq!(more(&below("'/srv/public'"), denied), ["mounts: /srv/public: read"]);
     }
 
     #[test]
     fn every_right_beyond_is_named_where_it_begins() {
         let read = "filesystem.read = ['/srv']";
-        assert_eq!(more("filesystem.execute = ['/srv']", read), ["mounts: /srv: execute"]);
+        let execute = "filesystem.execute = ['/srv']\nenforce.namespaces = 'require'";
+        assert_eq!(more(execute, read), ["mounts: /srv: execute"]);
         let write = more("filesystem.write = ['/srv', '/srv/public']", read);
         assert_eq!(write, ["mounts: /srv: write"]);
         assert_eq!(more("filesystem.read = ['/srv', '/etc']", read), ["mounts: /etc: read"]);
+    }
+
+    #[test]
+    fn what_is_carved_out_is_not_granted_where_there_are_no_mounts() {
+        let carved = |deny| {
+            let entries = format!("read = ['/srv'], execute = ['/srv'], deny = [{deny}]");
+            let bare = "tmp = 'none', dev = 'none', proc = false";
+            format!(
+                "filesystem = {{ {entries}, {bare} }}\nnetwork.unix = 'host'\n\
+                 enforce = {{ carve_out = 'siblings', namespaces = 'off' }}"
+            )
+        };
+        let (open, closed) = (carved(""), carved("'/srv/secret'"));
+        assert_eq!(more(&open, &closed), ["mounts: /srv/secret: read, execute"]);
+        assert_eq!(more(&closed, &open), [""; 0]);
+        assert_eq!(more(&closed, &closed), [""; 0]);
     }
 
     #[test]
@@ -463,6 +489,14 @@ mod tests {
             let fewer = more(&i386(""), &i386("'getpid'"));
             assert_eq!(fewer, ["seccomp: getpid", "seccomp: getpid of i386"]);
         }
+    }
+
+    #[test]
+    fn a_guarantee_that_is_waived_is_more_than_one_that_is_kept() {
+        let waived = "enforce.waive = ['signal-scope']";
+        assert_eq!(more(waived, ""), ["namespaces: \"signal-scope\" may be lost"]);
+        assert_eq!(more("", waived), [""; 0]);
+        assert_eq!(more(waived, waived), [""; 0]);
     }
 
     #[test]

@@ -231,6 +231,9 @@ fn enforce(one: Enforce, two: Enforce) -> Enforce {
         seccomp: two.seccomp.or(one.seccomp),
         limits: two.limits.or(one.limits),
         landlock_log: two.landlock_log.or(one.landlock_log),
+        waive: both(one.waive, two.waive),
+        carve_out: two.carve_out.or(one.carve_out),
+        unix_sockets: two.unix_sockets.or(one.unix_sockets),
     }
 }
 

@@ -63,6 +63,12 @@ impl Files {
         Self { sysroot: sysroot.to_owned(), mounts: visible(&text) }
     }
 
+    /// The names in a directory, as far as they can be read.
+    pub(super) fn names_in(&self, path: &Path) -> Vec<OsString> {
+        let entries = std::fs::read_dir(self.outside(path)).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name()).collect()
+    }
+
     /// What stands at a path, whose last symlink is not followed.
     pub(super) fn look(&self, path: &Path) -> Result<Found, Lookup> {
         let outside = self.outside(path);

@@ -4,17 +4,10 @@
 
 use std::collections::HashMap;
 
+use launcher_policy::landlock::ACCESS_FILE;
 use linux_raw_sys::landlock as uapi;
 
 use super::view::Id;
-
-/// The rights that mean something for a file that is no directory:
-/// `ACCESS_FILE` of security/landlock/fs.c.
-const ACCESS_FILE: u32 = uapi::LANDLOCK_ACCESS_FS_EXECUTE
-    | uapi::LANDLOCK_ACCESS_FS_WRITE_FILE
-    | uapi::LANDLOCK_ACCESS_FS_READ_FILE
-    | uapi::LANDLOCK_ACCESS_FS_TRUNCATE
-    | uapi::LANDLOCK_ACCESS_FS_IOCTL_DEV;
 
 /// The rules of one ruleset.
 #[derive(Clone, Debug, Default)]
@@ -107,7 +100,7 @@ impl Rules {
 
 /// The names of rights on files, without `LANDLOCK_ACCESS_FS_`.
 pub fn words(rights: u32) -> Vec<&'static str> {
-    const WORDS: [&str; 16] = [
+    const WORDS: [&str; 17] = [
         "EXECUTE",
         "WRITE_FILE",
         "READ_FILE",
@@ -124,6 +117,7 @@ pub fn words(rights: u32) -> Vec<&'static str> {
         "REFER",
         "TRUNCATE",
         "IOCTL_DEV",
+        "RESOLVE_UNIX",
     ];
     let known = WORDS.iter().enumerate().filter(|(bit, _)| rights >> bit & 1 == 1);
     known.map(|(_, word)| *word).collect()
@@ -193,6 +187,6 @@ mod tests {
     #[test]
     fn rights_have_the_names_of_the_header() {
         assert_eq!(words(uapi::LANDLOCK_ACCESS_FS_REFER | 1), ["EXECUTE", "REFER"]);
-        assert_eq!(words(0xffff).len(), 16);
+        assert_eq!(words(launcher_policy::landlock::ACCESS_FS).len(), 17);
     }
 }

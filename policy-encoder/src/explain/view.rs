@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use launcher_policy::Policy;
 use launcher_policy::enforce::Keeper;
-use launcher_policy::mounts::{Kind as WireKind, Mount as WireMount};
+use launcher_policy::landlock::ACCESS_FILE;
+use launcher_policy::mounts::{Carved, Kind as WireKind, Mount as WireMount};
 use launcher_policy::mounts::{Missing, Mounts, NodeKind, Root, Source as Attached, Symlinks};
 use linux_raw_sys::general::{
     CLONE_NEWNS, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY,
@@ -326,10 +327,35 @@ impl Model {
                 && let Some((_, found)) =
                     self.source(&path_of(path.to_bytes()), kind, symlinks, missing)?
             {
-                self.rules.allow(Id::Host(found.id.0, found.id.1), mount.access);
+                let access = if mount.carved { 0 } else { mount.access };
+                self.rules.allow(Id::Host(found.id.0, found.id.1), access);
             }
         }
+        for carved in mounts.carved.iter() {
+            self.carve(&carved)?;
+        }
         self.add_rules(mounts)
+    }
+
+    /// A directory that is granted by what is in it now.
+    fn carve(&mut self, carved: &Carved<'_>) -> Result<(), String> {
+        let path = path_of(carved.path.to_bytes());
+        let found = self.source(&path, WireKind::Directory, Symlinks::Refuse, Missing::Skip)?;
+        let Some((path, found)) = found else { return Ok(()) };
+        self.rules.allow(Id::Host(found.id.0, found.id.1), carved.shared);
+        for name in self.files.names_in(&path) {
+            let is_left_out =
+                carved.except.iter().any(|except| except.to_bytes() == name.as_bytes());
+            let Ok(found) = self.files.look(&path.join(&name)) else { continue };
+            let access = match found.kind {
+                _ if is_left_out => continue,
+                Kind::Symlink(_) => continue,
+                Kind::Directory => carved.access,
+                _ => carved.access & ACCESS_FILE,
+            };
+            self.rules.allow(Id::Host(found.id.0, found.id.1), access);
+        }
+        Ok(())
     }
 
     /// The way to a path inside. Symlinks are followed, the last one if asked.

@@ -13,11 +13,11 @@ use linux_raw_sys::landlock as uapi;
 
 use super::host::FileKind;
 use super::path_map::PathMap;
-use super::plan::{Devices, Planner, Source, access};
+use super::plan::{Devices, Planner, Rule, Source, access};
 use super::tree::{Content, Point, Tree};
 
 /// What makes or removes a name.
-const ACCESS_NAMES: u32 = uapi::LANDLOCK_ACCESS_FS_REMOVE_DIR
+pub(super) const ACCESS_NAMES: u32 = uapi::LANDLOCK_ACCESS_FS_REMOVE_DIR
     | uapi::LANDLOCK_ACCESS_FS_REMOVE_FILE
     | uapi::LANDLOCK_ACCESS_FS_MAKE_CHAR
     | uapi::LANDLOCK_ACCESS_FS_MAKE_DIR
@@ -98,7 +98,8 @@ impl Planner<'_> {
             let rights = own.map_or(point.rights, |own| own.rights);
             if rights.write && !is_granted {
                 let devices = Devices::of(&source, FileKind::Directory);
-                self.plan.rules.insert(source, access(rights, Kind::Directory, devices));
+                let access = access(rights, Kind::Directory, devices);
+                self.plan.rules.insert(source, Rule { kind: Kind::Directory, access });
             }
         }
     }

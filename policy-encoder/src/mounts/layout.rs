@@ -34,6 +34,8 @@ pub(super) struct Layout<'a> {
     pub(super) mask_links: Vec<MaskLink>,
     /// The directories in which no name is made.
     pub(super) frozen: Frozen,
+    /// Sockets of the host that may be reached by their paths.
+    pub(super) sockets: PathMap<()>,
 }
 
 /// A symlink that leads to what is denied or protected.
@@ -87,6 +89,7 @@ impl<'a> Layout<'a> {
             elsewhere: PathMap::new(),
             mask_links: Vec::new(),
             frozen: Frozen::new(),
+            sockets: PathMap::new(),
             host,
             diagnostics,
         };
@@ -215,6 +218,7 @@ impl<'a> Layout<'a> {
             return;
         }
         self.reproduce(real);
+        self.sockets.insert(real.path.clone(), ());
         let above = self.objects.deepest(&real.path);
         if above.is_none_or(|(_, above)| !above.rights.read) {
             let new = point(entry, real, *missing);

@@ -6,17 +6,20 @@
 //! the wire, the Landlock rights that travel with them, and the verdict
 //! whether Landlock alone would keep the guarantees are all derived from it.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use launcher_policy::enforce::Facility;
 use launcher_policy::{List, mounts as wire};
 
 use crate::Place;
 use crate::diagnostic::Diagnostics;
-use crate::document::Document;
+use crate::document::{CarveOut, Document};
 
 mod aliases;
 mod builtin;
+mod carve;
 mod entries;
 mod exact;
 mod freeze;
@@ -72,6 +75,9 @@ pub struct View {
     pub lost_without_mounts: Option<String>,
     /// Whether a guarantee rests on Landlock although there are mounts.
     pub needs_landlock: bool,
+    /// What may be read and not run, which Landlock alone does not keep from
+    /// being run by its loader.
+    pub runs_without_mounts: Option<PathBuf>,
     root: Root,
     root_path: CString,
     tree: Tree,
@@ -81,6 +87,7 @@ pub struct View {
     skeleton_bytes: Vec<u8>,
     mount_bytes: Vec<u8>,
     rule_bytes: Vec<u8>,
+    carved_bytes: Vec<u8>,
     origin: Origin,
 }
 
@@ -126,7 +133,8 @@ pub fn resolve(document: &Document, place: &Place, diagnostics: &mut Diagnostics
     layout.check_links();
     layout.warn_of_void_denials(&entries, &builtin);
     layout.warn_of_denied_hard_links(&entries);
-    let (plan, tree, links) = plan::plan(layout);
+    let carve_out = document.enforce.carve_out.as_ref().map(|carve_out| *carve_out.get_ref());
+    let (plan, tree, links) = plan::plan(layout, carve_out == Some(CarveOut::Siblings));
 
     let view =
         View { origin: matches.origin, ..view(document, root, plan, tree, links, diagnostics) };
@@ -150,12 +158,14 @@ fn view(
     View {
         lost_without_mounts: plan.lost,
         needs_landlock: plan.needs_landlock,
+        runs_without_mounts: plan.only_read,
         root_path,
         root,
         skeleton_size: skeleton_size(document, &tree, plan.nodes.len(), diagnostics),
         skeleton_bytes: wired::nodes(&plan.nodes, diagnostics),
         mount_bytes,
         rule_bytes: wired::rules(&plan.rules, diagnostics),
+        carved_bytes: wired::carved(&plan.carved, diagnostics),
         origin: Origin::default(),
         nodes: plan.nodes,
         tree,
@@ -209,6 +219,7 @@ impl View {
             skeleton: List::from_bytes(&self.skeleton_bytes),
             mounts: List::from_bytes(&self.mount_bytes),
             rules: List::from_bytes(&self.rule_bytes),
+            carved: List::from_bytes(&self.carved_bytes),
         }
     }
 
@@ -258,6 +269,25 @@ impl View {
     /// Whether there is a path whose files can be both written and run.
     pub fn runs_what_is_written(&self) -> bool {
         self.tree.iter().any(|(_, point)| point.rights.write && point.rights.execute)
+    }
+
+    /// What it offers that takes mounts.
+    pub fn offers(&self) -> Vec<Facility> {
+        let offered =
+            self.tree.iter().filter_map(|(_, point)| match (&point.content, &point.decider) {
+                (Content::Proc, _) => Some(Facility::Proc),
+                (Content::Devpts, _) => Some(Facility::Pts),
+                (Content::Directory { .. }, Decider::BuiltIn(key)) if point.rights.write => {
+                    match *key {
+                        "filesystem.tmp" => Some(Facility::Tmp),
+                        "filesystem.home" => Some(Facility::Home),
+                        _ => None,
+                    }
+                }
+                _ => None,
+            });
+        let new_names = (!self.carved_bytes.is_empty()).then_some(Facility::NewNames);
+        offered.chain(new_names).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Whether the launcher makes something at this path.

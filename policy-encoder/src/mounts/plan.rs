@@ -4,12 +4,14 @@
 
 use std::path::{Path, PathBuf};
 
+use launcher_policy::landlock::{ACCESS_FILE, ACCESS_FS_RESOLVE_UNIX};
 use launcher_policy::mounts::{Kind, MAX_MOUNTS, Missing, Symlinks};
 use linux_raw_sys::general::{
     MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY,
 };
 use linux_raw_sys::landlock as uapi;
 
+use super::carve::{self, Carved};
 use super::host::{FileKind, Host, LookupError};
 use super::layout::{Layout, Root, Symlink};
 use super::path_map::PathMap;
@@ -23,11 +25,16 @@ pub(super) struct Plan {
     pub(super) nodes: PathMap<Node>,
     /// What is attached, by target.
     pub(super) mounts: PathMap<Mount>,
-    /// Landlock rights on directories of the host that no mount shows by
-    /// itself.
-    pub(super) rules: PathMap<u32>,
+    /// Landlock rights on objects of the host that no mount shows by itself.
+    pub(super) rules: PathMap<Rule>,
+    /// Directories that are granted by what is in them, where there are no
+    /// mounts.
+    pub(super) carved: PathMap<Carved>,
     /// The first guarantee that Landlock alone does not keep.
     pub(super) lost: Option<String>,
+    /// The first file or directory that may be read and not run, where
+    /// Landlock alone keeps that.
+    pub(super) only_read: Option<PathBuf>,
     /// Whether a guarantee is lost without Landlock.
     pub(super) needs_landlock: bool,
 }
@@ -40,12 +47,21 @@ pub(super) enum Node {
     Symlink { content: PathBuf },
 }
 
+/// Landlock rights on an object of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rule {
+    pub(super) kind: Kind,
+    pub(super) access: u32,
+}
+
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mount {
     pub(super) source: Source,
     pub(super) attributes: u32,
     pub(super) access: u32,
+    /// Whether its rights are carved up where there are no mounts.
+    pub(super) carved: bool,
 }
 
 /// What is attached.
@@ -60,15 +76,27 @@ pub(super) enum Source {
     Overlay { lower: PathBuf, upper: PathBuf, work: PathBuf },
 }
 
-/// Plans the whole tree.
-pub(super) fn plan(layout: Layout<'_>) -> (Plan, Tree, PathMap<Symlink>) {
-    let Layout { host, diagnostics, root, tree, links, frozen, .. } = layout;
-    let mut planner = Planner { host, diagnostics, plan: Plan::default() };
-    if root != Root::Skeleton {
-        planner.lose("the root directory is a whole tree, of which parts are replaced".into());
+/// Plans the whole tree. `carves` says whether something narrower is carved
+/// out of what is granted around it, where there are no mounts.
+pub(super) fn plan(layout: Layout<'_>, carves: bool) -> (Plan, Tree, PathMap<Symlink>) {
+    let Layout { host, diagnostics, root, tree, links, frozen, sockets, .. } = layout;
+    let mut planner = Planner { host, diagnostics, plan: Plan::default(), carves };
+    match root {
+        Root::Skeleton => {}
+        Root::Host if carves => {}
+        Root::Host | Root::Tree(_) => {
+            planner.lose("the root directory is a whole tree, of which parts are replaced".into());
+        }
     }
     planner.points(&tree);
     planner.freeze(&tree, &frozen);
+    for (socket, ()) in sockets.iter() {
+        let rule = Rule { kind: Kind::File, access: ACCESS_FS_RESOLVE_UNIX };
+        planner.plan.rules.insert(socket, rule);
+    }
+    if carves && planner.plan.lost.is_none() {
+        planner.carve(&tree, root == Root::Host, frozen.iter().next().is_some());
+    }
     for (path, symlink) in links.iter() {
         planner.symlink(&tree, path, symlink);
     }
@@ -109,13 +137,6 @@ const ACCESS_WRITE: u32 = uapi::LANDLOCK_ACCESS_FS_WRITE_FILE
     | uapi::LANDLOCK_ACCESS_FS_MAKE_SYM
     | uapi::LANDLOCK_ACCESS_FS_REFER
     | uapi::LANDLOCK_ACCESS_FS_TRUNCATE;
-
-/// What a rule on a file may grant: `ACCESS_FILE` of security/landlock/fs.c.
-const ACCESS_FILE: u32 = uapi::LANDLOCK_ACCESS_FS_EXECUTE
-    | uapi::LANDLOCK_ACCESS_FS_WRITE_FILE
-    | uapi::LANDLOCK_ACCESS_FS_READ_FILE
-    | uapi::LANDLOCK_ACCESS_FS_TRUNCATE
-    | uapi::LANDLOCK_ACCESS_FS_IOCTL_DEV;
 
 /// Rights on proc and devpts: what is there cannot be created or removed.
 const ACCESS_SPECIAL: u32 = uapi::LANDLOCK_ACCESS_FS_READ_FILE
@@ -177,6 +198,7 @@ pub(super) struct Planner<'a> {
     pub(super) host: &'a mut Host,
     pub(super) diagnostics: &'a mut Diagnostics,
     pub(super) plan: Plan,
+    carves: bool,
 }
 
 impl Planner<'_> {
@@ -406,6 +428,7 @@ impl Planner<'_> {
                 source: Source::Host { path, kind, symlinks, missing },
                 attributes: attributes(above.point.rights, Devices::Inert),
                 access: 0,
+                carved: false,
             };
             self.plan.mounts.or_insert(directory, pin);
         }
@@ -419,28 +442,35 @@ impl Planner<'_> {
         let in_place = point.is_in_place(path);
         let own = if in_place { point.rights } else { Rights::NONE };
         frame.granted = granted.union(own);
-        if let Decider::Entry(place) = &point.decider
-            && !in_place
-            && !point.is_denied()
-        {
-            self.lose(format!("{} shows something at {path:?} that is not there", place.key));
+        // The devices that everybody has hold no program.
+        let is_device = matches!(point.content, Content::Host { kind: FileKind::Device, .. })
+            && matches!(point.decider, Decider::BuiltIn(_));
+        let is_socket = matches!(&point.decider, Decider::Entry(it) if it.key == "network.unix");
+        if own.read && !own.execute && !is_device && !is_socket {
+            self.plan.only_read.get_or_insert_with(|| path.to_owned());
         }
-        if let Some(above) = above
-            && !point.rights.contain(granted)
-        {
-            let message = format!(
-                "{path:?} ({}) lies inside {:?} ({}), and Landlock takes nothing back",
-                point.rights.words(),
-                above.path,
-                granted.words(),
-            );
-            self.lose(message);
-        } else if granted != Rights::NONE && !in_place {
-            self.lose(format!("{path:?} is replaced, and Landlock alone shows the host's"));
+        let is_narrower = above.is_some() && !point.rights.contain(granted);
+        let is_replaced = granted != Rights::NONE && !in_place;
+        match carve::obstacle(path, point) {
+            Some(why) if !in_place || is_narrower => self.lose(why),
+            _ if self.carves => {}
+            _ if is_narrower => {
+                let above = above.map_or(Path::new("/"), |above| above.path);
+                let message = format!(
+                    "{path:?} ({}) lies inside {above:?} ({}), and Landlock takes nothing back",
+                    point.rights.words(),
+                    granted.words(),
+                );
+                self.lose(message);
+            }
+            _ if is_replaced => {
+                self.lose(format!("{path:?} is replaced, and Landlock alone shows the host's"));
+            }
+            _ => {}
         }
     }
 
-    fn lose(&mut self, message: String) {
+    pub(super) fn lose(&mut self, message: String) {
         self.plan.lost.get_or_insert(message);
     }
 
@@ -480,7 +510,7 @@ impl Planner<'_> {
     }
 
     fn mount(&mut self, path: &Path, source: Source, attributes: u32, access: u32) {
-        self.plan.mounts.insert(path, Mount { source, attributes, access });
+        self.plan.mounts.insert(path, Mount { source, attributes, access, carved: false });
     }
 
     fn check_number(&mut self) {

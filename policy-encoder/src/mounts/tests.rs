@@ -15,6 +15,7 @@ use linux_raw_sys::general::{
 };
 use linux_raw_sys::landlock as uapi;
 
+mod carve;
 mod entries;
 mod freeze;
 mod globs;
@@ -1122,12 +1123,32 @@ fn attached(view: &View, path: &str) -> Option<(String, Rights)> {
 fn by_landlock(view: &View, path: &str) -> Rights {
     let rules = view.wire().mounts;
     let covers = |mount: &Mount<'_>| Path::new(path).starts_with(text(mount.target.to_bytes()));
-    let access = rules.iter().filter(covers).fold(0, |access, mount| access | mount.access);
+    rights(rules.iter().filter(covers).fold(0, |access, mount| access | mount.access))
+}
+
+/// What Landlock rights come to.
+fn rights(access: u32) -> Rights {
     Rights {
         read: access & uapi::LANDLOCK_ACCESS_FS_READ_FILE != 0,
         execute: access & uapi::LANDLOCK_ACCESS_FS_EXECUTE != 0,
         write: access & uapi::LANDLOCK_ACCESS_FS_WRITE_FILE != 0,
     }
+}
+
+/// Random entries, as text and as verbs with their paths.
+fn random_entries(random: &mut Random) -> (String, Vec<(usize, &'static str)>) {
+    let entries: Vec<(usize, &str)> = (0..1 + random.below(6))
+        .map(|_| {
+            let all = [&FILES[..], &DIRECTORIES[..]].concat();
+            (random.below(4), all[random.below(all.len())])
+        })
+        .collect();
+    let list = |verb: usize| {
+        let own = entries.iter().filter(|(own, _)| *own == verb);
+        own.map(|(_, path)| format!("'{path}'")).collect::<Vec<_>>().join(",")
+    };
+    let text = (0..4).map(|verb| format!("{} = [{}]\n", VERBS[verb], list(verb))).collect();
+    (text, entries)
 }
 
 #[test]
@@ -1136,18 +1157,7 @@ fn the_plan_shows_what_the_entries_say_by_the_letter() {
     let tree = Tree::new(&files, &[]);
     let mut random = Random(1);
     for _ in 0..500 {
-        let entries: Vec<(usize, &str)> = (0..1 + random.below(6))
-            .map(|_| {
-                let all = [&FILES[..], &DIRECTORIES[..]].concat();
-                (random.below(4), all[random.below(all.len())])
-            })
-            .collect();
-        let list = |verb: usize| {
-            let own = entries.iter().filter(|(own, _)| *own == verb);
-            own.map(|(_, path)| format!("'{path}'")).collect::<Vec<_>>().join(",")
-        };
-        let text: String =
-            (0..4).map(|verb| format!("{} = [{}]\n", VERBS[verb], list(verb))).collect();
+        let (text, entries) = random_entries(&mut random);
         let view = warned(&tree, &text);
         for file in FILES {
             let expected = by_the_letter(&entries, file);

@@ -7,11 +7,12 @@ use std::path::Path;
 use launcher_policy::{MAX_PATH, Text, mounts as wire};
 use serde::Serialize;
 
+use super::carve::Carved;
 use super::layout::Root;
 use super::path_map::PathMap;
-use super::plan::{Mount, Node, Source};
+use super::plan::{Mount, Node, Rule, Source};
 use crate::diagnostic::Diagnostics;
-use crate::items::c_string;
+use crate::items::{Items, c_string};
 
 /// The nodes, in the order of their paths: parents first.
 pub(super) fn nodes(nodes: &PathMap<Node>, diagnostics: &mut Diagnostics) -> Vec<u8> {
@@ -63,15 +64,30 @@ fn hiding_place<'m>(
     place
 }
 
-/// The Landlock rights on directories that no mount shows by itself.
-pub(super) fn rules(rules: &PathMap<u32>, diagnostics: &mut Diagnostics) -> Vec<u8> {
-    concatenated(rules.iter().map(|(path, access)| (path, rule(path, *access))), diagnostics)
+/// The Landlock rights on what no mount shows by itself.
+pub(super) fn rules(rules: &PathMap<Rule>, diagnostics: &mut Diagnostics) -> Vec<u8> {
+    concatenated(rules.iter().map(|(path, each)| (path, rule(path, *each))), diagnostics)
 }
 
-fn rule(path: &Path, access: u32) -> Option<Vec<u8>> {
+fn rule(path: &Path, Rule { kind, access }: Rule) -> Option<Vec<u8>> {
     let path = text(path)?;
     let path = launcher_policy::Path::new(&path)?;
-    encoded(&wire::Rule { path, kind: wire::Kind::Directory, access })
+    encoded(&wire::Rule { path, kind, access })
+}
+
+/// The directories that are granted by what is in them.
+pub(super) fn carved(carved: &PathMap<Carved>, diagnostics: &mut Diagnostics) -> Vec<u8> {
+    concatenated(carved.iter().map(|(path, each)| (path, directory(path, each))), diagnostics)
+}
+
+fn directory(path: &Path, carved: &Carved) -> Option<Vec<u8>> {
+    let path = text(path)?;
+    let path = launcher_policy::Path::new(&path)?;
+    let names = carved.except.iter().map(|name| c_string(name.as_bytes()));
+    let names: Vec<CString> = names.collect::<Option<_>>()?;
+    let except = Items::new(names.iter().map(|name| Text::new(name)));
+    let Carved { shared, access, .. } = *carved;
+    encoded(&wire::Carved { path, shared, access, except: except.list() })
 }
 
 fn is_of_skeleton(mount: &Mount) -> bool {
@@ -148,8 +164,8 @@ fn mount(at: &Path, parents: wire::Parents, mount: &Mount) -> Option<Vec<u8>> {
             }
         }
     };
-    let Mount { attributes, access, .. } = *mount;
-    encoded(&wire::Mount { target, parents, source, attributes, access })
+    let Mount { attributes, access, carved, .. } = *mount;
+    encoded(&wire::Mount { target, parents, source, attributes, access, carved })
 }
 
 fn text(path: &Path) -> Option<CString> {

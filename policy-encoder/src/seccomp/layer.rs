@@ -160,6 +160,18 @@ impl Layer {
         }
     }
 
+    /// Whether the author opens a system call by its name, under some
+    /// condition at least.
+    pub(super) fn opens(&self, name: &str, facts: &Facts) -> bool {
+        let rule = |rule: &LayerRule| rule.action.may_be_made() && rule.applies(name, facts);
+        let is_below = || match &self.below {
+            Below::Layer(layer) => layer.opens(name, facts),
+            Below::Profile(_) | Below::Import(_) => false,
+        };
+        self.rules.iter().any(rule)
+            || !self.deny.has(name) && (self.allow.names(name) || is_below())
+    }
+
     /// What was imported, by this layer or below.
     pub(super) fn imported(&self) -> Option<&Imported> {
         match &self.below {

@@ -32,7 +32,7 @@ use std::ops::Range;
 
 use launcher_policy::seccomp::{MAX_INSTRUCTIONS, validate};
 use launcher_policy::wire::Architecture;
-use linux_raw_sys::general::CLONE_NEWIPC;
+use linux_raw_sys::general::{CLONE_NEWIPC, CLONE_NEWNET};
 
 pub use compile::compile;
 pub use program::Optimize;
@@ -52,6 +52,8 @@ pub struct Facts {
     pub sockets: Sockets,
     /// Whether socket(2) makes UNIX sockets; socketpair(2) always does.
     pub unix: bool,
+    /// Whether it makes them only beside a mount namespace.
+    pub unix_needs_mounts: bool,
     /// Whether the death signal is what ends the command with its caller, so
     /// that the command must not clear it.
     pub pdeathsig_relied_on: bool,
@@ -76,7 +78,11 @@ impl Facts {
 
     /// The same launch where no namespace can be made.
     const fn without_namespaces(self) -> Self {
-        Self { namespaces: 0, ..self }
+        // A network of its own is none without its namespace.
+        let sockets =
+            if self.namespaces & CLONE_NEWNET != 0 { Sockets::None } else { self.sockets };
+        let unix = self.unix && !self.unix_needs_mounts;
+        Self { namespaces: 0, sockets, unix, ..self }
     }
 }
 
@@ -108,6 +114,18 @@ pub struct Compiled {
     pub flags: u32,
     /// Whether the filter closes `TIOCSTI` and `TIOCLINUX`.
     pub terminal_is_safe: bool,
+    /// What would be closed for want of a namespace but for the author.
+    pub opened: Vec<Opened>,
+}
+
+/// A system call that is closed where a namespace is shared, unless the author
+/// opens it by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The namespace: one of `CLONE_NEW*`.
+    pub namespace: u32,
+    /// The system call.
+    pub call: &'static str,
 }
 
 /// Compiles the filter of a document, or `None` if it has none
@@ -148,6 +166,9 @@ pub fn resolve(
         without_namespaces: if differs { without_namespaces } else { Vec::new() },
         flags: imported.map_or(0, Imported::flags),
         terminal_is_safe,
+        opened: shared::governed()
+            .filter(|opened| layer.opens(opened.call, &facts.without_namespaces()))
+            .collect(),
     })
 }
 

@@ -6,16 +6,16 @@
 use linux_raw_sys::general::{CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWPID, PRIO_PROCESS};
 use linux_raw_sys::ioctl;
 
-use super::Facts;
 use super::rules::{Action, Argument, Call, Comparison, Condition, Rule};
+use super::{Facts, Opened};
 
 /// `IOPRIO_WHO_PROCESS` of linux/ioprio.h.
 const IOPRIO_WHO_PROCESS: u32 = 1;
 
 /// System calls on a process, which their first argument names: 0 is the one
 /// that calls. The kernel asks no more than that both have the same user.
-const PROCESSES: [&str; 5] =
-    ["prlimit64", "sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler"];
+const PROCESSES: &[&str] =
+    &["prlimit64", "sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler"];
 
 /// System calls that change what is known of a file, which the kernel lets
 /// its owner do through any path and any descriptor.
@@ -108,6 +108,22 @@ pub(crate) fn governing(name: &str) -> Option<u32> {
         _ if IPC.contains(&name) => Some(CLONE_NEWIPC),
         _ => None,
     }
+}
+
+/// Every system call that is closed for want of a namespace.
+pub(super) fn governed() -> impl Iterator<Item = Opened> {
+    let lists = [
+        (CLONE_NEWPID, &PROCESSES[..]),
+        (CLONE_NEWPID, &["setpriority", "ioprio_set"]),
+        (CLONE_NEWNS, METADATA),
+        // Some of its requests change what is known of a file.
+        (CLONE_NEWNS, &["ioctl"]),
+        (CLONE_NEWIPC, IPC),
+    ];
+    let each = |(namespace, calls): (u32, &'static [&'static str])| {
+        calls.iter().map(move |&call| Opened { namespace, call })
+    };
+    lists.into_iter().flat_map(each)
 }
 
 /// What a system call is left with because of a shared namespace.

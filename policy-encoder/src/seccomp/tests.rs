@@ -17,6 +17,7 @@ const ARCHITECTURES: [Architecture; 3] =
 
 /// No network, as the defaults have it.
 const CLOSED: Facts = Facts {
+    unix_needs_mounts: false,
     sockets: Sockets::None,
     unix: true,
     pdeathsig_relied_on: false,

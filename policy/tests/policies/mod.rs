@@ -5,14 +5,14 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use launcher_policy::credentials::Credentials;
-use launcher_policy::enforce::{Enforce, Guarantee, Guaranteed, Keeper, Mode};
+use launcher_policy::enforce::{Enforce, Facility, Guarantee, Guaranteed, Keeper, Mode, Offer};
 use launcher_policy::exec::{Cwd, Exec, Keep};
 use launcher_policy::fds::{FdKind, Fds, KeepFd};
 use launcher_policy::landlock::{ACCESS_FS, ACCESS_NET, Handled, Landlock, Port, SCOPES};
 use launcher_policy::limits::{Limits, Rlimit};
 use launcher_policy::mounts::{
-    Kind, MOUNT_ATTRIBUTES, Missing, Mount, Mounts, Node, NodeKind, Parents, Root, Rule, Source,
-    Symlinks,
+    Carved, Kind, MOUNT_ATTRIBUTES, Missing, Mount, Mounts, Node, NodeKind, Parents, Root, Rule,
+    Source, Symlinks,
 };
 use launcher_policy::namespaces::{IdMap, IdRange, Init, Loopback, NAMESPACE_FLAGS, Namespaces};
 use launcher_policy::origin::{Glob, Origin};
@@ -34,6 +34,7 @@ pub(crate) fn nothing() -> Policy<'static> {
             landlock: Mode::Off,
             limits: Mode::Off,
             guarantees: List::EMPTY,
+            offers: List::EMPTY,
         },
         fds: Fds::default(),
         namespaces: None,
@@ -73,9 +74,15 @@ pub(crate) fn shim() -> Policy<'static> {
             mounts: list([
                 rule(c"/usr", 0b1101),
                 rule(c"/etc", 0b1100),
-                rule(c"/workspace", ACCESS_FS),
+                Mount { carved: true, ..rule(c"/workspace", ACCESS_FS) },
             ]),
             rules: List::EMPTY,
+            carved: list([Carved {
+                path: path(c"/workspace"),
+                shared: 0b1101,
+                access: ACCESS_FS,
+                except: list([Text::new(c".git")]),
+            }]),
         }),
         landlock: Some(landlock()),
         seccomp: Some(seccomp()),
@@ -110,6 +117,7 @@ pub(crate) fn sandbox() -> Policy<'static> {
                     waived: true,
                 },
             ]),
+            offers: list([Offer { facility: Facility::Proc, needs: 0x0002_0000 }]),
         },
         fds: Fds {
             keep: list([
@@ -206,6 +214,7 @@ fn mounts() -> Mounts<'static> {
             kind: Kind::Directory,
             access: ACCESS_FS,
         }]),
+        carved: List::EMPTY,
     }
 }
 
@@ -222,6 +231,7 @@ pub(crate) fn bind(directory: &'static core::ffi::CStr) -> Mount<'static> {
         },
         attributes: MOUNT_ATTRIBUTES,
         access: 0,
+        carved: false,
     }
 }
 
@@ -248,9 +258,13 @@ fn landlock() -> Landlock<'static> {
             handled(0x1fff, 0, 0),
             handled(0x3fff, 0, 0),
             handled(0x7fff, 0, 0),
-            handled(0x7fff, ACCESS_NET, 0),
-            handled(0xffff, ACCESS_NET, 0),
-            handled(0xffff, ACCESS_NET, SCOPES),
+            handled(0x7fff, 0b11, 0),
+            handled(0xffff, 0b11, 0),
+            handled(0xffff, 0b11, SCOPES),
+            handled(0xffff, 0b11, SCOPES),
+            handled(0xffff, 0b11, SCOPES),
+            handled(ACCESS_FS, 0b11, SCOPES),
+            handled(ACCESS_FS, ACCESS_NET, SCOPES),
             handled(ACCESS_FS, ACCESS_NET, SCOPES),
         ]),
         ports: list([Port { port: 443, access: 0b10 }, Port { port: 0, access: 0b01 }]),

@@ -46,10 +46,17 @@ pub(super) fn random(rng: &mut Rng, tree: &Tree, rung: Rung) -> String {
     filesystem.insert("proc".into(), false.into());
     filesystem.insert("dev".into(), "none".into());
     if rung == Rung::Landlock {
-        for (table, key, word) in [("network", "unix", "host"), ("enforce", "namespaces", "off")] {
-            let table_of = Table::from_iter([(key.to_owned(), word.into())]);
-            document.insert(table.into(), table_of.into());
+        let network = Table::from_iter([("unix".to_owned(), "host".into())]);
+        document.insert("network".into(), network.into());
+        let waive = Value::Array(vec!["execute".into()]);
+        let mut enforce: Table =
+            [("namespaces".to_owned(), "off".into()), ("waive".to_owned(), waive)]
+                .into_iter()
+                .collect();
+        if rng.bool() {
+            enforce.insert("carve_out".into(), "siblings".into());
         }
+        document.insert("enforce".into(), enforce.into());
     }
     document.insert("filesystem".into(), filesystem.into());
     document.to_string()

@@ -10,8 +10,8 @@ use std::ops::Range;
 
 use crate::diagnostic::Diagnostics;
 use crate::document::{
-    CallRule, Denial, Document, Enforce, Init, LandlockLog, Mode, Namespaces, Profile, Seccomp,
-    Verdict,
+    CallRule, CarveOut, Denial, Document, Enforce, Init, LandlockLog, Mode, Namespaces, Profile,
+    Seccomp, UnixSockets, Verdict,
 };
 use crate::{Place, Spanned};
 
@@ -178,7 +178,16 @@ fn namespaces(one: &Namespaces, two: &Namespaces, diagnostics: &mut Diagnostics)
 }
 
 fn enforce(one: &Enforce, two: &Enforce) -> Enforce {
-    let Enforce { namespaces, landlock, seccomp, limits, landlock_log } = one;
+    let Enforce {
+        namespaces,
+        landlock,
+        seccomp,
+        limits,
+        landlock_log,
+        waive,
+        carve_out,
+        unix_sockets,
+    } = one;
     let rank = |mode: &Mode| match mode {
         Mode::Require => 0,
         Mode::Prefer => 1,
@@ -191,6 +200,13 @@ fn enforce(one: &Enforce, two: &Enforce) -> Enforce {
         seccomp: mode(seccomp, &two.seccomp),
         limits: mode(limits, &two.limits),
         landlock_log: last::<LandlockLog>(landlock_log, &two.landlock_log),
+        waive: waive.iter().filter(|name| two.waive.contains(name)).cloned().collect(),
+        carve_out: stricter(carve_out, &two.carve_out, &CarveOut::Refuse, |carve_out| {
+            u8::from(*carve_out == CarveOut::Siblings)
+        }),
+        unix_sockets: stricter(unix_sockets, &two.unix_sockets, &UnixSockets::Refuse, |sockets| {
+            u8::from(*sockets == UnixSockets::Pairs)
+        }),
     }
 }
 

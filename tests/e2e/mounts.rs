@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 
-use harness::{Caller, Errno, Handover, Outcome, Sandbox, TempDir};
+use harness::{Caller, Errno, Handover, Outcome, Sandbox, TempDir, needs};
 
 #[test]
 fn only_what_is_listed_is_in_view() {
@@ -422,6 +422,39 @@ fn the_hosts_temporary_directories_are_shown_where_they_are_wanted() {
         assert_eq!(outcome("host"), Outcome::Ok("x".into()), "{caller}");
         assert_eq!(outcome("none"), Outcome::Errno(Errno::NOENT), "{caller}");
         assert_eq!(outcome("private"), Outcome::Errno(Errno::NOENT), "{caller}");
+    }
+}
+
+/// A host whose /proc is masked, as a container runtime does it: the kernel then
+/// gives nobody below a fresh one.
+const MASKED_PROC: [&str; 6] = [
+    "unshare",
+    "-Urm",
+    "sh",
+    "-c",
+    "mount -t tmpfs none /proc/fs && exec \"$@\"",
+    "sh",
+];
+
+#[test]
+fn where_no_fresh_proc_is_given_nothing_of_the_hosts_stays_in_view() {
+    needs!("unshare");
+    for caller in Caller::both() {
+        for root in ["", "filesystem.root = \"host\"\n", "filesystem.root = \"minimal\"\n"] {
+            let sandbox = Sandbox::new(root).caller(caller).wrap(MASKED_PROC);
+            let lines = ["list /proc", "open-for-read /proc/1/status", "create /proc/new"];
+            let words = [vec![sandbox.probe_path()], lines.map(str::to_owned).to_vec()].concat();
+            let output = sandbox.run(words);
+            assert_eq!(output.stdout_text(), "ok \nerrno 2\nerrno 30\n", "{caller}: {output:?}");
+            let missing = &output.event("launch").expect("a launch event")["missing"];
+            assert_eq!(*missing, serde_json::json!(["proc"]), "{caller}, {root}");
+            let require = format!("{root}enforce.namespaces = \"require\"");
+            let output = Sandbox::new(&require).caller(caller).wrap(MASKED_PROC).run(["true"]);
+            assert_eq!(output.code(), 125, "{caller}: {output:?}");
+            assert!(output.stderr_text().contains("masks parts of /proc"), "{output:?}");
+            // The control: elsewhere there is one.
+            assert!(Sandbox::new(root).caller(caller).probe(lines[1]).is_ok(), "{caller}, {root}");
+        }
     }
 }
 

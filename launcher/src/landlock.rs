@@ -41,8 +41,15 @@ pub fn abi() -> Result<u32, Failure> {
 
 /// The errata that are fixed in this kernel, bit n-1 for number n; none where
 /// it cannot say, as before Linux 6.15.
-pub fn errata() -> u32 {
-    sys::landlock_errata().unwrap_or(0)
+///
+/// # Errors
+///
+/// Any other answer of landlock_create_ruleset(2).
+pub fn errata() -> Result<u32, Failure> {
+    match sys::landlock_errata() {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(0),
+        answer => answer.map_err(failed(STAGE, Call::LandlockCreateRuleset)),
+    }
 }
 
 /// Makes the ruleset with its rules on ports; `None` where none is used.

@@ -152,7 +152,7 @@ fn launch(
         caller,
         abi: if policy.landlock.is_some() { landlock::abi()? } else { 0 },
         errata: if policy.landlock.is_some() && given.options.status.is_some() {
-            landlock::errata()
+            landlock::errata()?
         } else {
             0
         },

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::IoSliceMut;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Instant;
 
 use harness::{Caller, Errno, Handover, IN_PLACE, Sandbox, TempDir, is_ready};
 use launcher_policy::Stage;
@@ -281,7 +282,7 @@ fn cpu_time_that_is_over_is_told_from_a_signal() {
             let exit = sandbox.run([sandbox.probe_path(), "spin".into()]).exit();
             assert_eq!(exit.ended_by, EndedBy::Cpu, "{caller}: {exit:?}");
             assert!(exit.signal == Some(9) || exit.signal == Some(24), "{caller}: {exit:?}");
-            assert!(exit.cpu_microseconds > 800_000, "{caller}: {exit:?}");
+            assert!(exit.cpu_microseconds >= 500_000, "{caller}: {exit:?}");
             assert!(exit.wall_microseconds > 800_000, "{caller}: {exit:?}");
             // The controls: the same signals, with time left.
             for signal in [9, 24] {
@@ -292,7 +293,7 @@ fn cpu_time_that_is_over_is_told_from_a_signal() {
                     (EndedBy::Signal, Some(signal)),
                     "{caller}"
                 );
-                assert!(exit.cpu_microseconds < 800_000, "{caller}: {exit:?}");
+                assert!(exit.cpu_microseconds < 500_000, "{caller}: {exit:?}");
             }
         }
     }
@@ -330,8 +331,14 @@ fn neither_the_command_nor_pid_1_holds_the_status_descriptor() {
             let mut links = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
             links.any(|link| link == Path::new(&format!("pipe:[{inode}]")))
         };
+        assert!(!holds(launch.pids.command.expect("a number")), "{caller}");
+        // PID 1 lets go of it while the command runs already.
         let init = launch.pids.init.expect("there is a PID 1");
-        assert!(!holds(init) && !holds(launch.pids.command.expect("a number")), "{caller}");
+        let end = Instant::now() + harness::TIMEOUT;
+        while holds(init) {
+            assert!(Instant::now() < end, "{caller}: PID 1 holds it");
+            std::thread::yield_now();
+        }
         // The control: the launcher does.
         assert!(holds(launch.pids.launcher), "{caller}");
     }

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Instant;
 
-use harness::{Caller, Errno, Handover, IN_PLACE, Sandbox, TempDir, is_ready};
+use harness::{Binaries, Caller, Errno, Handover, IN_PLACE, Sandbox, TempDir, is_ready};
 use launcher_policy::Stage;
 use launcher_policy::wire;
 use policy_encoder::digest;
@@ -18,17 +18,19 @@ use rustix::net::{
 };
 use rustix::process::{Signal, pidfd_send_signal};
 
-/// The bytes of a policy that shows the probe.
-fn encoded(policy: &str, sandbox: &Sandbox) -> Vec<u8> {
-    harness::encode(&harness::with_probe(policy, &sandbox.binaries().probe()))
+/// The bytes of a policy that shows the probe of these binaries, which stay
+/// where they are for as long as somebody has them.
+fn encoded(policy: &str, binaries: &Binaries) -> Vec<u8> {
+    harness::encode(&harness::with_probe(policy, &binaries.probe()))
 }
 
 #[test]
 fn a_receipt_names_the_policy_the_launcher_and_the_kernel() {
+    let binaries = Binaries::shared();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").expect("it is read");
     for caller in Caller::both() {
         for policy in ["", IN_PLACE] {
-            let bytes = encoded(policy, &Sandbox::outside());
+            let bytes = encoded(policy, &binaries);
             let sandbox = Sandbox::of_bytes(&bytes).caller(caller);
             let launch = sandbox.run([sandbox.probe_path()]).launch();
             let payload = bytes.get(wire::HEADER..).expect("there is a policy");
@@ -43,10 +45,11 @@ fn a_receipt_names_the_policy_the_launcher_and_the_kernel() {
 
 #[test]
 fn the_digest_is_copied_as_it_is() {
+    let binaries = Binaries::shared();
     // Whoever hands a policy over may call it what they like; hashing it here
     // would take longer than all else that a receipt takes.
     for caller in Caller::both() {
-        let mut bytes = encoded("", &Sandbox::outside());
+        let mut bytes = encoded("", &binaries);
         bytes[12..44].fill(0xab);
         let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
         let sum = crc.checksum(&[&bytes[..44], &bytes[48..]].concat());
@@ -63,9 +66,10 @@ fn the_digest_is_copied_as_it_is() {
 
 #[test]
 fn every_guarantee_of_the_policy_is_listed_with_its_layer() {
+    let binaries = Binaries::shared();
     for caller in Caller::both() {
         for (policy, layer) in [("", Layer::Namespaces), (IN_PLACE, Layer::Landlock)] {
-            let bytes = encoded(policy, &Sandbox::outside());
+            let bytes = encoded(policy, &binaries);
             let sandbox = Sandbox::of_bytes(&bytes).caller(caller);
             let launch = sandbox.run([sandbox.probe_path()]).launch();
             let made = wire::decode(&bytes).expect("it was encoded").enforce.guarantees;
@@ -229,7 +233,7 @@ fn a_reader_at_a_socket_that_is_gone_does_not_stop_a_launch() {
 
 /// The path of the probe, which every sandbox of this process has.
 fn sandbox_probe() -> String {
-    harness::Binaries::shared().probe().to_string_lossy().into_owned()
+    Binaries::shared().probe().to_string_lossy().into_owned()
 }
 
 #[test]

@@ -113,8 +113,10 @@ fn read_frame(
         }
         let end = if extent == Extent::Frame { want } else { MAX_FRAME };
         match read(fd, memory.get_mut(have..end).unwrap_or_default()) {
-            Ok(0) if have == 0 => return Err(undecodable(DecodeError::Empty)),
-            Ok(0) => return Err(undecodable(DecodeError::Truncated)),
+            Ok(0) => {
+                let bytes = memory.get(..have).unwrap_or_default();
+                return Err(undecodable(wire::incomplete(bytes)));
+            }
             Ok(count) => have += count,
             Err(Errno::INTR | Errno::AGAIN) => {}
             Err(error) => return Err(failed(STAGE, Call::Read)(error)),

@@ -49,6 +49,19 @@ pub fn abi(newest: Option<u32>) -> Result<u32, Failure> {
     }
 }
 
+/// The errata that are fixed in this kernel, bit n-1 for number n; none where
+/// it cannot say, as before Linux 6.15.
+///
+/// # Errors
+///
+/// Any other answer of landlock_create_ruleset(2).
+pub fn errata() -> Result<u32, Failure> {
+    match sys::landlock_errata() {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(0),
+        answer => answer.map_err(failed(STAGE, Call::LandlockCreateRuleset)),
+    }
+}
+
 /// Makes the ruleset with its rules on ports; `None` where none is used.
 ///
 /// # Errors
@@ -62,7 +75,7 @@ pub fn create(launch: &Launch<'_>) -> Result<Option<Ruleset>, Failure> {
     let fd =
         sys::landlock_create_ruleset(handled.fs.into(), handled.net.into(), handled.scoped.into())
             .map_err(failed(STAGE, Call::LandlockCreateRuleset))?;
-    let ruleset = Ruleset { fd: sys::until_exec(fd), granted: granted(launch, handled.fs) };
+    let ruleset = Ruleset { fd: sys::until_exec(fd), granted: granted(launch, handled.fs)? };
     launch.shared.ruleset.store(ruleset.fd.as_raw_fd(), Ordering::Relaxed);
     for port in landlock.ports.iter() {
         let access = port.access & handled.net;
@@ -76,18 +89,18 @@ pub fn create(launch: &Launch<'_>) -> Result<Option<Ruleset>, Failure> {
 
 /// What rules may grant of the rights that are handled: all, but for moves and
 /// links to other directories where they are not safe. Those are a facility.
-fn granted(launch: &Launch<'_>, handled: u32) -> u32 {
-    let is_safe =
-        || namespaces::has(launch, CLONE_NEWNS) || sys::landlock_errata() & FIXED_DISCONNECTED != 0;
+fn granted(launch: &Launch<'_>, handled: u32) -> Result<u32, Failure> {
     // Before ABI 2 no kernel grants it.
-    if handled & LANDLOCK_ACCESS_FS_REFER != 0 && is_safe() {
-        return handled;
+    if handled & LANDLOCK_ACCESS_FS_REFER != 0
+        && (namespaces::has(launch, CLONE_NEWNS) || errata()? & FIXED_DISCONNECTED != 0)
+    {
+        return Ok(handled);
     }
     let mut mounts = launch.policy.mounts.iter().flat_map(|mounts| mounts.mounts.iter());
     if mounts.any(|mount| mount.access & LANDLOCK_ACCESS_FS_REFER != 0) {
         launch.shared.miss(Facility::Refer);
     }
-    handled & !LANDLOCK_ACCESS_FS_REFER
+    Ok(handled & !LANDLOCK_ACCESS_FS_REFER)
 }
 
 impl Ruleset {

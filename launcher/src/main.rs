@@ -165,7 +165,7 @@ fn launch(
         caller,
         abi: if policy.landlock.is_some() { landlock::abi(given.options.landlock_abi)? } else { 0 },
         errata: if policy.landlock.is_some() && given.options.status.is_some() {
-            sys::landlock_errata()
+            landlock::errata()?
         } else {
             0
         },

@@ -149,7 +149,7 @@ impl Host {
             .count("no_new_privs", sys::prctl_answer(prctl::PR_GET_NO_NEW_PRIVS))
             .count("seccomp_mode", sys::prctl_answer(prctl::PR_GET_SECCOMP))
             .count("landlock_abi", sys::landlock_abi().unwrap_or(0).into())
-            .count("landlock_errata", sys::landlock_errata().into());
+            .count("landlock_errata", sys::landlock_errata().unwrap_or(0).into());
         for (fact, noted) in Fact::ALL.iter().zip(&self.facts) {
             if let Some(error) = noted.load(Ordering::Relaxed).checked_sub(1) {
                 line.answer(fact.name(), error);

@@ -289,8 +289,8 @@ pub fn ended(launch: &Launch<'_>, ending: Ending, usage: Usage) {
 }
 
 /// Whether a signal is the one of `RLIMIT_CPU`: the soft limit's or the hard
-/// one's, after as much time. The kernel compares ticks, which may be ahead of
-/// the time that it tells in the end; an eighth is more than they ever are.
+/// one's, after as much time. The kernel compares ticks, which on a busy
+/// machine run ahead of the time that it tells in the end: half of it counts.
 fn is_cpu_limit(launch: &Launch<'_>, signal: u32, usage: Usage) -> bool {
     let policy = launch.policy;
     let limit = policy.limits.rlimits.iter().find(|limit| limit.resource == uapi::RLIMIT_CPU as u8);
@@ -300,7 +300,7 @@ fn is_cpu_limit(launch: &Launch<'_>, signal: u32, usage: Usage) -> bool {
         uapi::SIGKILL => limit.hard,
         _ => return false,
     };
-    usage.cpu + usage.cpu / 8 >= seconds.saturating_mul(1_000_000)
+    usage.cpu >= seconds.saturating_mul(500_000)
 }
 
 /// What a cgroup counts: the file, the key in it, and the one in the receipt.

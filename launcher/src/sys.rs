@@ -561,10 +561,14 @@ pub fn landlock_abi() -> Result<u32> {
     landlock_asked(landlock_uapi::LANDLOCK_CREATE_RULESET_VERSION)
 }
 
-/// The faults of Landlock that this kernel has mended, a bit each; none where
-/// it cannot be asked.
-pub fn landlock_errata() -> u32 {
-    landlock_asked(landlock_uapi::LANDLOCK_CREATE_RULESET_ERRATA).unwrap_or(0)
+/// The errata of Landlock that are fixed in this kernel, bit n-1 for number n,
+/// landlock_create_ruleset(2).
+///
+/// # Errors
+///
+/// `EINVAL` before Linux 6.15, and as [`landlock_abi`].
+pub fn landlock_errata() -> Result<u32> {
+    landlock_asked(landlock_uapi::LANDLOCK_CREATE_RULESET_ERRATA)
 }
 
 fn landlock_asked(what: u32) -> Result<u32> {

@@ -159,6 +159,16 @@ pub fn payload(frame: &[u8]) -> &[u8] {
     frame.get(HEADER..).unwrap_or_default()
 }
 
+/// What is wrong with bytes that end too early. Those that do not begin as a
+/// policy does are none, however short.
+pub fn incomplete(bytes: &[u8]) -> DecodeError {
+    match bytes {
+        [] => DecodeError::Empty,
+        _ if bytes.iter().zip(MAGIC).any(|(byte, magic)| *byte != magic) => DecodeError::Magic,
+        _ => DecodeError::Truncated,
+    }
+}
+
 /// Reads a policy out of exactly one frame.
 ///
 /// Every list of it has been walked and every value checked when this
@@ -181,7 +191,7 @@ pub fn decode_into<'m, 'p>(
     place: &'m mut MaybeUninit<Policy<'p>>,
 ) -> Result<&'m Policy<'p>, DecodeError> {
     let Some((header, _)) = frame.split_first_chunk::<HEADER>() else {
-        return Err(if frame.is_empty() { DecodeError::Empty } else { DecodeError::Truncated });
+        return Err(incomplete(frame));
     };
     let length = frame_length(header)?;
     if frame.len() > length {

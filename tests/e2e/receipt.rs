@@ -5,8 +5,9 @@ use std::fs;
 use std::io::IoSliceMut;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Instant;
 
-use harness::{Caller, Errno, Handover, IN_PLACE, Sandbox, TempDir, is_ready};
+use harness::{Binaries, Caller, Errno, Handover, IN_PLACE, Sandbox, TempDir, is_ready};
 use launcher_policy::Stage;
 use launcher_policy::wire;
 use policy_encoder::digest;
@@ -17,17 +18,19 @@ use rustix::net::{
 };
 use rustix::process::{Signal, pidfd_send_signal};
 
-/// The bytes of a policy that shows the probe.
-fn encoded(policy: &str, sandbox: &Sandbox) -> Vec<u8> {
-    harness::encode(&harness::with_probe(policy, &sandbox.binaries().probe()))
+/// The bytes of a policy that shows the probe of these binaries, which stay
+/// where they are for as long as somebody has them.
+fn encoded(policy: &str, binaries: &Binaries) -> Vec<u8> {
+    harness::encode(&harness::with_probe(policy, &binaries.probe()))
 }
 
 #[test]
 fn a_receipt_names_the_policy_the_launcher_and_the_kernel() {
+    let binaries = Binaries::shared();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").expect("it is read");
     for caller in Caller::both() {
         for policy in ["", IN_PLACE] {
-            let bytes = encoded(policy, &Sandbox::outside());
+            let bytes = encoded(policy, &binaries);
             let sandbox = Sandbox::of_bytes(&bytes).caller(caller);
             let launch = sandbox.run([sandbox.probe_path()]).launch();
             let payload = bytes.get(wire::HEADER..).expect("there is a policy");
@@ -42,10 +45,11 @@ fn a_receipt_names_the_policy_the_launcher_and_the_kernel() {
 
 #[test]
 fn the_digest_is_copied_as_it_is() {
+    let binaries = Binaries::shared();
     // Whoever hands a policy over may call it what they like; hashing it here
     // would take longer than all else that a receipt takes.
     for caller in Caller::both() {
-        let mut bytes = encoded("", &Sandbox::outside());
+        let mut bytes = encoded("", &binaries);
         bytes[12..44].fill(0xab);
         let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
         let sum = crc.checksum(&[&bytes[..44], &bytes[48..]].concat());
@@ -62,9 +66,10 @@ fn the_digest_is_copied_as_it_is() {
 
 #[test]
 fn every_guarantee_of_the_policy_is_listed_with_its_layer() {
+    let binaries = Binaries::shared();
     for caller in Caller::both() {
         for (policy, layer) in [("", Layer::Namespaces), (IN_PLACE, Layer::Landlock)] {
-            let bytes = encoded(policy, &Sandbox::outside());
+            let bytes = encoded(policy, &binaries);
             let sandbox = Sandbox::of_bytes(&bytes).caller(caller);
             let launch = sandbox.run([sandbox.probe_path()]).launch();
             let made = wire::decode(&bytes).expect("it was encoded").enforce.guarantees;
@@ -228,7 +233,7 @@ fn a_reader_at_a_socket_that_is_gone_does_not_stop_a_launch() {
 
 /// The path of the probe, which every sandbox of this process has.
 fn sandbox_probe() -> String {
-    harness::Binaries::shared().probe().to_string_lossy().into_owned()
+    Binaries::shared().probe().to_string_lossy().into_owned()
 }
 
 #[test]
@@ -281,7 +286,7 @@ fn cpu_time_that_is_over_is_told_from_a_signal() {
             let exit = sandbox.run([sandbox.probe_path(), "spin".into()]).exit();
             assert_eq!(exit.ended_by, EndedBy::Cpu, "{caller}: {exit:?}");
             assert!(exit.signal == Some(9) || exit.signal == Some(24), "{caller}: {exit:?}");
-            assert!(exit.cpu_microseconds > 800_000, "{caller}: {exit:?}");
+            assert!(exit.cpu_microseconds >= 500_000, "{caller}: {exit:?}");
             assert!(exit.wall_microseconds > 800_000, "{caller}: {exit:?}");
             // The controls: the same signals, with time left.
             for signal in [9, 24] {
@@ -292,7 +297,7 @@ fn cpu_time_that_is_over_is_told_from_a_signal() {
                     (EndedBy::Signal, Some(signal)),
                     "{caller}"
                 );
-                assert!(exit.cpu_microseconds < 800_000, "{caller}: {exit:?}");
+                assert!(exit.cpu_microseconds < 500_000, "{caller}: {exit:?}");
             }
         }
     }
@@ -330,8 +335,14 @@ fn neither_the_command_nor_pid_1_holds_the_status_descriptor() {
             let mut links = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
             links.any(|link| link == Path::new(&format!("pipe:[{inode}]")))
         };
+        assert!(!holds(launch.pids.command.expect("a number")), "{caller}");
+        // PID 1 lets go of it while the command runs already.
         let init = launch.pids.init.expect("there is a PID 1");
-        assert!(!holds(init) && !holds(launch.pids.command.expect("a number")), "{caller}");
+        let end = Instant::now() + harness::TIMEOUT;
+        while holds(init) {
+            assert!(Instant::now() < end, "{caller}: PID 1 holds it");
+            std::thread::yield_now();
+        }
         // The control: the launcher does.
         assert!(holds(launch.pids.launcher), "{caller}");
     }

@@ -781,7 +781,7 @@ fn touch(bytes: usize) -> Answer {
             std::hint::black_box(vec![1_u8; bytes]);
             std::process::exit(0)
         }
-        child => call(Sysno::wait4, [child as u64, 0, 0, 0, 0, 0]),
+        child => call(Sysno::wait4, [child, 0, 0, 0, 0, 0]),
     }
 }
 

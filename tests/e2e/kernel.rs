@@ -32,6 +32,7 @@ fn a_kernel_that_is_too_old_refuses_every_launch_and_says_so() {
 
 #[test]
 fn a_call_that_an_older_kernel_lacks_is_named_with_the_version_that_has_it() {
+    harness::needs_namespaces!();
     needs_strace!();
     let older = [
         ("close_range", "EINVAL", "this needs Linux 5.11 or newer"),

@@ -165,6 +165,7 @@ fn files_move_only_between_directories_that_both_allow_it() {
 
 #[test]
 fn tcp_ports_are_those_of_the_lists() {
+    harness::needs_namespaces!();
     harness::needs_landlock!(6);
     let [open, closed] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("it is bound"));
     let port = |listener: &TcpListener| listener.local_addr().expect("an address").port();
@@ -315,6 +316,7 @@ fn devices_take_no_requests_but_where_they_are_listed() {
 
 #[test]
 fn both_layers_hold_at_once() {
+    harness::needs_namespaces!();
     harness::needs_landlock!(1);
     for caller in Caller::both() {
         let dir = TempDir::with_file("note", "x");
@@ -334,6 +336,7 @@ fn both_layers_hold_at_once() {
 
 #[test]
 fn mounts_alone_keep_the_view_where_landlock_is_off() {
+    harness::needs_namespaces!();
     for caller in Caller::both() {
         let dir = TempDir::with_file("note", "x");
         let policy = format!("filesystem.read = [{dir:?}]\nenforce.landlock = \"off\"");

@@ -85,6 +85,24 @@ macro_rules! needs_landlock {
     };
 }
 
+/// Skips the rest of a test where an ordinary user can make no namespace.
+#[macro_export]
+macro_rules! needs_namespaces {
+    () => {
+        if !$crate::has_namespaces() {
+            $crate::skip!("namespaces", "user namespaces are closed here");
+        }
+    };
+}
+
+/// Whether an ordinary user can make a user namespace.
+pub fn has_namespaces() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    // CLONE_NEWUSER
+    let ask = || Sandbox::outside().as_nobody().probe("unshare 0x10000000").is_ok();
+    *ANSWER.get_or_init(ask)
+}
+
 /// The kernel's Landlock ABI, 0 for none.
 pub fn landlock_abi() -> u32 {
     static ANSWER: OnceLock<u32> = OnceLock::new();

@@ -9,6 +9,7 @@ mod explain;
 mod faults;
 mod fds;
 mod glob;
+mod guarantees;
 mod home;
 mod image;
 mod import;

@@ -4,7 +4,7 @@ use harness::{Caller, Errno, Outcome, Output, Sandbox, TempDir, encode, with_pro
 
 /// A host on which no user namespace can be made, for those below it: the
 /// limit is that of a user namespace of the test's own.
-const WITHOUT_USER_NAMESPACES: [&str; 5] =
+pub(crate) const WITHOUT_USER_NAMESPACES: [&str; 5] =
     ["unshare", "-Ur", "sh", "-c", "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$@\""];
 
 /// A kernel without Landlock, for the calls of the launcher.

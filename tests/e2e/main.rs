@@ -10,6 +10,7 @@ mod explain;
 mod faults;
 mod fds;
 mod glob;
+mod guarantees;
 mod home;
 mod host;
 mod image;

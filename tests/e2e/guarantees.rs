@@ -1,0 +1,195 @@
+//! What a receipt claims is so: for each guarantee something that breaks it,
+//! tried inside, under random policies on hosts that lack a random part of
+//! what the launcher likes to have. A launch is refused, or every guarantee
+//! of the policy holds but those that it waives; there is nothing else.
+//!
+//! `GUARANTEES_SEED=n` runs the one random case of this number.
+
+use std::path::Path;
+
+use fastrand::Rng;
+use harness::{Caller, Outcome, Sandbox, with_probe};
+use launcher_policy::enforce::Guarantee;
+use policy_encoder::diagnostic::Diagnostics;
+use policy_encoder::mounts::{Rights, View};
+use policy_encoder::{Architecture, Place, parse};
+use serde_json::Value;
+
+use crate::enforce::WITHOUT_USER_NAMESPACES;
+
+mod document;
+mod world;
+
+use world::{World, succeeded};
+
+/// How many random policies are tried, over all tests of this file.
+const CASES: u64 = 200;
+
+/// How many tests share them, so that they run beside each other.
+const PARTS: u64 = 2;
+
+#[test]
+fn a_random_policy_on_a_random_host_is_refused_or_kept_1() {
+    cases(0);
+}
+
+#[test]
+fn a_random_policy_on_a_random_host_is_refused_or_kept_2() {
+    cases(1);
+}
+
+#[test]
+fn every_attack_succeeds_where_there_is_no_sandbox() {
+    for caller in Caller::both() {
+        let world = World::new(caller);
+        for &guarantee in Guarantee::ALL {
+            let lines = world.attacks(guarantee, &|_| Rights::NONE);
+            assert!(!lines.is_empty() || guarantee == Guarantee::Ids, "{guarantee:?}");
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            let outcomes = Sandbox::outside().caller(caller).probes(&lines);
+            for (line, outcome) in lines.iter().zip(outcomes) {
+                assert!(succeeded(&outcome), "{caller}: {line}: {outcome:?}");
+            }
+            world.restore();
+        }
+    }
+}
+
+#[test]
+fn a_usual_policy_is_refused_or_kept_on_every_host() {
+    for caller in Caller::both() {
+        let world = World::new(caller);
+        for text in document::usual(&world) {
+            for host in Host::all() {
+                check(&world, &text, host)
+                    .unwrap_or_else(|wrong| panic!("{wrong}\n{caller}, {host:?}\n{text}"));
+            }
+        }
+    }
+}
+
+/// What a host lacks.
+#[derive(Clone, Copy, Debug)]
+struct Host {
+    /// No user namespace can be made.
+    without_user_namespaces: bool,
+    /// The newest Landlock ABI that is used; `None` is the kernel's own.
+    abi: Option<u8>,
+}
+
+impl Host {
+    fn all() -> Vec<Self> {
+        let abis = [None, Some(0), Some(1), Some(2), Some(3), Some(4), Some(5), Some(6)];
+        let with = |without_user_namespaces| abis.map(|abi| Self { without_user_namespaces, abi });
+        [with(false), with(true)].concat()
+    }
+
+    fn around(self, mut sandbox: Sandbox) -> Sandbox {
+        if self.without_user_namespaces {
+            sandbox = sandbox.wrap(WITHOUT_USER_NAMESPACES).wrap(["sh"]);
+        }
+        match self.abi {
+            Some(abi) => sandbox.option("--landlock-abi").option(abi.to_string()),
+            None => sandbox,
+        }
+    }
+}
+
+/// How a policy ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    /// The encoder refused it.
+    NotEncoded,
+    /// The launcher refused it.
+    NotLaunched,
+    /// So many attacks failed.
+    Kept(usize),
+}
+
+/// Every case whose number leaves this remainder.
+fn cases(part: u64) {
+    let one: Option<u64> =
+        std::env::var("GUARANTEES_SEED").ok().map(|seed| seed.parse().expect("a number"));
+    let all = (0..CASES).filter(|seed| seed % PARTS == part && one.is_none_or(|one| one == *seed));
+    let mut fates = Vec::new();
+    for seed in all {
+        let mut rng = Rng::with_seed(seed);
+        let callers = Caller::both();
+        let world = World::new(callers[rng.usize(..callers.len())]);
+        let hosts = Host::all();
+        let host = hosts[rng.usize(..hosts.len())];
+        let text = document::random(&mut rng, &world);
+        let caller = world.caller();
+        fates.push(check(&world, &text, host).unwrap_or_else(|wrong| {
+            panic!("{wrong}\nGUARANTEES_SEED={seed}, {caller}, {host:?}\n{text}")
+        }));
+    }
+    let kept = fates.iter().filter(|fate| matches!(fate, Fate::Kept(_))).count();
+    let refused = fates.iter().filter(|fate| **fate == Fate::NotLaunched).count();
+    println!("{kept} kept, {refused} refused, {} not encoded", fates.len() - kept - refused);
+    if one.is_none() {
+        // Else the documents are too wild to test anything.
+        assert!(kept * 4 > fates.len() && refused * 10 > fates.len(), "{kept} {refused}");
+    }
+}
+
+/// Launches under a policy and attacks what it guarantees. What is wrong, if
+/// it is neither refused nor kept.
+fn check(world: &World, text: &str, host: Host) -> Result<Fate, String> {
+    let probe = Sandbox::outside().probe_path();
+    let (document, mut diagnostics) = parse::toml(&with_probe(text, Path::new(&probe)));
+    let place = Place::in_directory(Path::new("/")).expect("the root directory is there");
+    let bytes = policy_encoder::encode(&document, &place, Architecture::NATIVE, &mut diagnostics);
+    let Some(bytes) = bytes else { return Ok(Fate::NotEncoded) };
+    let policy = launcher_policy::wire::decode(&bytes).expect("what was encoded decodes");
+    let view = policy_encoder::mounts::resolve(&document, &place, &mut Diagnostics::default());
+    let rights = |path: &Path| View::rights(&view, path);
+
+    let mut attacks = Vec::new();
+    for guaranteed in policy.enforce.guarantees.iter() {
+        let lines = world.attacks(guaranteed.guarantee, &rights);
+        attacks.extend(lines.into_iter().map(|line| (guaranteed.guarantee, line)));
+    }
+    let sandbox = host.around(Sandbox::of_bytes(&bytes).caller(world.caller()));
+    let lines = attacks.iter().map(|(_, line)| line.as_str());
+    let output = sandbox.run(std::iter::once(probe.as_str()).chain(lines));
+    world.restore();
+    let Some(receipt) = output.event("launch") else {
+        let is_refusal = output.code() == 125 && output.stdout.is_empty();
+        let is_said = output.event_names() == ["failure"] && !output.stderr.is_empty();
+        return match is_refusal && is_said {
+            true => Ok(Fate::NotLaunched),
+            false => Err(format!("neither launched nor refused: {output:?}")),
+        };
+    };
+    for guaranteed in policy.enforce.guarantees.iter() {
+        let is_waived = guaranteed.waived && waives(receipt, guaranteed.guarantee);
+        if !claims(receipt, guaranteed.guarantee) && !is_waived {
+            return Err(format!(
+                "{:?} is neither kept nor waived: {receipt}",
+                guaranteed.guarantee
+            ));
+        }
+    }
+    let said = output.stdout_text();
+    let outcomes: Vec<Outcome> = said.lines().filter_map(Outcome::parse).collect();
+    if outcomes.len() != attacks.len() {
+        return Err(format!("the probe did not say everything: {output:?}"));
+    }
+    for ((guarantee, line), outcome) in attacks.iter().zip(outcomes) {
+        if claims(receipt, *guarantee) && succeeded(&outcome) {
+            return Err(format!("{guarantee:?} is claimed, but {line}: {outcome:?}\n{receipt}"));
+        }
+    }
+    Ok(Fate::Kept(attacks.len()))
+}
+
+/// Whether a receipt says that a layer keeps this guarantee.
+fn claims(receipt: &Value, guarantee: Guarantee) -> bool {
+    receipt["guarantees"].get(guarantee.name()).is_some()
+}
+
+/// Whether a receipt says that nothing keeps it, as the policy allows.
+fn waives(receipt: &Value, guarantee: Guarantee) -> bool {
+    receipt["waived"].as_array().is_some_and(|all| all.iter().any(|name| name == guarantee.name()))
+}

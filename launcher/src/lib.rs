@@ -108,8 +108,6 @@ pub struct Shared {
     /// The [`Failure`] by which the namespaces could not be made, or nothing
     /// mounted in them, where another layer keeps the policy's guarantees.
     without_namespaces: AtomicU32,
-    /// Set where they were made and nothing could be mounted in them.
-    without_mounts: AtomicBool,
     /// Which `Facility` this host did not give: bit n is number n.
     missing: AtomicU32,
     /// Set by a child that failed, after it has said why.
@@ -144,7 +142,8 @@ impl Shared {
         self.refused_namespaces().is_some()
     }
 
-    /// Why this launch goes on without what namespaces keep, if it does.
+    /// Why this launch goes on without namespaces, or without mounts in them,
+    /// if it does.
     fn refused_namespaces(&self) -> Option<Failure> {
         NonZeroU32::new(self.without_namespaces.load(Ordering::Relaxed)).map(Failure::from)
     }

@@ -30,17 +30,15 @@ const MAX_MAP: usize = 4096;
 /// `CLONE_NEW*` of this launch; none once it goes on without namespaces.
 pub fn flags(launch: &Launch<'_>) -> u32 {
     let flags = wanted(launch).map_or(0, |namespaces| namespaces.flags);
-    if is_without_mounts(launch) { flags & !uapi::CLONE_NEWNS } else { flags }
+    match launch.shared.refused_namespaces() {
+        Some(_) => flags & !uapi::CLONE_NEWNS,
+        None => flags,
+    }
 }
 
-/// Whether nothing can be mounted in the namespaces that were made.
-fn is_without_mounts(launch: &Launch<'_>) -> bool {
-    launch.shared.without_mounts.load(Ordering::Relaxed)
-}
-
-/// Whether the policy's namespaces are made.
+/// Whether the policy's namespaces keep what they were made for.
 pub fn are_made(launch: &Launch<'_>) -> bool {
-    wanted(launch).is_some()
+    wanted(launch).is_some() && !launch.shared.is_without_namespaces()
 }
 
 /// Whether this launch makes a namespace of its own.
@@ -50,7 +48,9 @@ pub fn has(launch: &Launch<'_>, flag: u32) -> bool {
 
 fn wanted<'l, 'p>(launch: &'l Launch<'p>) -> Option<&'l Namespaces<'p>> {
     match &launch.policy.namespaces {
-        Some(_) if launch.shared.is_without_namespaces() && !is_without_mounts(launch) => None,
+        Some(_) if launch.shared.refused_namespaces().is_some_and(|why| why.stage() == STAGE) => {
+            None
+        }
         namespaces => namespaces.as_ref(),
     }
 }
@@ -130,16 +130,13 @@ pub fn go_without(launch: &Launch<'static>, call: Call, error: Errno) -> Result<
 /// Why not.
 pub fn go_without_mounts(launch: &Launch<'static>, error: Errno) -> Result<(), Failure> {
     let refused = failed(Stage::Mounts, Call::Mount)(error);
-    if error != Errno::PERM {
-        return Err(refused);
-    }
-    let refused = refused.because(Refusal::InsideSandbox);
-    if launch.policy.enforce.namespaces == Mode::Require {
+    // The first of ids that were asked for is taken only beside mounts.
+    let is_required = launch.policy.enforce.namespaces == Mode::Require || needs_writer(launch);
+    if error != Errno::PERM || is_required {
         return Err(refused);
     }
     check_guarantees(launch, false).map_err(|lost| refused.about(lost.subject()))?;
     launch.shared.without_namespaces.store(refused.number().get(), Ordering::Relaxed);
-    launch.shared.without_mounts.store(true, Ordering::Relaxed);
     launch.shared.miss(Facility::Namespaces);
     Ok(())
 }

@@ -119,7 +119,13 @@ pub fn launched(launch: &Launch<'_>) {
         reason(&mut line, refused);
     }
     if policy.landlock.is_some() && !landlock {
-        line.word("landlock", "this kernel has none, or does not use it");
+        line.word(
+            "landlock",
+            match launch.abi {
+                0 => "this kernel has none, or does not use it",
+                _ => "already inside 16 layers, which are all that there can be",
+            },
+        );
     }
     line.text("}");
     guarantees(&mut line, launch);

@@ -16,6 +16,7 @@ words! {
         Kernel511 "this needs Linux 5.11 or newer"
         Kernel512 "this needs Linux 5.12 or newer"
         Initramfs "an initramfs cannot be left by pivot_root"
+        InsideSandbox "already inside a sandbox: in another Landlock domain for files nothing can be mounted"
         MaskedProc "a container that masks parts of /proc does not allow a fresh one"
         MountMax "see the sysctls fs.mount-max and user.max_mnt_namespaces"
         OpenFiles "raise the limit on open files"
@@ -30,7 +31,7 @@ words! {
 
 /// Which failure has which remedy: its stage, its call where that matters, its
 /// error number, or 0 for any.
-const REMEDIES: [(Stage, Option<Call>, u8, Remedy); 27] = [
+const REMEDIES: [(Stage, Option<Call>, u8, Remedy); 28] = [
     (Stage::Input, Some(Call::Fcntl), uapi::EBADF as u8, Remedy::NoPolicy),
     (Stage::Fds, Some(Call::CloseRange), uapi::EINVAL as u8, Remedy::Kernel511),
     (Stage::Namespaces, Some(Call::Unshare), uapi::EPERM as u8, Remedy::UserNamespaces),
@@ -49,6 +50,7 @@ const REMEDIES: [(Stage, Option<Call>, u8, Remedy); 27] = [
     (Stage::Mounts, Some(Call::Openat2), uapi::ELOOP as u8, Remedy::Symlink),
     (Stage::Mounts, Some(Call::Readlink), 0, Remedy::EntryFd),
     (Stage::Mounts, Some(Call::PivotRoot), uapi::EINVAL as u8, Remedy::Initramfs),
+    (Stage::Mounts, Some(Call::Mount), uapi::EPERM as u8, Remedy::InsideSandbox),
     (Stage::Mounts, Some(Call::Fsmount), uapi::EPERM as u8, Remedy::MaskedProc),
     (Stage::Mounts, None, uapi::ENOSPC as u8, Remedy::MountMax),
     (Stage::Mounts, None, uapi::EMFILE as u8, Remedy::OpenFiles),

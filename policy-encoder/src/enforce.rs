@@ -224,8 +224,8 @@ impl Guarantees<'_> {
         let (mount, net, pid) = (uapi::CLONE_NEWNS, uapi::CLONE_NEWNET, uapi::CLONE_NEWPID);
         Some(match guarantee {
             Guarantee::Files => self.files(flags & mount != 0),
-            Guarantee::Truncate => kept_by(mount, self.landlock(ABI_TRUNCATE)),
-            Guarantee::IoctlDev => kept_by(mount, self.landlock(ABI_IOCTL_DEV)),
+            Guarantee::Truncate => kept_by(mount, self.files_by(ABI_TRUNCATE)),
+            Guarantee::IoctlDev => kept_by(mount, self.files_by(ABI_IOCTL_DEV)),
             Guarantee::Execute => kept_by(mount, self.execute()),
             Guarantee::Metadata => kept_by(
                 mount,
@@ -270,8 +270,16 @@ impl Guarantees<'_> {
         match &self.files.lost_without_mounts {
             _ if mounts && self.files.needs_landlock => self.landlock(1),
             _ if mounts => Keeper::Namespaces,
+            _ => self.files_by(1),
+        }
+    }
+
+    /// What Landlock keeps of files with this ABI: nothing where it grants what
+    /// the policy does not.
+    fn files_by(&self, abi: u8) -> Keeper {
+        match &self.files.lost_without_mounts {
             Some(why) => Keeper::nothing(format!("it takes a mount namespace: {why}")),
-            None => self.landlock(1),
+            None => self.landlock(abi),
         }
     }
 

@@ -71,7 +71,6 @@ words! {
         CallerEnded "the caller has ended"
         NoLandlock "the policy requires Landlock, and this kernel has none"
         LandlockLayers "already inside 16 layers of Landlock, which are all that there can be, and a guarantee of the policy rests on one more"
-        InsideSandbox "already inside a sandbox: nothing can be mounted in another Landlock domain for files"
         NothingKeeps "nothing keeps a guarantee of the policy here"
         NoWriter "id ranges are written from outside, which takes a PID namespace with a reaper"
         NoProcess "no such process"

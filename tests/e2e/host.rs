@@ -58,7 +58,7 @@ const WITHOUT_PROC: &[&str] =
 
 /// What Landlock and seccomp keep alone.
 const EXPRESSIBLE: &str = "filesystem = { root = \"minimal\", tmp = \"none\", proc = false, dev = \"none\" }\n\
-                           network.unix = \"host\"\n";
+                           network.unix = \"host\"\nenforce.waive = [\"execute\"]\n";
 
 /// Sandboxes of ours to ask in: under a Landlock domain nothing can be mounted,
 /// and under a filter no namespace can be made.
@@ -160,7 +160,8 @@ fn a_seventeenth_layer_of_landlock_is_told_from_none() {
     let binaries = Binaries::shared();
     let policy = format!(
         "filesystem = {{ root = \"minimal\", read = [{dir:?}], execute = [{:?}], tmp = \"none\", \
-         proc = false, dev = [\"null\", \"tty\"] }}\nnetwork.unix = \"host\"\nenforce.namespaces = \"off\"",
+         proc = false, dev = [\"null\", \"tty\"] }}\nnetwork.unix = \"host\"\n\
+         enforce = {{ namespaces = \"off\", waive = [\"execute\"] }}",
         binaries.launcher()
     );
     let dir = dir.file("policy.bin", harness::encode(&policy));
@@ -303,7 +304,7 @@ fn a_refusal_names_the_limit_and_what_helps() {
     let file = TempDir::with_file("policy.toml", "filesystem.root = \"minimal\"");
     for caller in Caller::both() {
         let said = check(&file, &outside(caller, WITHOUT_USER_NAMESPACES)).stderr_text();
-        assert!(said.contains("nothing keeps \"unix-path\""), "{caller}: {said}");
+        assert!(said.contains("nothing keeps \"execute\""), "{caller}: {said}");
         assert!(said.contains("user.max_user_namespaces is 0"), "{caller}: {said}");
         assert!(said.contains("help: as root"), "{caller}: {said}");
     }

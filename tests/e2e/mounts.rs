@@ -427,14 +427,8 @@ fn the_hosts_temporary_directories_are_shown_where_they_are_wanted() {
 
 /// A host whose /proc is masked, as a container runtime does it: the kernel then
 /// gives nobody below a fresh one.
-const MASKED_PROC: [&str; 6] = [
-    "unshare",
-    "-Urm",
-    "sh",
-    "-c",
-    "mount -t tmpfs none /proc/fs && exec \"$@\"",
-    "sh",
-];
+const MASKED_PROC: [&str; 6] =
+    ["unshare", "-Urm", "sh", "-c", "mount -t tmpfs none /proc/fs && exec \"$@\"", "sh"];
 
 #[test]
 fn where_no_fresh_proc_is_given_nothing_of_the_hosts_stays_in_view() {

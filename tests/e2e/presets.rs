@@ -143,11 +143,17 @@ fn under_agent_a_command_works_where_no_namespace_can_be_made() {
     for caller in Caller::both() {
         let directory =
             TempDir::with_file("source", "read\n").file(".env", "SECRET=1").file("src/a", "");
+        let home = TempDir::new();
+        // Git works in nobody else's repository.
+        std::os::unix::fs::chown(directory.path(), Some(caller.uid()), Some(caller.uid()))
+            .expect("an owner is set");
         let git = ["git", "init", "--quiet"];
         let made = Sandbox::outside().caller(caller).cwd(directory.path()).run(git);
         assert_eq!(made.code(), 0, "{caller}: {made:?}");
 
-        let sandbox = under("agent", caller, &directory).wrap(WITHOUT_USER_NAMESPACES);
+        let sandbox = under("agent", caller, &directory)
+            .env("HOME", home.path())
+            .wrap(WITHOUT_USER_NAMESPACES);
         let output = sandbox.run(["bash", "-c", SCRIPT]);
 
         output.assert_said(&[

@@ -61,6 +61,12 @@ const FILES: [&str; 6] = [
     "apart/file",
 ];
 
+/// The directories of the tree.
+const DIRECTORIES: [&str; 5] = ["read", "write", "write/sub", "write/.git", "apart"];
+
+/// A name in each of them that no policy speaks of.
+const UNNAMED: &str = "unnamed";
+
 /// Where a socket lies that somebody listens at.
 const SOCKET: &str = "apart/socket";
 
@@ -70,6 +76,8 @@ impl World {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("launcher-e2e-guarantees-{}-{number}", std::process::id());
         let dir = FILES.iter().fold(TempDir::new(), |dir, file| dir.file(file, "text"));
+        let unnamed = DIRECTORIES.map(|directory| format!("{directory}/{UNNAMED}"));
+        let dir = unnamed.iter().fold(dir, |dir, file| dir.file(file, "text"));
         for file in FILES {
             open_to_all(&dir.join(file));
             // What changes metadata needs an owner.
@@ -82,7 +90,7 @@ impl World {
         Self {
             caller,
             tcp: TcpListener::bind("127.0.0.1:0").expect("it is bound"),
-            udp: UdpSocket::bind("127.0.0.1:0").expect("it is bound"),
+            udp: udp(),
             _unix: unix,
             _abstract_unix: UnixListener::bind_addr(&address).expect("it is bound"),
             name,
@@ -175,7 +183,7 @@ impl World {
                 }
             }
         }
-        for directory in ["read", "write", "write/sub", "write/.git", "apart"] {
+        for directory in DIRECTORIES {
             let path = self.path(directory);
             if !rights(&path).read {
                 lines.push(line("list", &path));
@@ -187,9 +195,25 @@ impl World {
         lines
     }
 
+    /// Whether an attack went through.
+    pub(super) fn is_broken(&self, line: &str, outcome: &Outcome) -> bool {
+        match (line.split(' ').next(), outcome) {
+            // What the launcher makes on the way to what is granted, or in
+            // place of what is denied, shows nothing else.
+            (Some("list"), Outcome::Ok(names)) => names.contains(UNNAMED),
+            // A network of its own has somebody else at this address.
+            (Some("send-udp"), Outcome::Ok(_)) => self.udp.recv(&mut [0]).is_ok(),
+            // Text that may be run is no program.
+            (Some("exec"), outcome) => *outcome == Outcome::Errno(Errno::NOEXEC),
+            // A device that may be asked has no answer.
+            (Some("ioctl-dev"), outcome) => *outcome == Outcome::Errno(Errno::NOTTY),
+            (_, outcome) => outcome.is_ok(),
+        }
+    }
+
     /// Takes back what succeeded.
     pub(super) fn restore(&self) {
-        for directory in ["read", "write", "write/sub", "write/.git", "apart"] {
+        for directory in DIRECTORIES {
             let _ = fs::remove_file(self.path(directory).join("new"));
         }
     }
@@ -203,8 +227,9 @@ fn open_to_all(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("permissions are set");
 }
 
-/// Whether an attack went through: text that may be run is no program, and a
-/// device that may be asked has no answer.
-pub(super) fn succeeded(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Ok(_) | Outcome::Errno(Errno::NOEXEC | Errno::NOTTY))
+/// A socket that is asked whether something has come, and not waited for.
+fn udp() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("it is bound");
+    socket.set_nonblocking(true).expect("it does not block");
+    socket
 }

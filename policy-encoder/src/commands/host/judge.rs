@@ -4,10 +4,11 @@
 use std::fmt;
 
 use launcher_policy::Policy;
-use launcher_policy::enforce::{Keeper, Mode};
+use launcher_policy::enforce::{Facility, Keeper, Mode};
 use launcher_policy::mounts::Source;
 use launcher_policy::namespaces::{IdMap, Loopback};
 use linux_raw_sys::general as uapi;
+use linux_raw_sys::landlock::LANDLOCK_ACCESS_FS_REFER;
 
 use super::facts::{Error, Facts};
 
@@ -54,7 +55,8 @@ pub(crate) struct Refused {
 enum Namespaces<'f> {
     /// They are made, as far as it is known.
     Made,
-    /// They cannot be made, and the launch goes on without.
+    /// They cannot be made, or nothing mounted in them, and the launch goes on
+    /// without.
     Closed(&'static str, Option<&'f Error>),
     /// They can be made, and are of no use.
     Useless(&'static str, &'f Error),
@@ -79,6 +81,9 @@ pub(crate) fn on_host(policy: &Policy<'_>, facts: &Facts) -> Result<Honoured, Re
     }
     let mut honoured = judge(policy, &namespaces(policy, facts), facts.landlock_abi)?;
     let uses_landlock = policy.landlock.is_some() && facts.landlock_abi > 0;
+    if uses_landlock && moves(policy) && !is_safe_to_move(policy, facts, honoured.rung) {
+        honoured.missing.push(Facility::Refer.name());
+    }
     if uses_landlock && let Some(error) = facts.error("landlock") {
         let why = format!("the kernel has Landlock, and refuses one more layer of it: {error}");
         return Err(Refused { why, lacks: Some("landlock") });
@@ -131,12 +136,29 @@ fn judge(policy: &Policy<'_>, namespaces: &Namespaces<'_>, abi: u32) -> Result<H
         let where_ = if wanted && !made { " without namespaces" } else { "" };
         return Err(Refused { why: format!("nothing keeps {name:?}{where_}: {why}"), lacks });
     }
+    let flags = policy.namespaces.filter(|_| made).map_or(0, |namespaces| namespaces.flags);
+    let lacking = enforce.offers.iter().filter(|offer| offer.needs & !flags != 0);
+    missing.extend(lacking.map(|offer| offer.facility.name()));
     let rung = match (wanted && made, policy.landlock.is_some() && abi > 0) {
         (true, _) => Rung::Namespaces,
         (false, true) => Rung::Landlock,
         (false, false) => Rung::Seccomp,
     };
     Ok(Honoured { rung, missing })
+}
+
+/// Whether the policy lets files be moved to other directories.
+fn moves(policy: &Policy<'_>) -> bool {
+    let mut mounts = policy.mounts.iter().flat_map(|mounts| mounts.mounts.iter());
+    mounts.any(|mount| mount.access & LANDLOCK_ACCESS_FS_REFER != 0)
+}
+
+/// Whether the launcher grants that here: Landlock knows it since ABI 2, and
+/// without mounts it must not have erratum 3.
+fn is_safe_to_move(policy: &Policy<'_>, facts: &Facts, rung: Rung) -> bool {
+    let flags = policy.namespaces.map_or(0, |namespaces| namespaces.flags);
+    let has_mounts = rung == Rung::Namespaces && flags & uapi::CLONE_NEWNS != 0;
+    facts.landlock_abi >= 2 && (has_mounts || facts.landlock_errata & 1 << 2 != 0)
 }
 
 /// Whether id maps are written from outside, which nothing replaces.
@@ -165,6 +187,10 @@ fn namespaces<'f>(policy: &Policy<'_>, facts: &'f Facts) -> Namespaces<'f> {
     let maps = has_user.then_some("maps");
     let mounts = if flags & uapi::CLONE_NEWNS != 0 { &["private", "tmpfs"][..] } else { &[] };
     match facts.first_error(maps.into_iter().chain(mounts.iter().copied())) {
+        // Inside another Landlock domain for files.
+        Some((tried @ "private", error)) if error.is_one_of(&["EPERM"]) => {
+            Namespaces::Closed(tried, Some(error))
+        }
         Some((tried, error)) => Namespaces::Useless(tried, error),
         None => Namespaces::Made,
     }
@@ -222,8 +248,9 @@ mod tests {
     use policy_encoder::{Architecture, Place, encode, parse};
 
     /// What Landlock and seccomp can keep alone.
-    const EXPRESSIBLE: &str = "filesystem = { read = ['/usr'], tmp = 'none', proc = false }\n\
-                               network.unix = 'host'\n";
+    const EXPRESSIBLE: &str = "filesystem = { read = ['/usr'], tmp = 'none', proc = false, \
+                               dev = 'none' }\nnetwork.unix = 'host'\n\
+                               enforce.waive = ['execute']\n";
 
     fn encoded(text: &str) -> Vec<u8> {
         let (document, mut diagnostics) = parse::toml(text);
@@ -267,10 +294,30 @@ mod tests {
 
     #[test]
     fn namespaces_in_which_nothing_can_be_done_are_a_refusal() {
-        for lacks in ["maps", "private", "tmpfs"] {
+        for lacks in ["maps", "tmpfs"] {
             let refused = judged(EXPRESSIBLE, &host(7, &[(lacks, "EPERM")])).expect_err(lacks);
             assert_eq!(refused.lacks, Some(lacks));
         }
+    }
+
+    #[test]
+    fn where_nothing_can_be_mounted_landlock_keeps_what_it_can() {
+        let nested = host(7, &[("private", "EPERM")]);
+        assert_eq!(judged(EXPRESSIBLE, &nested), honoured(Rung::Landlock, &["namespaces"]));
+        let hostname = format!("{EXPRESSIBLE}network.access = 'loopback'");
+        let missing = ["namespaces", "loopback"];
+        assert_eq!(judged(&hostname, &nested), honoured(Rung::Landlock, &missing));
+        assert_eq!(judged("", &nested).expect_err("unix sockets inside").lacks, Some("private"));
+    }
+
+    #[test]
+    fn moves_between_directories_are_a_facility() {
+        let writes = EXPRESSIBLE.replace("read", "write");
+        let closed = host(7, &[("newuser", "EPERM")]);
+        let missing = ["namespaces", "refer"];
+        assert_eq!(judged(&writes, &closed), honoured(Rung::Landlock, &missing));
+        assert_eq!(judged(&writes, &host(7, &[])), honoured(Rung::Namespaces, &[]));
+        assert_eq!(judged(&writes, &host(1, &[])), honoured(Rung::Namespaces, &["refer"]));
     }
 
     #[test]

@@ -827,7 +827,7 @@ fn the_filter_of_a_policy_is_shown_in_every_format() {
 fn the_filter_without_namespaces_is_another_one() {
     let directory = Directory::new();
     let text = "filesystem = { root = 'minimal', tmp = 'none', proc = false }\n\
-                network.unix = 'host'\n";
+                network.unix = 'host'\nenforce.waive = ['execute']\n";
     directory.file("policy.toml", text);
     let with = directory.run(&["seccomp", "policy.toml", "--format=json"]);
     let without =

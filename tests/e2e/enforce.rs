@@ -138,7 +138,15 @@ fn a_guarantee_that_nothing_keeps_is_given_up_by_name_only() {
         let refusal = without_user_namespaces(&kept, caller).run(["true"]);
         refused(&refusal, "what is lost is \"execute\"", caller);
         let sandbox = without_user_namespaces(&waived, caller);
-        assert!(sandbox.probe(&format!("open-for-write {dir}/note")).is_ok(), "{caller}");
+        let output = sandbox.run([sandbox.probe_path(), format!("open-for-write {dir}/note")]);
+        assert_eq!(output.stdout_text(), "ok \n", "{caller}: {output:?}");
+        let launch = output.event("launch").expect("a launch event");
+        assert_eq!(launch["waived"], serde_json::json!(["execute"]), "{caller}");
+        // Where something keeps it, it holds all the same.
+        let sandbox = Sandbox::new(&waived).caller(caller);
+        let output = sandbox.run([sandbox.probe_path()]);
+        let launch = output.event("launch").expect("a launch event");
+        assert_eq!(launch["guarantees"]["execute"], "namespaces", "{caller}");
     }
 }
 
@@ -241,6 +249,8 @@ fn inside_another_landlock_domain_the_rung_without_mounts_is_taken() {
     let said = output.stdout_text();
     assert!(said.contains("\"rung\":\"landlock\""), "{caller}: {output:?}");
     assert!(said.contains("\"missing\":[\"namespaces\"]"), "{caller}: {output:?}");
+    assert!(!said.contains(":\"namespaces\""), "{caller}: {output:?}");
+    assert!(said.contains("already inside a sandbox"), "{caller}: {output:?}");
     assert!(said.lines().any(|line| line == "ok "), "{caller}: {output:?}");
     for policy in [masked, format!("{expressible}enforce.namespaces = \"require\"")] {
         let output = inner(&policy);

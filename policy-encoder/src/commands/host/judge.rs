@@ -129,7 +129,9 @@ fn judge(policy: &Policy<'_>, namespaces: &Namespaces<'_>, abi: u32) -> Result<H
         let (why, lacks) = match lost.keeper(made) {
             Keeper::Nothing(why) => (String::from_utf8_lossy(why.to_bytes()).into_owned(), lacks),
             Keeper::Landlock(needed) => {
-                (format!("it takes Landlock ABI {needed}, and there is {abi}"), Some("landlock"))
+                let why = format!("it takes Landlock ABI {needed}, and there is {abi}");
+                // Namespaces would keep it, too.
+                (why, lacks.or(Some("landlock")))
             }
             Keeper::Namespaces | Keeper::Seccomp => ("its keeper is missing".to_owned(), lacks),
         };

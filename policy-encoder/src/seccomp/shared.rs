@@ -113,7 +113,7 @@ pub(crate) fn governing(name: &str) -> Option<u32> {
 /// Every system call that is closed for want of a namespace.
 pub(super) fn governed() -> impl Iterator<Item = Opened> {
     let lists = [
-        (CLONE_NEWPID, &PROCESSES[..]),
+        (CLONE_NEWPID, PROCESSES),
         (CLONE_NEWPID, &["setpriority", "ioprio_set"]),
         (CLONE_NEWNS, METADATA),
         // Some of its requests change what is known of a file.

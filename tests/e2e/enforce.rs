@@ -1,15 +1,9 @@
 //! Guarantees on hosts that lack a layer: kept by another, or a refusal.
 
-use harness::{Caller, Errno, Outcome, Output, Sandbox, TempDir, encode, with_probe};
-
-/// A host on which no user namespace can be made, for those below it: the
-/// limit is that of a user namespace of the test's own.
-pub(crate) const WITHOUT_USER_NAMESPACES: [&str; 5] =
-    ["unshare", "-Ur", "sh", "-c", "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$@\""];
-
-/// A kernel without Landlock, for the calls of the launcher.
-const WITHOUT_LANDLOCK: [&str; 7] =
-    ["strace", "-f", "-o", "/dev/null", "-e", "inject=landlock_create_ruleset:error=ENOSYS", "--"];
+use harness::{
+    Caller, Errno, Outcome, Output, Sandbox, TempDir, WITHOUT_LANDLOCK, WITHOUT_USER_NAMESPACES,
+    encode, with_probe,
+};
 
 /// What Landlock can say, too.
 fn expressible(dir: &TempDir) -> String {
@@ -20,7 +14,7 @@ fn expressible(dir: &TempDir) -> String {
 }
 
 fn without_user_namespaces(policy: &str, caller: Caller) -> Sandbox {
-    Sandbox::new(policy).caller(caller).wrap(WITHOUT_USER_NAMESPACES).wrap(["sh"])
+    Sandbox::new(policy).caller(caller).wrap(WITHOUT_USER_NAMESPACES)
 }
 
 #[test]
@@ -116,7 +110,7 @@ fn what_the_policy_offers_and_namespaces_give_is_said_to_be_missing_by_name() {
             let missing = output.event("launch").expect("a launch event")["missing"].clone();
             (output.stdout_text(), missing)
         };
-        let none = sandbox().wrap(WITHOUT_USER_NAMESPACES).wrap(["sh"]);
+        let none = sandbox().wrap(WITHOUT_USER_NAMESPACES);
         let named =
             ["namespaces", "proc", "loopback", "pts", "tmp", "home", "hostname", "unix-sockets"];
         assert_eq!(

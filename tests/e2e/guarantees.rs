@@ -8,14 +8,12 @@
 use std::path::Path;
 
 use fastrand::Rng;
-use harness::{Caller, Outcome, Sandbox, with_probe};
+use harness::{Caller, Outcome, Sandbox, WITHOUT_USER_NAMESPACES, with_probe};
 use launcher_policy::enforce::Guarantee;
 use policy_encoder::diagnostic::Diagnostics;
 use policy_encoder::mounts::{Rights, View};
 use policy_encoder::{Architecture, Place, parse};
 use serde_json::Value;
-
-use crate::enforce::WITHOUT_USER_NAMESPACES;
 
 mod document;
 mod world;
@@ -86,7 +84,7 @@ impl Host {
 
     fn around(self, mut sandbox: Sandbox) -> Sandbox {
         if self.without_user_namespaces {
-            sandbox = sandbox.wrap(WITHOUT_USER_NAMESPACES).wrap(["sh"]);
+            sandbox = sandbox.wrap(WITHOUT_USER_NAMESPACES);
         }
         match self.abi {
             Some(abi) => sandbox.option("--landlock-abi").option(abi.to_string()),

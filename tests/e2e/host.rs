@@ -6,7 +6,10 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 
-use harness::{Binaries, Caller, Output, POLICY_FD, STATUS_FD, Sandbox, TempDir, needs_strace};
+use harness::{
+    Binaries, Caller, Output, POLICY_FD, STATUS_FD, Sandbox, TempDir, WITHOUT_LANDLOCK,
+    WITHOUT_USER_NAMESPACES, needs_strace,
+};
 use serde_json::Value;
 
 /// Everything that is tried outside of new namespaces.
@@ -36,21 +39,6 @@ const ALWAYS_TRIED: [&str; 20] = [
 /// Everything that is tried in them.
 const TRIED_INSIDE: [&str; 7] =
     ["maps", "private", "tmpfs", "proc", "devpts", "overlay", "loopback"];
-
-/// A host on which no user namespace can be made, for those below it: the
-/// limit is that of a user namespace of the test's own.
-const WITHOUT_USER_NAMESPACES: &[&str] = &[
-    "unshare",
-    "-Ur",
-    "sh",
-    "-c",
-    "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$@\"",
-    "sh",
-];
-
-/// A kernel without Landlock, for the calls of the launcher.
-const WITHOUT_LANDLOCK: &[&str] =
-    &["strace", "-f", "-o", "/dev/null", "-e", "inject=landlock_create_ruleset:error=ENOSYS", "--"];
 
 /// A kernel that has no `/proc` to give.
 const WITHOUT_PROC: &[&str] =

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use harness::{Caller, Sandbox, TIMEOUT, TempDir, is_ready, needs, skip};
+use harness::{Caller, Sandbox, TIMEOUT, TempDir, WITHOUT_USER_NAMESPACES, is_ready, needs, skip};
 use policy_encoder::presets::PRESETS;
 
 /// How long a compiler may take on a busy machine.
@@ -115,16 +115,6 @@ fn under_shim_the_directory_changes_without_namespaces() {
         assert_eq!(directory.read("new"), "new\n", "{caller}");
     }
 }
-
-/// A host on which no user namespace can be made, as in most containers.
-const WITHOUT_USER_NAMESPACES: [&str; 6] = [
-    "unshare",
-    "-Ur",
-    "sh",
-    "-c",
-    "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$@\"",
-    "sh",
-];
 
 #[test]
 fn under_agent_a_command_works_where_no_namespace_can_be_made() {

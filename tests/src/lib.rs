@@ -59,6 +59,21 @@ pub const IN_PLACE: &str = r#"
     enforce.waive = ["execute"]
     "#;
 
+/// A host on which no user namespace can be made, for those below it: the
+/// limit is that of a user namespace of the test's own.
+pub const WITHOUT_USER_NAMESPACES: &[&str] = &[
+    "unshare",
+    "-Ur",
+    "sh",
+    "-c",
+    "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$@\"",
+    "sh",
+];
+
+/// A kernel without Landlock, for the calls of the launcher.
+pub const WITHOUT_LANDLOCK: &[&str] =
+    &["strace", "-f", "-o", "/dev/null", "-e", "inject=landlock_create_ruleset:error=ENOSYS", "--"];
+
 /// How long a launch may take before the test fails.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
 

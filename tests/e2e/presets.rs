@@ -5,7 +5,6 @@ use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::Duration;
 
 use harness::{Caller, Sandbox, TIMEOUT, TempDir, WITHOUT_USER_NAMESPACES, is_ready, needs, skip};
@@ -267,11 +266,9 @@ fn node_runs_scripts_and_the_programs_of_packages() {
 #[test]
 fn cargo_builds_and_tests_offline() {
     needs!("gcc");
-    let home = std::env::var("HOME").unwrap_or_default();
-    let cargo = format!("{home}/.cargo/bin/cargo");
-    if !Path::new(&cargo).exists() || !Path::new(&home).join(".rustup").exists() {
+    let Some((home, cargo)) = harness::cargo_of_rustup() else {
         skip!("cargo", "there is no rustup in the home directory");
-    }
+    };
     // The toolchain is the user's own: nobody has none.
     let caller = Caller::both()[0];
     let directory = TempDir::new()

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::Duration;
 
 use harness::{Caller, Handover, Sandbox, TempDir, needs, skip};
@@ -200,11 +199,9 @@ fn without_execute_what_is_built_does_not_run() {
 #[test]
 fn cargo_builds_offline_with_the_toolchain_of_rustup() {
     needs!("gcc");
-    let home = std::env::var("HOME").unwrap_or_default();
-    let cargo = format!("{home}/.cargo/bin/cargo");
-    if !Path::new(&cargo).exists() || !Path::new(&home).join(".rustup").exists() {
+    let Some((home, cargo)) = harness::cargo_of_rustup() else {
         skip!("cargo", "there is no rustup in the home directory");
-    }
+    };
     // The toolchain is the user's own: nobody has none.
     let caller = Caller::both()[0];
     let directory = TempDir::new()

@@ -47,7 +47,9 @@ pub use caller::Caller;
 pub use policy::{encode, encode_in, with_probe};
 pub use run::{Handover, Output, Running, SEALS, Sandbox, is_ready, memory, pipe_of};
 pub use rustix::io::Errno;
-pub use skip::{EXPECTED_SKIPS, has_namespaces, has_program, has_strace, landlock_abi, skipped};
+pub use skip::{
+    EXPECTED_SKIPS, cargo_of_rustup, has_namespaces, has_program, has_strace, landlock_abi, skipped,
+};
 pub use temp::TempDir;
 
 /// A policy that Landlock and seccomp keep alone, in the launcher's own

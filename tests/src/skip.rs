@@ -54,6 +54,14 @@ pub fn has_program(name: &str) -> bool {
     PATH.split(':').any(|directory| Path::new(directory).join(name).is_file())
 }
 
+/// The home directory in which rustup has a toolchain, and its cargo.
+pub fn cargo_of_rustup() -> Option<(String, String)> {
+    let home = std::env::var("HOME").ok()?;
+    let cargo = format!("{home}/.cargo/bin/cargo");
+    let is_there = Path::new(&cargo).exists() && Path::new(&home).join(".rustup").exists();
+    is_there.then_some((home, cargo))
+}
+
 /// Skips the rest of a test where strace(1) cannot trace and inject faults.
 #[macro_export]
 macro_rules! needs_strace {

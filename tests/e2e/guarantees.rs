@@ -5,6 +5,7 @@
 //!
 //! `GUARANTEES_SEED=n` runs the one random case of this number.
 
+use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
 use fastrand::Rng;
@@ -54,14 +55,28 @@ fn every_attack_succeeds_where_there_is_no_sandbox() {
 }
 
 #[test]
-fn a_usual_policy_is_refused_or_kept_on_every_host() {
+fn a_usual_policy_is_refused_or_kept_by_this_kernel() {
+    usual(Host::all().into_iter().filter(|host| host.abi.is_none()));
+}
+
+#[test]
+fn a_usual_policy_is_refused_or_kept_with_every_older_landlock() {
+    usual(Host::all().into_iter().filter(|host| host.abi.is_some()));
+}
+
+/// The matrix shows what this prints for every kernel.
+#[test]
+fn what_nothing_keeps_is_given_up_by_name_alone() {
     for caller in Caller::both() {
         let world = World::new(caller);
-        for text in document::usual(&world) {
-            for host in Host::all() {
-                check(&world, &text, host)
-                    .unwrap_or_else(|wrong| panic!("{wrong}\n{caller}, {host:?}\n{text}"));
-            }
+        for host in Host::all().into_iter().filter(|host| host.abi.is_none()) {
+            let unkept = match check(&world, &document::with_all_waived(&world), host) {
+                Ok(Fate::Kept(unkept)) => unkept,
+                other => panic!("{caller}, {host:?}: {other:?}"),
+            };
+            let names: Vec<_> = unkept.iter().map(|guarantee| guarantee.name()).collect();
+            let names = if names.is_empty() { "none".to_owned() } else { names.join(" ") };
+            println!("given up: {caller}, {host}: {names}");
         }
     }
 }
@@ -93,6 +108,13 @@ impl Host {
     }
 }
 
+impl Display for Host {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.without_user_namespaces { "without" } else { "with" })?;
+        f.write_str(" user namespaces")
+    }
+}
+
 /// How a policy ended.
 #[derive(Debug, PartialEq, Eq)]
 enum Fate {
@@ -100,8 +122,22 @@ enum Fate {
     NotEncoded,
     /// The launcher refused it.
     NotLaunched,
-    /// So many attacks failed.
-    Kept(usize),
+    /// Every attack failed but those on what the policy waives and nothing
+    /// keeps.
+    Kept(Vec<Guarantee>),
+}
+
+/// Every usual policy on each of these hosts.
+fn usual(hosts: impl Iterator<Item = Host> + Clone) {
+    for caller in Caller::both() {
+        let world = World::new(caller);
+        for text in document::usual(&world) {
+            for host in hosts.clone() {
+                check(&world, &text, host)
+                    .unwrap_or_else(|wrong| panic!("{wrong}\n{caller}, {host:?}\n{text}"));
+            }
+        }
+    }
 }
 
 /// Every case whose number leaves this remainder.
@@ -160,6 +196,7 @@ fn check(world: &World, text: &str, host: Host) -> Result<Fate, String> {
             false => Err(format!("neither launched nor refused: {output:?}")),
         };
     };
+    let mut unkept = Vec::new();
     for guaranteed in policy.enforce.guarantees.iter() {
         let is_waived = guaranteed.waived && waives(receipt, guaranteed.guarantee);
         if !claims(receipt, guaranteed.guarantee) && !is_waived {
@@ -167,6 +204,9 @@ fn check(world: &World, text: &str, host: Host) -> Result<Fate, String> {
                 "{:?} is neither kept nor waived: {receipt}",
                 guaranteed.guarantee
             ));
+        }
+        if is_waived {
+            unkept.push(guaranteed.guarantee);
         }
     }
     let said = output.stdout_text();
@@ -179,7 +219,7 @@ fn check(world: &World, text: &str, host: Host) -> Result<Fate, String> {
             return Err(format!("{guarantee:?} is claimed, but {line}: {outcome:?}\n{receipt}"));
         }
     }
-    Ok(Fate::Kept(attacks.len()))
+    Ok(Fate::Kept(unkept))
 }
 
 /// Whether a receipt says that a layer keeps this guarantee.

@@ -29,6 +29,13 @@ pub(super) fn usual(world: &World) -> Vec<String> {
     ]
 }
 
+/// A policy that is content with whatever is kept.
+pub(super) fn with_all_waived(world: &World) -> String {
+    let (read, write) = (world.path("read"), world.path("write"));
+    let waived = names(Guarantee::ALL);
+    format!("filesystem = {{ read = [{read:?}], write = [{write:?}] }}\nenforce.waive = {waived:?}")
+}
+
 fn names(guarantees: &[Guarantee]) -> Vec<&'static str> {
     guarantees.iter().map(|guarantee| guarantee.name()).collect()
 }

@@ -31,6 +31,7 @@ Where the policy comes from:
 
 What else is passed in:
   --status-fd N    write what happens as JSON lines
+  --error-fd N     write a failure as a JSON line, instead of to standard error
   --parent-fd N    a pidfd: the command ends when this process does
   --cgroup-fd N    a cgroup v2 directory that the command is born in
   --exec-fd N      the program itself; COMMAND is only what it is called
@@ -95,6 +96,7 @@ words! {
         Policy "--policy"
         Deadline "--deadline"
         StatusFd "--status-fd"
+        ErrorFd "--error-fd"
         ParentFd "--parent-fd"
         CgroupFd "--cgroup-fd"
         ExecFd "--exec-fd"
@@ -149,6 +151,7 @@ pub(crate) fn parse(
             Name::Deadline => deadline = number(value, 0)? as u32,
             Name::LandlockAbi => options.landlock_abi = Some(number(value, 0)? as u32),
             Name::StatusFd => options.status = Some(number(value, 3)?),
+            Name::ErrorFd => options.errors = Some(number(value, 3)?),
             Name::ParentFd => options.caller = Some(number(value, 3)?),
             Name::CgroupFd => options.cgroup = Some(number(value, 3)?),
             _ => options.program = Some(number(value, 3)?),

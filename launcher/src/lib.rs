@@ -44,6 +44,8 @@ use sys::{CStrings, Slots, Stack};
 pub struct Options {
     /// Where the events of the launch are written as JSON lines.
     pub status: Option<RawFd>,
+    /// Where a failure is written as a JSON line, instead of to standard error.
+    pub errors: Option<RawFd>,
     /// A pidfd of the process whose death ends the command.
     pub caller: Option<RawFd>,
     /// A cgroup v2 directory that the command is born in.

@@ -108,6 +108,7 @@ fn run(
         }
         Request::Launch(given) => {
             words.status = given.options.status;
+            words.errors = given.options.errors;
             words.command = Some(given.command);
             match launch(&given, envp, ids, memory, words)? {}
         }
@@ -225,9 +226,10 @@ fn is_pipe(fd: RawFd) -> bool {
 /// Refuses a descriptor that was named but is not open, and a caller that is
 /// no process.
 fn check_open(given: &Given) -> Result<(), Failure> {
-    let Options { status, caller, cgroup, program, .. } = given.options;
+    let Options { status, errors, caller, cgroup, program, .. } = given.options;
     let named = [
         (status, Call::StatusFd),
+        (errors, Call::ErrorFd),
         (caller, Call::ParentFd),
         (cgroup, Call::CgroupFd),
         (program, Call::ExecFd),
@@ -253,13 +255,13 @@ fn check_numbers(policy: &Policy<'_>, given: &Given) -> Result<(), Failure> {
         Source::Fd(fd) => Some(fd),
         Source::Input | Source::File(_) => None,
     };
-    let Options { status, caller, cgroup, program, .. } = given.options;
-    let own = [source, status, caller, cgroup, program];
+    let Options { status, errors, caller, cgroup, program, .. } = given.options;
+    let own = [source, status, errors, caller, cgroup, program];
     if policy.fds.keep.iter().any(|keep| own.contains(&Some(keep.fd as RawFd))) {
         let why = Refusal::FdKept;
         return Err(Failure::refused(STAGE, Call::KeepFds, why));
     }
-    if source.is_some() && [status, caller, cgroup, program].contains(&source) {
+    if source.is_some() && [status, errors, caller, cgroup, program].contains(&source) {
         let why = Refusal::FdTwice;
         return Err(Failure::refused(STAGE, Call::Fd, why));
     }

@@ -59,6 +59,8 @@ pub struct Words<'a> {
     pub command: Option<&'a CStr>,
     /// Where the events are written.
     pub status: Option<RawFd>,
+    /// Where a failure is written, instead of to standard error.
+    pub errors: Option<RawFd>,
 }
 
 impl<'a> Words<'a> {
@@ -71,6 +73,7 @@ impl<'a> Words<'a> {
             abi: launch.abi,
             command: Some(launch.command),
             status: launch.options.status,
+            errors: launch.options.errors,
         }
     }
 
@@ -112,10 +115,21 @@ impl<'a> Words<'a> {
     }
 }
 
-/// Says why a launch failed, on standard error and on the status descriptor.
+/// Says why a launch failed, on standard error or the descriptor in its place,
+/// and on the status descriptor.
 ///
-/// Neither can be helped if it fails: the exit status still tells.
+/// None can be helped if it fails: the exit status still tells.
 pub fn failure(failure: &Failure, words: &Words<'_>) {
+    if words.errors.is_none() {
+        tell(failure, words);
+    }
+    if words.errors.is_some() || words.status.is_some() {
+        note(failure, words);
+    }
+}
+
+/// The line for people.
+fn tell(failure: &Failure, words: &Words<'_>) {
     let subject = words.subject(failure);
     let lost = words.lost(failure);
     let remedy = remedy::of(failure);
@@ -141,8 +155,11 @@ pub fn failure(failure: &Failure, words: &Words<'_>) {
         line.keeper(keeper, words.abi, Quotes::People);
     }
     line.text("\n").write(2, None);
+}
 
-    let Some(status) = words.status else { return };
+/// The event.
+fn note(failure: &Failure, words: &Words<'_>) {
+    let subject = words.subject(failure);
     let mut memory = Quoting::new();
     let mut line = Line::new(&mut memory);
     line.event("failure").word("stage", failure.stage().name()).word("call", failure.call().name());
@@ -152,13 +169,15 @@ pub fn failure(failure: &Failure, words: &Words<'_>) {
     }
     line.string("refused", failure.reason().map(|why| why.name().as_bytes()))
         .string("path", subject);
-    line.string("hint", remedy.map(str::as_bytes));
-    if let Some((lost, keeper)) = lost {
+    line.string("hint", remedy::of(failure).map(str::as_bytes));
+    if let Some((lost, keeper)) = words.lost(failure) {
         line.word("guarantee", lost.guarantee.name());
         line.key("why").text("\"").keeper(keeper, words.abi, Quotes::Json).text("\"");
     }
-    line.count("status", exit_status(failure).into());
-    line.send(status, None);
+    line.count("status", exit_status(failure).into()).text("}\n");
+    for fd in [words.status, words.errors].into_iter().flatten() {
+        line.write(fd, None);
+    }
 }
 
 /// For whom bytes are made printable.

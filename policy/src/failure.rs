@@ -238,6 +238,7 @@ words! {
         Signalfd "signalfd4"
         Socketpair "socketpair"
         StatusFd "--status-fd"
+        ErrorFd "--error-fd"
         Stdio "stdio"
         Symlinkat "symlinkat"
         Tcsetpgrp "tcsetpgrp"

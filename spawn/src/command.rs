@@ -210,7 +210,8 @@ impl Command {
     /// Runs the launcher, and returns when the command runs. Its events can be
     /// read from the descriptor, where they were asked for.
     fn launch(&self, prepared: &Prepared, fds: &Fds) -> Result<(Process, Option<OwnedFd>), Error> {
-        if let Some((_, number)) = self.fds.iter().find(|(_, number)| !self.sandbox.takes(*number)) {
+        if let Some((_, number)) = self.fds.iter().find(|(_, number)| !self.sandbox.takes(*number))
+        {
             return Err(Error::policy(format!(
                 "the policy passes no descriptor {number} on; process.keep_fds would"
             )));
@@ -329,9 +330,10 @@ struct Fds {
 
 impl Fds {
     fn new(streams: &[Opened], given: &[(OwnedFd, RawFd)]) -> Result<Self, Errno> {
-        let streams = streams.iter().zip(0..).filter_map(|(stream, number)| {
-            Some((stream.inside.as_ref()?.number(), number))
-        });
+        let streams = streams
+            .iter()
+            .zip(0..)
+            .filter_map(|(stream, number)| Some((stream.inside.as_ref()?.number(), number)));
         let given = given.iter().map(|(fd, number)| (fd.as_raw_fd(), *number));
         let mut moved: Vec<(RawFd, RawFd)> = streams.chain(given).collect();
         let numbers: Vec<RawFd> = moved.iter().map(|(_, to)| *to).collect();

@@ -83,7 +83,8 @@ impl fmt::Display for Error {
                 if let Some(path) = &failure.path {
                     write!(f, " {path:?}")?;
                 }
-                let error = failure.errno.map(|errno| io::Error::from_raw_os_error(errno).to_string());
+                let error =
+                    failure.errno.map(|errno| io::Error::from_raw_os_error(errno).to_string());
                 let guarantee = failure.guarantee.as_ref().map(|name| match &failure.why {
                     Some(why) => format!("what is lost is {name:?}: {why}"),
                     None => format!("what is lost is {name:?}"),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use policy_encoder::document::Document;
 use rustix::fs::MemfdFlags;
+use rustix::io::fcntl_dupfd_cloexec;
 
 use crate::launcher::sealed;
 use crate::policy::Encoded;
@@ -26,7 +27,8 @@ pub struct Sandbox {
 /// What is made once.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    launcher: Launcher,
+    /// The launcher.
+    program: OwnedFd,
     /// The policy in a sealed memfd.
     memfd: OwnedFd,
 }
@@ -116,10 +118,15 @@ impl Sandbox {
             Some(launcher) => launcher.clone(),
             None => Launcher::find()?,
         };
+        // On numbers that nothing is handed over under.
+        let apart = |fd| apart(fd, |number| policy.fds.contains(&number));
+        let program = fcntl_dupfd_cloexec(launcher.program(), 3)
+            .and_then(apart)
+            .map_err(Error::io("cannot keep the launcher open"))?;
         let memfd = sealed(c"policy", &policy.bytes, MemfdFlags::NOEXEC_SEAL)
-            .and_then(|memfd| apart(memfd, |number| policy.fds.contains(&number)))
+            .and_then(apart)
             .map_err(Error::io("cannot put the policy into a memfd"))?;
-        Ok(Some(Arc::new(Prepared { launcher, memfd })))
+        Ok(Some(Arc::new(Prepared { program, memfd })))
     }
 
     /// Whether the policy speaks of a descriptor of this number.
@@ -130,7 +137,7 @@ impl Sandbox {
 
 impl Prepared {
     pub(crate) fn program(&self) -> BorrowedFd<'_> {
-        self.launcher.program()
+        self.program.as_fd()
     }
 
     pub(crate) fn memfd(&self) -> RawFd {
@@ -144,7 +151,7 @@ pub(crate) fn apart(
     is_taken: impl Fn(RawFd) -> bool,
 ) -> rustix::io::Result<OwnedFd> {
     while is_taken(fd.as_raw_fd()) {
-        fd = rustix::io::fcntl_dupfd_cloexec(fd.as_fd(), fd.as_raw_fd() + 1)?;
+        fd = fcntl_dupfd_cloexec(fd.as_fd(), fd.as_raw_fd() + 1)?;
     }
     Ok(fd)
 }

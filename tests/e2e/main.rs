@@ -33,6 +33,7 @@ mod receipt;
 mod seccomp;
 mod session;
 mod simulator;
+mod spawn;
 mod status;
 mod systems;
 mod terminal;

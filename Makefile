@@ -24,7 +24,7 @@ SOAK_CASES ?= 10000
 ROWS ?= 6.1|6.1-nolandlock|6.12|arm64-6.12
 CACHE ?= $(TARGET)/matrix
 # The tests of `make matrix`, for the sake of time; those of `make matrix-all` take some minutes a row.
-PART ?= cgroup:: enforce:: kernel:: landlock:: order::
+PART ?= cgroup:: enforce:: guarantees::every guarantees::what by_this_kernel kernel:: landlock:: order::
 # Passed on to criterion, --quick for instance.
 BENCH ?=
 

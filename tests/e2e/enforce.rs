@@ -96,6 +96,7 @@ fn a_private_facility_is_no_reason_to_refuse_but_is_said_to_be_missing() {
 
 #[test]
 fn what_the_policy_offers_and_namespaces_give_is_said_to_be_missing_by_name() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let home = TempDir::new();
         let policy = "filesystem = { root = \"minimal\", home = \"private\" }\n\
@@ -125,6 +126,7 @@ fn what_the_policy_offers_and_namespaces_give_is_said_to_be_missing_by_name() {
 
 #[test]
 fn a_guarantee_that_nothing_keeps_is_given_up_by_name_only() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let dir = TempDir::with_file("note", "x");
         let waived = expressible(&dir);
@@ -146,6 +148,7 @@ fn a_guarantee_that_nothing_keeps_is_given_up_by_name_only() {
 
 #[test]
 fn what_is_narrower_is_carved_out_of_what_is_granted_around_it() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         let dir = TempDir::with_file("note", "x")
             .file("secret", "x")
@@ -196,6 +199,7 @@ fn what_is_narrower_is_carved_out_of_what_is_granted_around_it() {
 
 #[test]
 fn what_would_take_too_many_rules_is_a_refusal() {
+    harness::needs_landlock!(6);
     let dir = TempDir::with_file("secret", "x");
     for number in 0..65_536 {
         std::fs::write(dir.join(number.to_string()), "").expect("it is written");
@@ -213,6 +217,7 @@ fn what_would_take_too_many_rules_is_a_refusal() {
 
 #[test]
 fn inside_another_landlock_domain_the_rung_without_mounts_is_taken() {
+    harness::needs_landlock!(6);
     // To map root takes a capability, which no sandbox leaves.
     let caller = Caller::Nobody;
     let dir = TempDir::with_file("note", "x").file("secret", "x");

@@ -108,6 +108,7 @@ fn loader() -> Option<&'static str> {
 
 #[test]
 fn a_file_that_is_only_read_is_run_by_its_loader_unless_there_are_mounts() {
+    harness::needs_landlock!(6);
     let Some(loader) = loader() else { skip!("loader", "there is no dynamic loader") };
     for caller in Caller::both() {
         let dir = TempDir::new();

@@ -290,6 +290,7 @@ fn seven_namespaces_with_eight_binds_take_at_most_120_calls() {
 
 #[test]
 fn a_receipt_takes_no_call_where_nobody_asks_and_few_where_somebody_does() {
+    harness::needs_landlock!(6);
     needs_strace!();
     // The clock after each stage, who and what there is, and a line with a
     // question whether somebody reads it; with namespaces two more lines, and

@@ -346,6 +346,10 @@ fn start_on(stack: &'static Stack, how: &Clone<'_>, start: &Start) -> Result<Chi
         // SAFETY: as above; clone(2) stores the pidfd where `parent_tid` points.
         result = unsafe { trampoline(clone, start) };
     }
+    if how.flags & u64::from(uapi::CLONE_VFORK) != 0 {
+        // The call returns once the child has let go of our memory.
+        stack.taken.store(false, Ordering::Relaxed);
+    }
     match i32::try_from(result) {
         Ok(pid) if pid > 0 => Ok(Child { pid, pidfd: owned(pidfd as usize) }),
         _ => {

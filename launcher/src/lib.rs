@@ -108,9 +108,9 @@ pub struct Shared {
     /// The [`Failure`] by which the namespaces could not be made, or are of no
     /// use, where other layers keep the policy's guarantees.
     without_namespaces: AtomicU32,
-    /// Whether other layers keep the policy's guarantees, should the waiter's
-    /// first child find its namespaces to be of no use.
-    may_go_without: AtomicBool,
+    /// Whether the waiter's first child is a PID 1 that may find its namespaces
+    /// to be of no use, because other layers keep the policy's guarantees.
+    settles: AtomicBool,
     /// Which `Facility` this host did not give: bit n is number n.
     missing: AtomicU32,
     /// Set by a child that failed, after it has said why.
@@ -229,7 +229,7 @@ pub fn launch(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
 fn enter(launch: &'static Launch<'static>) -> Result<(), Failure> {
     stage(launch, Stage::Namespaces, namespaces::apply)?;
     mounts::make_private(launch)?;
-    if reaper::settles(launch) {
+    if wait::has_reaper(launch) && reaper::settles(launch) {
         reaper::settle(launch)?;
     }
     stage(launch, Stage::Mounts, mounts::apply)?;

@@ -185,7 +185,7 @@ fn run(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
 /// Whether PID 1 says when it has settled in its namespaces, or abandoned
 /// them: the waiter holds on to what another child would need.
 pub fn settles(launch: &Launch<'_>) -> bool {
-    wait::has_reaper(launch) && launch.shared.may_go_without.load(Ordering::Relaxed)
+    launch.shared.settles.load(Ordering::Relaxed)
 }
 
 /// Says so.

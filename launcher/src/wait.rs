@@ -93,14 +93,18 @@ pub fn run(launch: &'static Launch<'static>) -> Result<(), Failure> {
     sys::set_signal_mask(SignalSet::ALL).map_err(failed(STAGE, Call::RtSigprocmask))?;
     let signals = sys::signalfd(SignalSet::ALL).map_err(failed(STAGE, Call::Signalfd))?;
     launch.shared.signals.store(signals.as_raw_fd(), Ordering::Relaxed);
-    let may_go_without = namespaces::may_go_without(launch).is_ok();
-    launch.shared.may_go_without.store(may_go_without, Ordering::Relaxed);
+    let settles = has_reaper(launch) && namespaces::may_go_without(launch).is_ok();
+    launch.shared.settles.store(settles, Ordering::Relaxed);
     let channel = has_reaper(launch).then(|| Channel::open(launch)).transpose();
     let channel = channel.map_err(failed(STAGE, Call::Socketpair))?;
     match start(launch, channel) {
-        // A child without a channel has let go of our memory by now.
-        Ok(_) if channel.is_none() && launch.shared.is_abandoned() => {}
-        Ok(child) => attend(launch, &child, channel, &signals)?,
+        Ok(child) => {
+            if channel.is_some() || !launch.shared.is_abandoned() {
+                attend(launch, &child, channel, &signals)?;
+            }
+            // Or the command might find a child that it has not made.
+            sys::wait_for(&child);
+        }
         Err(error) if namespaces::flags(launch) != 0 => {
             namespaces::go_without(launch, failed(STAGE, Call::Clone3)(error))?;
         }

@@ -117,21 +117,29 @@ fn fd_path(fd: RawFd) -> Text<FD_PATH> {
     path
 }
 
+/// Takes the mounts out of their propagation: a new mount namespace starts out
+/// sharing it with the host, and with any other type a later mount of the host
+/// would appear, writable. It is also the first thing that takes a capability
+/// in the mount namespace.
+///
+/// # Errors
+///
+/// mount(2), where nothing else keeps the policy's guarantees.
+pub fn make_private(launch: &Launch<'static>) -> Result<(), Failure> {
+    if launch.policy.mounts.is_none() || !namespaces::has(launch, uapi::CLONE_NEWNS) {
+        return Ok(());
+    }
+    mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .map_err(failed(STAGE, Call::Mount))
+        .or_else(|refused| namespaces::abandon(launch, refused))
+}
+
 /// Builds the view, and the ruleset with it.
 ///
 /// # Errors
 ///
 /// The first call that failed, with the path it was about.
 pub fn apply(launch: &Launch<'static>) -> Result<(), Failure> {
-    // A new mount namespace starts out sharing propagation with the host, and
-    // with any other type a later mount of the host would appear, writable.
-    if launch.policy.mounts.is_some()
-        && namespaces::has(launch, uapi::CLONE_NEWNS)
-        && let Err(error) =
-            mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-    {
-        namespaces::go_without_mounts(launch, error)?;
-    }
     let ruleset = landlock::create(launch)?;
     if let Some(mounts) = &launch.policy.mounts {
         if namespaces::has(launch, uapi::CLONE_NEWNS) {

@@ -23,6 +23,7 @@ mod limits;
 mod model;
 mod mounts;
 mod namespaces;
+mod nested;
 mod order;
 mod overlay;
 mod presets;

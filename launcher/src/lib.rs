@@ -21,6 +21,7 @@ pub mod credentials;
 mod errno;
 pub mod exec;
 pub mod fds;
+pub mod gather;
 pub mod input;
 pub mod landlock;
 pub mod limits;

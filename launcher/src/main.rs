@@ -9,17 +9,14 @@
 use core::ffi::{c_char, c_int};
 use core::mem::MaybeUninit;
 
-use launcher::exec::{self, Arguments, Environment};
+use launcher::gather::{Given, gather};
 use launcher::input::{self, Form};
-use launcher::landlock;
-use launcher::mounts::Carried;
 use launcher::probe::Host;
 use launcher::receipt::Notes;
 use launcher::report::{self, Words};
-use launcher::session::{self, Held};
-use launcher::sys::{self, CStrings, Slots};
-use launcher::{Caller, Launch, Options, Shared, Stacks};
-use launcher_policy::mounts::MAX_MOUNTS;
+use launcher::session;
+use launcher::sys::{self, CStrings};
+use launcher::{Caller, Options, Stacks};
 use launcher_policy::wire::MAX_FRAME;
 use launcher_policy::{Call, Failure, Policy, Refusal, Stage, Subject};
 use rustix::fd::RawFd;
@@ -28,7 +25,7 @@ use rustix::io::{Errno, fcntl_getfd};
 
 mod arguments;
 
-use arguments::{Arguments as Given, Request, Source};
+use arguments::{Arguments, Request, Source};
 
 const STAGE: Stage = Stage::Input;
 
@@ -36,27 +33,19 @@ const STAGE: Stage = Stage::Input;
 /// no room in the file and no page that is not used.
 struct Memory {
     frame: [u8; MAX_FRAME],
-    environment: Environment,
-    arguments: Arguments,
-    carried: Carried,
     policy: MaybeUninit<Policy<'static>>,
-    launch: MaybeUninit<Launch<'static>>,
+    gathered: launcher::gather::Memory,
     host: MaybeUninit<Host>,
 }
 
 static mut MEMORY: Memory = Memory {
     frame: [0; MAX_FRAME],
-    environment: Environment::EMPTY,
-    arguments: Arguments::EMPTY,
-    carried: Carried::NOTHING,
     policy: MaybeUninit::uninit(),
-    launch: MaybeUninit::uninit(),
+    gathered: launcher::gather::Memory::new(),
     host: MaybeUninit::uninit(),
 };
 
 static STACKS: Stacks = Stacks::new();
-
-static SOURCES: Slots<MAX_MOUNTS> = Slots::new();
 
 #[link(name = "c")]
 unsafe extern "C" {}
@@ -122,7 +111,7 @@ fn wrote(written: Result<usize, Errno>) -> Result<c_int, Failure> {
 
 /// Gathers what a launch needs and starts it.
 fn launch(
-    given: &Given,
+    given: &Arguments,
     envp: CStrings<'static>,
     ids: (u32, u32),
     memory: &'static mut Memory,
@@ -148,36 +137,18 @@ fn launch(
     if source.replaced_by_null {
         null_input()?;
     }
-    let argv = match policy.exec.argv0 {
-        None => given.argv,
-        Some(argv0) => exec::arguments(argv0.as_c_str(), given.argv, &mut memory.arguments)?,
-    };
-    let envp = exec::environment(&policy.exec, envp, &mut memory.environment)?;
-    launcher::fds::apply(&policy.fds)?;
-    notes.is_over(Stage::Fds);
-    let safe = policy.seccomp.is_some_and(|seccomp| seccomp.terminal_is_safe);
-    let terminal = Held::of(policy.session.terminal, safe)?;
-    memory.carried.gather(policy, given.options.status.is_some())?;
-    let launch = memory.launch.write(Launch {
+    let given = Given {
+        policy,
+        digest,
         command: given.command,
-        argv,
+        argv: given.argv,
         envp,
         options: given.options,
         caller,
-        abi: if policy.landlock.is_some() { landlock::abi(given.options.landlock_abi)? } else { 0 },
-        errata: if policy.landlock.is_some() && given.options.status.is_some() {
-            landlock::errata()?
-        } else {
-            0
-        },
-        carried: &memory.carried,
-        terminal,
-        shared: Shared::new(notes),
+        notes,
         stacks: &STACKS,
-        sources: &SOURCES,
-        policy,
-        digest,
-    });
+    };
+    let launch = gather(given, &mut memory.gathered)?;
     launcher::launch(launch).inspect_err(|_| *words = Words::of(launch))
 }
 
@@ -189,7 +160,7 @@ struct Opened {
     replaced_by_null: bool,
 }
 
-fn open_source(given: &Given, words: &mut Words<'static>) -> Result<Opened, Failure> {
+fn open_source(given: &Arguments, words: &mut Words<'static>) -> Result<Opened, Failure> {
     let opened = |fd, form| Ok(Opened { fd, form, replaced_by_null: false });
     match given.source {
         Source::Fd(fd) if given.sealed => opened(fd, Form::Sealed),
@@ -225,7 +196,7 @@ fn is_pipe(fd: RawFd) -> bool {
 
 /// Refuses a descriptor that was named but is not open, and a caller that is
 /// no process.
-fn check_open(given: &Given) -> Result<(), Failure> {
+fn check_open(given: &Arguments) -> Result<(), Failure> {
     let Options { status, errors, caller, cgroup, program, .. } = given.options;
     let named = [
         (status, Call::StatusFd),
@@ -250,7 +221,7 @@ fn check_open(given: &Given) -> Result<(), Failure> {
 }
 
 /// Refuses a descriptor that would serve two purposes.
-fn check_numbers(policy: &Policy<'_>, given: &Given) -> Result<(), Failure> {
+fn check_numbers(policy: &Policy<'_>, given: &Arguments) -> Result<(), Failure> {
     let source = match given.source {
         Source::Fd(fd) => Some(fd),
         Source::Input | Source::File(_) => None,

@@ -61,6 +61,10 @@ impl Carried {
         launch: &launcher_policy::Policy<'_>,
         receipt: bool,
     ) -> Result<(), Failure> {
+        // The rest may be of an earlier launch.
+        self.cwd.view().clear();
+        self.fds.view().clear();
+        self.proc = None;
         let mut buffer = [0_u8; MAX_PATH];
         // A directory that was deleted has no path; the command starts in `/`.
         if changes_directory(launch)

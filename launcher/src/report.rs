@@ -157,11 +157,23 @@ fn tell(failure: &Failure, words: &Words<'_>) {
     line.text("\n").write(2, None);
 }
 
-/// The event.
+/// The event, on the descriptors that it is for.
 fn note(failure: &Failure, words: &Words<'_>) {
-    let subject = words.subject(failure);
     let mut memory = Quoting::new();
-    let mut line = Line::new(&mut memory);
+    let line = event(failure, words, &mut memory);
+    for fd in [words.status, words.errors].into_iter().flatten() {
+        line.write(fd, None);
+    }
+}
+
+/// The event of a failure as a line of JSON.
+pub fn describe<'m>(failure: &Failure, words: &Words<'_>, memory: &'m mut Quoting) -> &'m [u8] {
+    event(failure, words, memory).text
+}
+
+fn event<'m>(failure: &Failure, words: &Words<'_>, memory: &'m mut Quoting) -> Line<'m> {
+    let subject = words.subject(failure);
+    let mut line = Line::new(memory);
     line.event("failure").word("stage", failure.stage().name()).word("call", failure.call().name());
     if failure.error() != 0 {
         line.count("errno", failure.error().into());
@@ -175,9 +187,7 @@ fn note(failure: &Failure, words: &Words<'_>) {
         line.key("why").text("\"").keeper(keeper, words.abi, Quotes::Json).text("\"");
     }
     line.count("status", exit_status(failure).into()).text("}\n");
-    for fd in [words.status, words.errors].into_iter().flatten() {
-        line.write(fd, None);
-    }
+    line
 }
 
 /// For whom bytes are made printable.
@@ -191,7 +201,7 @@ enum Quotes {
 }
 
 /// Room for a line that quotes a path, every byte of which may take six.
-type Quoting = Text<{ 6 * MAX_PATH + 2048 }>;
+pub type Quoting = Text<{ 6 * MAX_PATH + 2048 }>;
 
 /// One line under construction. What does not fit is left out.
 pub(crate) struct Line<'m> {

@@ -16,6 +16,7 @@ use policy_encoder::receipt::Event;
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use crate::in_place::{Decoded, InPlace, Outcome};
 use crate::launcher::{beyond_streams, is_program};
 use crate::sandbox::{Prepared, apart};
 use crate::start::{Process, Program, Start};
@@ -207,8 +208,8 @@ impl Command {
         Ok(child)
     }
 
-    /// Runs the launcher, and returns when the command runs. Its events can be
-    /// read from the descriptor, where they were asked for.
+    /// Launches the command, and returns when it runs. The launcher's events can
+    /// be read from the descriptor, where they were asked for.
     fn launch(&self, prepared: &Prepared, fds: &Fds) -> Result<(Process, Option<OwnedFd>), Error> {
         if let Some((_, number)) = self.fds.iter().find(|(_, number)| !self.sandbox.takes(*number))
         {
@@ -217,12 +218,55 @@ impl Command {
             )));
         }
         let pipe = || fds.pipe().map_err(Error::io("cannot make a pipe to the launcher"));
-        let (errors, errors_inside) = pipe()?;
-        let (events, events_inside) = self.receipt.then(pipe).transpose()?.unzip();
+        let (events, inside) = self.receipt.then(pipe).transpose()?.unzip();
+        let status = inside.as_ref().map(AsRawFd::as_raw_fd);
+        if let Some(policy) = prepared.in_place()
+            && let Some(process) = self.launch_in_place(policy, fds, status)?
+        {
+            return Ok((process, events));
+        }
+        Ok((self.launch_by_program(prepared, fds, status)?, events))
+    }
+
+    /// Goes through the stages here; `None` where something has to wait beside
+    /// the command after all.
+    fn launch_in_place(
+        &self,
+        policy: &Decoded,
+        fds: &Fds,
+        status: Option<RawFd>,
+    ) -> Result<Option<Process>, Error> {
+        let wrong = || Error::io(format!("cannot run {}", self.program.display()));
+        let command = c_string(&self.program).map_err(wrong())?;
+        let in_place = InPlace::new(policy, &command, status);
+        let kept: Vec<RawFd> = status.into_iter().collect();
+        let process = self.start_as(Program::InPlace(&in_place), Vec::new(), fds, &kept);
+        let process = process.map_err(wrong())?;
+        match in_place.finish() {
+            Outcome::Running => Ok(Some(process)),
+            ended => {
+                crate::child::reap(&process);
+                match ended {
+                    Outcome::Failed(error) => Err(error),
+                    Outcome::Running | Outcome::NeedsWaiter => Ok(None),
+                }
+            }
+        }
+    }
+
+    /// Runs the launcher.
+    fn launch_by_program(
+        &self,
+        prepared: &Prepared,
+        fds: &Fds,
+        status: Option<RawFd>,
+    ) -> Result<Process, Error> {
+        let pipe = fds.pipe().map_err(Error::io("cannot make a pipe to the launcher"));
+        let (errors, errors_inside) = pipe?;
         let own = [
             Some(("--fd", prepared.memfd())),
             Some(("--error-fd", errors_inside.as_raw_fd())),
-            events_inside.as_ref().map(|fd| ("--status-fd", fd.as_raw_fd())),
+            status.map(|status| ("--status-fd", status)),
         ];
         let own = || own.iter().flatten();
         let mut argv = vec!["launcher".to_owned(), "--sealed".to_owned()];
@@ -235,11 +279,11 @@ impl Command {
             &own().map(|(_, number)| *number).collect::<Vec<_>>(),
         );
         let process = process.map_err(Error::io("cannot run the launcher"))?;
-        drop((errors_inside, events_inside));
+        drop(errors_inside);
         let mut answer = String::new();
         let read = File::from(errors).read_to_string(&mut answer);
         if read.is_ok() && answer.is_empty() {
-            return Ok((process, events));
+            return Ok(process);
         }
         // Nothing else is known of what runs.
         let _ = sys::pidfd_send_signal(&process.pidfd, SIGKILL);

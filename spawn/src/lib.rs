@@ -17,6 +17,7 @@
 mod child;
 mod command;
 mod error;
+mod in_place;
 mod launcher;
 mod policy;
 mod sandbox;

@@ -9,6 +9,7 @@ use policy_encoder::document::Document;
 use rustix::fs::MemfdFlags;
 use rustix::io::fcntl_dupfd_cloexec;
 
+use crate::in_place::{self, Decoded};
 use crate::launcher::sealed;
 use crate::policy::Encoded;
 use crate::{Command, Error, Launcher};
@@ -31,6 +32,8 @@ pub(crate) struct Prepared {
     program: OwnedFd,
     /// The policy in a sealed memfd.
     memfd: OwnedFd,
+    /// The policy, where the launcher is not needed.
+    in_place: Option<Decoded>,
 }
 
 impl Sandbox {
@@ -126,7 +129,7 @@ impl Sandbox {
         let memfd = sealed(c"policy", &policy.bytes, MemfdFlags::NOEXEC_SEAL)
             .and_then(apart)
             .map_err(Error::io("cannot put the policy into a memfd"))?;
-        Ok(Some(Arc::new(Prepared { program, memfd })))
+        Ok(Some(Arc::new(Prepared { program, memfd, in_place: in_place::decode(&policy.bytes) })))
     }
 
     /// Whether the policy speaks of a descriptor of this number.
@@ -138,6 +141,10 @@ impl Sandbox {
 impl Prepared {
     pub(crate) fn program(&self) -> BorrowedFd<'_> {
         self.program.as_fd()
+    }
+
+    pub(crate) fn in_place(&self) -> Option<&Decoded> {
+        self.in_place.as_ref()
     }
 
     pub(crate) fn memfd(&self) -> RawFd {

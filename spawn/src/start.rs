@@ -8,6 +8,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use crate::in_place::InPlace;
 use launcher::sys::{self, CStrings, Clone, SignalSet, Stack};
 use linux_raw_sys::general::{CLONE_CLEAR_SIGHAND, SIGPIPE};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
@@ -37,6 +38,8 @@ pub(crate) enum Program<'a> {
     Launcher(BorrowedFd<'a>),
     /// A program by its path.
     Path(&'a CStr),
+    /// The command itself, when all stages are behind it.
+    InPlace(&'a InPlace<'a>),
 }
 
 /// A process, and a descriptor that stays its own.
@@ -61,7 +64,8 @@ impl Start<'_> {
         let blocked = sys::block_signals()?;
         let flags = match self.program {
             Program::Launcher(_) => 0,
-            Program::Path(_) => CLONE_CLEAR_SIGHAND,
+            // Before it lets signals in.
+            Program::Path(_) | Program::InPlace(_) => CLONE_CLEAR_SIGHAND,
         };
         let child = sys::vfork(&Clone { flags, cgroup: None }, &stack, main, self);
         let restored = sys::set_signal_mask(blocked);
@@ -88,6 +92,7 @@ extern "C" fn main(start: &Start<'_>) -> ! {
         Ok(()) => match start.program {
             Program::Launcher(program) => sys::execveat(program, start.argv, start.envp),
             Program::Path(path) => sys::execve(path, start.argv, start.envp),
+            Program::InPlace(in_place) => in_place.enter(start.argv, start.envp),
         },
         Err(error) => error,
     };
@@ -106,7 +111,7 @@ fn prepare(start: &Start<'_>) -> Result<(), Errno> {
         chdir(directory)?;
     }
     match start.program {
-        Program::Launcher(_) => Ok(()),
+        Program::Launcher(_) | Program::InPlace(_) => Ok(()),
         Program::Path(_) => {
             // As std::process has it, which ignores this one itself.
             sys::set_default_action(SIGPIPE)?;

@@ -22,7 +22,7 @@ use crate::{Facility, Launch, landlock, namespaces, remedy, session, wait};
 
 /// The version of the lines: another one where a key changes its meaning or
 /// goes.
-const VERSION: i64 = 1;
+pub(crate) const VERSION: i64 = 1;
 
 /// More bytes than a line about a launch has, with every guarantee, facility
 /// and reason. A stack has touched as much before, so it costs no new page.

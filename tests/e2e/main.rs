@@ -2,6 +2,7 @@
 //! what goes through all of them.
 
 mod cgroup;
+mod containers;
 mod credentials;
 mod deny;
 mod enforce;

@@ -184,10 +184,12 @@ fn number(value: &CStr, least: RawFd) -> Result<RawFd, Failure> {
     let digits = value.to_bytes();
     let valid = (1..=6).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
     let number = digits.iter().fold(0, |sum, digit| sum * 10 + RawFd::from(digit & 15));
-    if valid && number >= least {
-        return Ok(number);
-    }
-    Err(refused(Refusal::Number).about(Subject::Argument))
+    let why = match valid {
+        true if number >= least => return Ok(number),
+        true => Refusal::StandardFd,
+        false => Refusal::Number,
+    };
+    Err(refused(why).about(Subject::Argument))
 }
 
 fn unknown() -> Failure {

@@ -105,9 +105,12 @@ pub struct Caller {
 pub struct Shared {
     /// What is noted for the receipt.
     notes: receipt::Notes,
-    /// The [`Failure`] by which the namespaces could not be made, or nothing
-    /// mounted in them, where another layer keeps the policy's guarantees.
+    /// The [`Failure`] by which the namespaces could not be made, or are of no
+    /// use, where other layers keep the policy's guarantees.
     without_namespaces: AtomicU32,
+    /// Whether the waiter's first child is a PID 1 that may find its namespaces
+    /// to be of no use, because other layers keep the policy's guarantees.
+    settles: AtomicBool,
     /// Which `Facility` this host did not give: bit n is number n.
     missing: AtomicU32,
     /// Set by a child that failed, after it has said why.
@@ -142,8 +145,13 @@ impl Shared {
         self.refused_namespaces().is_some()
     }
 
-    /// Why this launch goes on without namespaces, or without mounts in them,
-    /// if it does.
+    /// Whether a child has left its namespaces for another one to go on
+    /// without.
+    fn is_abandoned(&self) -> bool {
+        self.is_without_namespaces() && !self.has_failed()
+    }
+
+    /// Why this launch goes on without namespaces, if it does.
     fn refused_namespaces(&self) -> Option<Failure> {
         NonZeroU32::new(self.without_namespaces.load(Ordering::Relaxed)).map(Failure::from)
     }
@@ -220,6 +228,10 @@ pub fn launch(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
 /// The stages that shape what a whole tree of processes sees.
 fn enter(launch: &'static Launch<'static>) -> Result<(), Failure> {
     stage(launch, Stage::Namespaces, namespaces::apply)?;
+    mounts::make_private(launch)?;
+    if wait::has_reaper(launch) && reaper::settles(launch) {
+        reaper::settle(launch)?;
+    }
     stage(launch, Stage::Mounts, mounts::apply)?;
     namespaces::miss_offers(launch);
     Ok(())

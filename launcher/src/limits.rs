@@ -89,7 +89,7 @@ pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
         return Ok(());
     }
     let limits = &launch.policy.limits;
-    if let Some(score) = limits.oom_score_adj {
+    if let Some(score) = limits.oom_score_adj.or(score_of_a_victim(launch)) {
         adjust_oom_score(launch, score)?;
     }
     if let Some(nice) = limits.nice {
@@ -113,6 +113,15 @@ pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
 
 fn set(resource: u32, soft: u64, hard: u64) -> Result<(), Failure> {
     sys::setrlimit(resource, soft, hard).map_err(failed(STAGE, Call::Prlimit))
+}
+
+/// The score with which the kernel kills the command where a cgroup has no
+/// memory left. It might kill PID 1 instead, whose memory is the waiter's,
+/// and nobody would be there to tell how the command ended. The highest score
+/// is the only one that everybody may set.
+fn score_of_a_victim(launch: &Launch<'_>) -> Option<i16> {
+    let is_bound = launch.options.cgroup.is_some() && !launch.shared.misses(Facility::Memory);
+    launch.policy.limits.memory.filter(|_| is_bound && wait::has_reaper(launch)).map(|_| 1000)
 }
 
 /// Only in the command's own process: memory that is shared with another

@@ -156,7 +156,7 @@ fn launch(
     notes.is_over(Stage::Fds);
     let safe = policy.seccomp.is_some_and(|seccomp| seccomp.terminal_is_safe);
     let terminal = Held::of(policy.session.terminal, safe)?;
-    memory.carried.gather(policy, given.options.status.is_some())?;
+    memory.carried.gather(policy, &given.options)?;
     let launch = memory.launch.write(Launch {
         command: given.command,
         argv,

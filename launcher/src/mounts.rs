@@ -8,6 +8,7 @@ use core::ffi::CStr;
 
 use launcher_policy::enforce::Mode as Enforce;
 use launcher_policy::exec::Cwd;
+use launcher_policy::limits::Limits;
 use launcher_policy::mounts::{
     MAX_CARVED, Missing, Mount, Mounts, Parents, Root, Source, Symlinks,
 };
@@ -25,7 +26,7 @@ use rustix::process::{chdir, fchdir, pivot_root};
 use crate::landlock::{self, Ruleset};
 use crate::report::failed;
 use crate::text::Text;
-use crate::{Facility, Launch, namespaces, sys};
+use crate::{Facility, Launch, Options, namespaces, sys};
 
 mod carve;
 pub(crate) mod make;
@@ -51,7 +52,7 @@ impl Carried {
     /// Before anything was asked; all zeroes.
     pub const NOTHING: Self = Self { cwd: Text::new(), fds: Text::new(), proc: None };
 
-    /// Asks, for a receipt too where there is one.
+    /// Asks, for a receipt too where somebody reads it.
     ///
     /// # Errors
     ///
@@ -59,7 +60,7 @@ impl Carried {
     pub fn gather(
         &mut self,
         launch: &launcher_policy::Policy<'_>,
-        receipt: bool,
+        options: &Options,
     ) -> Result<(), Failure> {
         let mut buffer = [0_u8; MAX_PATH];
         // A directory that was deleted has no path; the command starts in `/`.
@@ -74,8 +75,10 @@ impl Carried {
                 self.gather_fd(fd)?;
             }
         }
-        let is_needed = launch.limits.oom_score_adj.is_some();
-        if is_needed || receipt && has_pids(launch) {
+        let Limits { memory, oom_score_adj, .. } = launch.limits;
+        let is_needed = oom_score_adj.is_some();
+        let is_bound = memory.is_some() && options.cgroup.is_some();
+        if is_needed || is_bound || options.status.is_some() && has_pids(launch) {
             match open_beneath_root(c"/proc", OFlags::DIRECTORY, ResolveFlags::empty()) {
                 Ok(proc) => self.proc = Some(sys::until_exec(proc).as_raw_fd()),
                 Err(error) if is_needed => {
@@ -117,21 +120,29 @@ fn fd_path(fd: RawFd) -> Text<FD_PATH> {
     path
 }
 
+/// Takes the mounts out of their propagation: a new mount namespace starts out
+/// sharing it with the host, and with any other type a later mount of the host
+/// would appear, writable. It is also the first thing that takes a capability
+/// in the mount namespace.
+///
+/// # Errors
+///
+/// mount(2), where nothing else keeps the policy's guarantees.
+pub fn make_private(launch: &Launch<'static>) -> Result<(), Failure> {
+    if launch.policy.mounts.is_none() || !namespaces::has(launch, uapi::CLONE_NEWNS) {
+        return Ok(());
+    }
+    mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .map_err(failed(STAGE, Call::Mount))
+        .or_else(|refused| namespaces::abandon(launch, refused))
+}
+
 /// Builds the view, and the ruleset with it.
 ///
 /// # Errors
 ///
 /// The first call that failed, with the path it was about.
 pub fn apply(launch: &Launch<'static>) -> Result<(), Failure> {
-    // A new mount namespace starts out sharing propagation with the host, and
-    // with any other type a later mount of the host would appear, writable.
-    if launch.policy.mounts.is_some()
-        && namespaces::has(launch, uapi::CLONE_NEWNS)
-        && let Err(error) =
-            mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-    {
-        namespaces::go_without_mounts(launch, error)?;
-    }
     let ruleset = landlock::create(launch)?;
     if let Some(mounts) = &launch.policy.mounts {
         if namespaces::has(launch, uapi::CLONE_NEWNS) {

@@ -20,7 +20,7 @@ use core::sync::atomic::Ordering;
 use crate::credentials::become_ids;
 use crate::report::failed;
 use crate::text::Text;
-use crate::{Caller, Facility, Launch, limits, sys};
+use crate::{Caller, Facility, Launch, limits, reaper, sys, wait};
 
 const STAGE: Stage = Stage::Namespaces;
 
@@ -29,16 +29,12 @@ const MAX_MAP: usize = 4096;
 
 /// `CLONE_NEW*` of this launch; none once it goes on without namespaces.
 pub fn flags(launch: &Launch<'_>) -> u32 {
-    let flags = wanted(launch).map_or(0, |namespaces| namespaces.flags);
-    match launch.shared.refused_namespaces() {
-        Some(_) => flags & !uapi::CLONE_NEWNS,
-        None => flags,
-    }
+    wanted(launch).map_or(0, |namespaces| namespaces.flags)
 }
 
 /// Whether the policy's namespaces keep what they were made for.
 pub fn are_made(launch: &Launch<'_>) -> bool {
-    wanted(launch).is_some() && !launch.shared.is_without_namespaces()
+    wanted(launch).is_some()
 }
 
 /// Whether this launch makes a namespace of its own.
@@ -47,12 +43,7 @@ pub fn has(launch: &Launch<'_>, flag: u32) -> bool {
 }
 
 fn wanted<'l, 'p>(launch: &'l Launch<'p>) -> Option<&'l Namespaces<'p>> {
-    match &launch.policy.namespaces {
-        Some(_) if launch.shared.refused_namespaces().is_some_and(|why| why.stage() == STAGE) => {
-            None
-        }
-        namespaces => namespaces.as_ref(),
-    }
+    launch.policy.namespaces.as_ref().filter(|_| !launch.shared.is_without_namespaces())
 }
 
 /// Refuses a policy whose guarantees this host cannot keep, before anything
@@ -94,60 +85,80 @@ pub fn unshare(launch: &Launch<'static>) -> Result<(), Failure> {
     if flags == 0 {
         return Ok(());
     }
-    match sys::unshare(flags) {
-        Ok(()) => Ok(()),
-        Err(error) => go_without(launch, Call::Unshare, error),
-    }
+    sys::unshare(flags).or_else(|error| go_without(launch, failed(STAGE, Call::Unshare)(error)))
 }
 
-/// Goes on without namespaces where the policy allows that and Landlock keeps
-/// its guarantees.
+/// Whether the same guarantees are kept without namespaces.
+///
+/// # Errors
+///
+/// Why the launch ends without them: for nothing, or for this guarantee.
+pub fn may_go_without(launch: &Launch<'static>) -> Result<(), Subject> {
+    // Nothing replaces id maps that were asked for.
+    if launch.policy.enforce.namespaces == Mode::Require || needs_writer(launch) {
+        return Err(Subject::None);
+    }
+    check_guarantees(launch, false).map_err(Failure::subject)
+}
+
+/// Goes on without namespaces where this host does not allow them, the policy
+/// does, and Landlock and the filter keep its guarantees.
 ///
 /// # Errors
 ///
 /// Why not.
-pub fn go_without(launch: &Launch<'static>, call: Call, error: Errno) -> Result<(), Failure> {
-    let refused = failed(STAGE, call)(error);
-    let closed =
-        matches!(error, Errno::PERM | Errno::ACCESS | Errno::NOSPC | Errno::USERS | Errno::INVAL);
-    // Nothing replaces id maps that were asked for.
-    if !closed || launch.policy.enforce.namespaces == Mode::Require || needs_writer(launch) {
+pub fn go_without(launch: &Launch<'static>, refused: Failure) -> Result<(), Failure> {
+    if !is_closed(refused) {
         return Err(refused);
     }
-    check_guarantees(launch, false).map_err(|lost| refused.about(lost.subject()))?;
+    may_go_without(launch).map_err(|lost| match lost {
+        Subject::None => refused,
+        lost => refused.about(lost),
+    })?;
     launch.shared.without_namespaces.store(refused.number().get(), Ordering::Relaxed);
     launch.shared.miss(Facility::Namespaces);
     // Some limits rest on namespaces.
     limits::check(launch)
 }
 
-/// Goes on in namespaces in which nothing can be mounted, as in another
-/// Landlock domain for files, where the same layers keep the guarantees that do
-/// without namespaces.
+/// Whether a failure means that namespaces, or anything in them, are not
+/// allowed here, and not that something has gone wrong.
+fn is_closed(refused: Failure) -> bool {
+    let error = Errno::from_raw_os_error(refused.error().into());
+    let is_refused = matches!(error, Errno::PERM | Errno::ACCESS);
+    match refused.call() {
+        Call::Unshare | Call::Clone3 => {
+            is_refused || matches!(error, Errno::NOSPC | Errno::USERS | Errno::INVAL)
+        }
+        // The maps, in a /proc that may be read-only, masked or not there.
+        Call::Open => is_refused || matches!(error, Errno::ROFS | Errno::NOENT),
+        _ => is_refused,
+    }
+}
+
+/// Leaves namespaces to themselves that are made and of no use, as where a
+/// security module takes the capabilities in them. What has happened in them
+/// ends with their process, where that is a child: the waiter starts another.
+/// A launcher that is in them itself goes on as if it were not.
 ///
 /// # Errors
 ///
 /// Why not.
-pub fn go_without_mounts(launch: &Launch<'static>, error: Errno) -> Result<(), Failure> {
-    let refused = failed(Stage::Mounts, Call::Mount)(error);
-    // The first of ids that were asked for is taken only beside mounts.
-    let is_required = launch.policy.enforce.namespaces == Mode::Require || needs_writer(launch);
-    if error != Errno::PERM || is_required {
-        return Err(refused);
+pub fn abandon(launch: &Launch<'static>, refused: Failure) -> Result<(), Failure> {
+    let (is_child, settles) = (wait::is_needed(launch), reaper::settles(launch));
+    go_without(launch, refused)?;
+    if settles {
+        reaper::settle(launch)?;
     }
-    check_guarantees(launch, false).map_err(|lost| refused.about(lost.subject()))?;
-    launch.shared.without_namespaces.store(refused.number().get(), Ordering::Relaxed);
-    launch.shared.miss(Facility::Namespaces);
+    if is_child {
+        sys::exit_group(0);
+    }
     Ok(())
 }
 
 /// Notes what the policy offers that takes a namespace which is not made.
 pub fn miss_offers(launch: &Launch<'_>) {
-    let mut flags = flags(launch);
-    if launch.shared.is_without_namespaces() {
-        // The filter closes what a network of its own would have opened.
-        flags &= uapi::CLONE_NEWUTS;
-    }
+    let flags = flags(launch);
     for offer in launch.policy.enforce.offers.iter() {
         if offer.needs & !flags != 0 {
             launch.shared.miss(offer.facility);
@@ -160,10 +171,14 @@ pub fn miss_offers(launch: &Launch<'_>) {
 /// # Errors
 ///
 /// What writing the maps, sethostname(2) or the loopback says.
-pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
+pub fn apply(launch: &Launch<'static>) -> Result<(), Failure> {
     let Some(namespaces) = wanted(launch) else { return Ok(()) };
-    if namespaces.flags & uapi::CLONE_NEWUSER != 0 && !needs_writer(launch) {
-        map_own(launch.caller, namespaces.uid_map, namespaces.gid_map, closes_maps(launch))?;
+    if namespaces.flags & uapi::CLONE_NEWUSER != 0
+        && !needs_writer(launch)
+        && let Err(refused) =
+            map_own(launch.caller, namespaces.uid_map, namespaces.gid_map, closes_maps(launch))
+    {
+        return abandon(launch, refused);
     }
     if namespaces.flags & uapi::CLONE_NEWUTS != 0
         && let Some(name) = namespaces.host_name

@@ -30,7 +30,8 @@ const STAGE: Stage = Stage::Namespaces;
 /// What waiter and PID 1 tell each other.
 #[derive(Clone, Copy)]
 pub enum Message {
-    /// The id maps are written.
+    /// To PID 1: the id maps are written. From it: it has settled in its
+    /// namespaces, or abandoned them.
     Go,
     /// Signal the command or its group, after it got the foreground if so.
     Signal {
@@ -179,6 +180,21 @@ fn run(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
         launch.terminal.terminal().map_or(-1, |fd| fd.as_raw_fd()),
     ])?;
     attend(launch, channel, signals, &child)
+}
+
+/// Whether PID 1 says when it has settled in its namespaces, or abandoned
+/// them: the waiter holds on to what another child would need.
+pub fn settles(launch: &Launch<'_>) -> bool {
+    launch.shared.settles.load(Ordering::Relaxed)
+}
+
+/// Says so.
+///
+/// # Errors
+///
+/// send(2)
+pub fn settle(launch: &Launch<'static>) -> Result<(), Failure> {
+    Channel::reapers(launch).send(Message::Go).map_err(failed(STAGE, Call::Send))
 }
 
 /// Waits until the waiter has written the id maps.

@@ -7,7 +7,7 @@ use core::ffi::CStr;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use launcher_policy::enforce::{Guarantee, Keeper, Mode};
-use launcher_policy::{Failure, Stage};
+use launcher_policy::{Failure, Stage, Subject};
 use linux_raw_sys::general as uapi;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{FileType, Mode as FileMode, OFlags, fstat, openat};
@@ -18,11 +18,11 @@ use rustix::system::uname;
 use crate::report::{self, Line};
 use crate::sys::{self, Usage};
 use crate::text::Text;
-use crate::{Facility, Launch, landlock, namespaces, remedy, session};
+use crate::{Facility, Launch, landlock, namespaces, remedy, session, wait};
 
 /// The version of the lines: another one where a key changes its meaning or
 /// goes.
-const VERSION: i64 = 1;
+pub(crate) const VERSION: i64 = 1;
 
 /// More bytes than a line about a launch has, with every guarantee, facility
 /// and reason. A stack has touched as much before, so it costs no new page.
@@ -141,7 +141,9 @@ pub fn launched(launch: &Launch<'_>) {
 
 /// Why there are no namespaces.
 fn reason(line: &mut Line, refused: Failure) {
-    line.key("namespaces").text("\"").text(refused.call().name()).text(": ");
+    line.key("namespaces").text("\"").text(refused.call().name());
+    line.text(if refused.subject() == Subject::None { "" } else { " " });
+    line.text(refused.subject().name()).text(": ");
     line.errno(refused.error());
     if let Some(remedy) = remedy::of(&refused) {
         line.text("; ").text(remedy);
@@ -181,7 +183,7 @@ fn guarantees(line: &mut Line<'_>, launch: &Launch<'_>) {
 fn pids(line: &mut Line, launch: &Launch<'_>) {
     line.key("pids").text("{").count("launcher", launch.shared.notes.launcher.into());
     let init = launch.stacks.reaper.pid();
-    if init != 0 {
+    if init != 0 && wait::has_reaper(launch) {
         line.count("init", init.into());
     }
     let mut number = [0; 16];

@@ -10,13 +10,14 @@ words! {
         UserNamespaces "user namespaces are closed here: see the sysctls kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns"
         MaxNamespaces "see the sysctls user.max_*_namespaces"
         KernelNamespaces "this kernel lacks one of the namespaces"
-        IdRanges "id ranges need a privileged launcher; for other maps see the sysctl kernel.apparmor_restrict_unprivileged_userns"
+        IdMaps "ids cannot be mapped here: in a sandbox, without CAP_SETFCAP as root, without privileges for id ranges, or see the sysctl kernel.apparmor_restrict_unprivileged_userns"
         Symlink "there is a symlink now: encode the policy again, or say follow = true"
         EntryFd "is the descriptor of the entry open?"
         Kernel511 "this needs Linux 5.11 or newer"
         Kernel512 "this needs Linux 5.12 or newer"
         Initramfs "an initramfs cannot be left by pivot_root"
         InsideSandbox "already inside a sandbox: in another Landlock domain for files nothing can be mounted"
+        SecurityModule "a security module such as AppArmor forbids mounts here"
         MaskedProc "a container that masks parts of /proc does not allow a fresh one"
         MountMax "see the sysctls fs.mount-max and user.max_mnt_namespaces"
         OpenFiles "raise the limit on open files"
@@ -31,7 +32,7 @@ words! {
 
 /// Which failure has which remedy: its stage, its call where that matters, its
 /// error number, or 0 for any.
-const REMEDIES: [(Stage, Option<Call>, u8, Remedy); 28] = [
+const REMEDIES: [(Stage, Option<Call>, u8, Remedy); 29] = [
     (Stage::Input, Some(Call::Fcntl), uapi::EBADF as u8, Remedy::NoPolicy),
     (Stage::Fds, Some(Call::CloseRange), uapi::EINVAL as u8, Remedy::Kernel511),
     (Stage::Namespaces, Some(Call::Unshare), uapi::EPERM as u8, Remedy::UserNamespaces),
@@ -44,13 +45,14 @@ const REMEDIES: [(Stage, Option<Call>, u8, Remedy); 28] = [
     (Stage::Namespaces, Some(Call::Clone3), uapi::EUSERS as u8, Remedy::MaxNamespaces),
     (Stage::Namespaces, Some(Call::Unshare), uapi::EINVAL as u8, Remedy::KernelNamespaces),
     (Stage::Namespaces, Some(Call::Clone3), uapi::EINVAL as u8, Remedy::KernelNamespaces),
-    (Stage::Namespaces, Some(Call::Write), uapi::EPERM as u8, Remedy::IdRanges),
-    (Stage::Namespaces, Some(Call::Write), uapi::EACCES as u8, Remedy::IdRanges),
+    (Stage::Namespaces, Some(Call::Write), 0, Remedy::IdMaps),
+    (Stage::Namespaces, Some(Call::Open), 0, Remedy::IdMaps),
     (Stage::Mounts, Some(Call::MountSetattr), uapi::ENOSYS as u8, Remedy::Kernel512),
     (Stage::Mounts, Some(Call::Openat2), uapi::ELOOP as u8, Remedy::Symlink),
     (Stage::Mounts, Some(Call::Readlink), 0, Remedy::EntryFd),
     (Stage::Mounts, Some(Call::PivotRoot), uapi::EINVAL as u8, Remedy::Initramfs),
     (Stage::Mounts, Some(Call::Mount), uapi::EPERM as u8, Remedy::InsideSandbox),
+    (Stage::Mounts, Some(Call::Mount), uapi::EACCES as u8, Remedy::SecurityModule),
     (Stage::Mounts, Some(Call::Fsmount), uapi::EPERM as u8, Remedy::MaskedProc),
     (Stage::Mounts, None, uapi::ENOSPC as u8, Remedy::MountMax),
     (Stage::Mounts, None, uapi::EMFILE as u8, Remedy::OpenFiles),

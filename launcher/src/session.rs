@@ -26,10 +26,21 @@ pub enum Held {
     /// A session of its own; there is no terminal.
     None,
     /// A session of its own, away from this terminal.
-    Left(RawFd),
+    Left {
+        /// The terminal.
+        terminal: RawFd,
+        /// Whether the launcher is the leader of the session, and cannot leave
+        /// its terminal without hanging up on everybody else in its
+        /// foreground.
+        leads: bool,
+    },
     /// A session of its own, away from a terminal that cannot be opened, if
     /// there is one.
-    Unseen,
+    Unseen {
+        /// Whether the launcher is the leader of its group, which cannot start
+        /// a session; and without a descriptor only that leaves the terminal.
+        leads: bool,
+    },
     /// The caller's session, in a process group of its own in the background.
     Session,
     /// The caller's session and the foreground of this terminal.
@@ -50,7 +61,7 @@ impl Held {
             Err(Errno::NXIO | Errno::IO | Errno::NODEV | Errno::NOENT) => return Ok(Self::None),
             // Inside another sandbox whether there is one cannot be seen.
             Err(Errno::ACCESS | Errno::PERM) if wanted != Terminal::Keep => {
-                return Ok(Self::Unseen);
+                return Ok(Self::Unseen { leads: getpgrp() == getpid() });
             }
             Err(error) => return Err(failed(STAGE, Call::Open)(error).about(Subject::DevTty)),
         };
@@ -60,7 +71,10 @@ impl Held {
                 Self::Foreground(terminal.as_raw_fd())
             }
             _ if wanted == Terminal::Keep => Self::Session,
-            _ => Self::Left(terminal.as_raw_fd()),
+            _ => Self::Left {
+                terminal: terminal.as_raw_fd(),
+                leads: getsid(None).is_ok_and(|leader| leader == getpid()),
+            },
         })
     }
 
@@ -69,16 +83,9 @@ impl Held {
         matches!(self, Self::Session | Self::Foreground(_))
     }
 
-    /// Whether this process cannot leave its terminal without hanging up on
-    /// everybody else in its foreground: only a child can.
+    /// Whether only a child can leave the terminal.
     pub fn needs_child(self) -> bool {
-        match self {
-            Self::Left(_) => getsid(None).is_ok_and(|leader| leader == getpid()),
-            // Without a descriptor of it only a new session leaves it, which
-            // the leader of a group cannot start.
-            Self::Unseen => getpgrp() == getpid(),
-            _ => false,
-        }
+        matches!(self, Self::Left { leads: true, .. } | Self::Unseen { leads: true })
     }
 
     /// The terminal whose foreground the command takes.
@@ -110,8 +117,8 @@ pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
 
 fn leave_process_group(launch: &Launch<'_>) -> Result<(), Failure> {
     match launch.terminal {
-        Held::Unseen => setsid().map(drop).map_err(failed(STAGE, Call::Setsid)),
-        Held::None | Held::Left(_) => match setsid() {
+        Held::Unseen { .. } => setsid().map(drop).map_err(failed(STAGE, Call::Setsid)),
+        Held::None | Held::Left { .. } => match setsid() {
             Ok(_) => Ok(()),
             // A group leader cannot start a session, and only a launcher that
             // works in place is one.
@@ -131,7 +138,9 @@ fn leave_process_group(launch: &Launch<'_>) -> Result<(), Failure> {
 /// the mounts, which may not show it.
 fn disown_terminal(launch: &Launch<'_>) -> Result<(), Failure> {
     match launch.terminal {
-        Held::Left(fd) => sys::tiocnotty(sys::inherited(fd)).map_err(failed(STAGE, Call::Ioctl)),
+        Held::Left { terminal, .. } => {
+            sys::tiocnotty(sys::inherited(terminal)).map_err(failed(STAGE, Call::Ioctl))
+        }
         _ => Ok(()),
     }
 }

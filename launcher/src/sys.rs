@@ -346,6 +346,10 @@ fn start_on(stack: &'static Stack, how: &Clone<'_>, start: &Start) -> Result<Chi
         // SAFETY: as above; clone(2) stores the pidfd where `parent_tid` points.
         result = unsafe { trampoline(clone, start) };
     }
+    if how.flags & u64::from(uapi::CLONE_VFORK) != 0 {
+        // The call returns once the child has let go of our memory.
+        stack.taken.store(false, Ordering::Relaxed);
+    }
     match i32::try_from(result) {
         Ok(pid) if pid > 0 => Ok(Child { pid, pidfd: owned(pidfd as usize) }),
         _ => {
@@ -356,8 +360,7 @@ fn start_on(stack: &'static Stack, how: &Clone<'_>, start: &Start) -> Result<Chi
     }
 }
 
-/// [`clone`] of a child that never calls exec, and waits for its end, which
-/// gives `stack` back.
+/// [`clone`] of a child that never calls exec, and waits for its end.
 ///
 /// # Errors
 ///
@@ -370,12 +373,15 @@ pub fn run<T: Sync>(
 ) -> Result<()> {
     let flags = flags | u64::from(uapi::CLONE_VFORK);
     let child = clone(&Clone { flags, cgroup: None }, stack, main, argument)?;
-    // It has let go of the memory already. Where the caller ignores SIGCHLD,
-    // there is nothing to wait for.
+    wait_for(&child);
+    Ok(())
+}
+
+/// Waits for the end of a child that has let go of the memory already. Where
+/// the caller ignores SIGCHLD, there is nothing to wait for.
+pub fn wait_for(child: &Child) {
     // SAFETY: the kernel is asked for neither status nor resource usage.
     while unsafe { syscall!(Sysno::wait4, child.pid, 0, 0, 0) } == Err(syscalls::Errno::EINTR) {}
-    stack.taken.store(false, Ordering::Relaxed);
-    Ok(())
 }
 
 /// Where a child begins: [`clone`] is given a function and its argument that

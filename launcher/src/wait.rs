@@ -93,22 +93,31 @@ pub fn run(launch: &'static Launch<'static>) -> Result<(), Failure> {
     sys::set_signal_mask(SignalSet::ALL).map_err(failed(STAGE, Call::RtSigprocmask))?;
     let signals = sys::signalfd(SignalSet::ALL).map_err(failed(STAGE, Call::Signalfd))?;
     launch.shared.signals.store(signals.as_raw_fd(), Ordering::Relaxed);
+    let settles = has_reaper(launch) && namespaces::may_go_without(launch).is_ok();
+    launch.shared.settles.store(settles, Ordering::Relaxed);
     let channel = has_reaper(launch).then(|| Channel::open(launch)).transpose();
     let channel = channel.map_err(failed(STAGE, Call::Socketpair))?;
-    let (child, channel) = match start(launch, channel) {
-        Ok(child) => (child, channel),
-        Err(error) if namespaces::flags(launch) != 0 => {
-            namespaces::go_without(launch, Call::Clone3, error)?;
-            if !is_needed(launch) {
-                return Ok(());
+    match start(launch, channel) {
+        Ok(child) => {
+            if channel.is_some() || !launch.shared.is_abandoned() {
+                attend(launch, &child, channel, &signals)?;
             }
-            // Without a PID namespace there is no PID 1 to talk to.
-            show_self(launch)?;
-            (start(launch, None).map_err(failed(STAGE, Call::Clone3))?, None)
+            // Or the command might find a child that it has not made.
+            sys::wait_for(&child);
+        }
+        Err(error) if namespaces::flags(launch) != 0 => {
+            namespaces::go_without(launch, failed(STAGE, Call::Clone3)(error))?;
         }
         Err(error) => return Err(failed(STAGE, Call::Clone3)(error)),
-    };
-    attend(launch, &child, channel, &signals)
+    }
+    // Once more, without namespaces.
+    if !is_needed(launch) {
+        return Ok(());
+    }
+    // Without a PID namespace there is no PID 1 to talk to.
+    show_self(launch)?;
+    let child = start(launch, None).map_err(failed(STAGE, Call::Clone3))?;
+    attend(launch, &child, None, &signals)
 }
 
 /// Opens a pidfd of the waiter, for a command without a PID 1 to find out
@@ -182,7 +191,8 @@ extern "C" fn command_main(launch: &'static Launch<'static>) -> ! {
     crate::fail(launch, &failure)
 }
 
-/// Waits for the command and exits as it did.
+/// Waits for the command and exits as it did. Returns where PID 1 has found
+/// its namespaces to be of no use.
 fn attend(
     launch: &'static Launch<'static>,
     child: &Child,
@@ -241,12 +251,17 @@ impl<'l> Waiter<'l> {
 
     /// What is done once, after the clone.
     fn prepare(&self) -> Result<(), Failure> {
-        if let Some(channel) = self.channel
-            && namespaces::needs_writer(self.launch)
-        {
+        let Some(channel) = self.channel else { return self.let_go() };
+        if namespaces::needs_writer(self.launch) {
             namespaces::write_maps_of(self.launch, self.child.pid)?;
             channel.send(Message::Go).map_err(failed(STAGE, Call::Send))?;
         }
+        // What another child would need is kept until this one has settled.
+        if reaper::settles(self.launch) { Ok(()) } else { self.let_go() }
+    }
+
+    /// Closes what the waiter does not need.
+    fn let_go(&self) -> Result<(), Failure> {
         fds::keep_only(&mut [
             self.signals.as_raw_fd(),
             self.child.pidfd.as_raw_fd(),
@@ -261,7 +276,8 @@ impl<'l> Waiter<'l> {
         ])
     }
 
-    /// Waits until the child has ended, then exits.
+    /// Waits until the child has ended, then exits. Returns where another one
+    /// has to be started.
     fn watch(&mut self) -> Result<(), Failure> {
         loop {
             let caller = caller(self.launch).filter(|_| self.killed.is_none());
@@ -272,8 +288,11 @@ impl<'l> Waiter<'l> {
             if self.is_over() {
                 self.kill(Ending::WallTime)?;
             }
-            if ready.stopped {
-                self.follow_stop()?;
+            match ready.message {
+                Some(Message::Go) if self.launch.shared.is_abandoned() => return Ok(()),
+                Some(Message::Go) => self.let_go()?,
+                Some(Message::Stopped) => self.follow_stop()?,
+                _ => {}
             }
             if ready.signaled
                 && let Some(signal) =
@@ -308,15 +327,14 @@ impl<'l> Waiter<'l> {
         }
         let [signaled, ended, message] = watched;
         self.hung_up |= channel.is_some() && message.revents().contains(PollFlags::HUP);
-        let stopped = !self.hung_up
-            && channel.is_some_and(|channel| {
-                message.revents().contains(PollFlags::IN)
-                    && matches!(channel.receive(), Ok(Some(Message::Stopped)))
-            });
+        // What came before the end is read first.
+        let message = channel
+            .filter(|_| message.revents().contains(PollFlags::IN))
+            .and_then(|channel| channel.receive().ok().flatten());
         Ok(Ready {
             signaled: !signaled.revents().is_empty(),
             caller: caller.is_some() && !ended.revents().is_empty(),
-            stopped,
+            message,
         })
     }
 
@@ -445,5 +463,5 @@ impl<'l> Waiter<'l> {
 struct Ready {
     signaled: bool,
     caller: bool,
-    stopped: bool,
+    message: Option<Message>,
 }

@@ -215,6 +215,8 @@ pub struct LimitEvents {
 /// Why nothing runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
+    /// The version of the lines: 1.
+    pub version: u32,
     /// The stage in which it happened.
     pub stage: String,
     /// The system call, or the part of the launcher, that refused.
@@ -300,7 +302,8 @@ impl Receipt {
             let wrong = |error: serde_json::Error| Error::Line(place + 1, error.to_string());
             let value: Value = serde_json::from_str(line).map_err(wrong)?;
             // First: of another version nothing else is known.
-            if value["event"] == "launch" && value["version"] != VERSION {
+            let has_version = value["event"] == "launch" || value["event"] == "failure";
+            if has_version && value["version"] != VERSION {
                 return Err(Error::Version(value["version"].clone()));
             }
             let second = match serde_json::from_value(value).map_err(wrong)? {

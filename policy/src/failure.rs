@@ -40,6 +40,11 @@ impl Part {
     const fn values(&self) -> usize {
         1 << self.1
     }
+
+    /// Its bits.
+    const fn mask(&self) -> u32 {
+        (self.values() as u32 - 1) << self.0
+    }
 }
 
 impl Failure {
@@ -65,7 +70,7 @@ impl Failure {
     /// The same failure, with what it is about.
     #[must_use]
     pub fn about(self, subject: Subject) -> Self {
-        self.with(SUBJECT, subject as u32)
+        Self(SET | self.0.get() & !SUBJECT.mask()).with(SUBJECT, subject as u32)
     }
 
     /// Sets a part that is not set.

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 
 use harness::{Outcome, Sandbox, skip};
+use serde_json::json;
 
 use crate::limits::missing;
 
@@ -60,15 +61,22 @@ fn memory_beyond_the_limit_of_the_cgroup_ends_the_command() {
     // What is in a private /tmp is memory, too, which no limit of a process
     // counts.
     let policy = "filesystem.tmp_size = \"64M\"";
-    // Of what is in the cgroup the kernel shall choose the command: PID 1 has
-    // its memory in common with the waiter, and neither would outlive the other.
-    let limits = "limits = { memory = \"16M\", oom_score_adjust = 1000 }";
+    let limits = "limits.memory = \"16M\"";
     let limited = format!("{policy}\n{limits}\nenforce.limits = \"require\"");
     let sandbox = in_cgroup(&cgroup, &limited);
     let output = sandbox.run([sandbox.probe_path(), "fill /tmp/large 33554432".into()]);
     assert_eq!((output.code(), output.signal()), (128 + 9, None), "{output:?}");
-    assert_eq!(output.event("exit").expect("an exit event")["signal"], 9, "{output:?}");
+    // PID 1, whose memory is the waiter's, is not what the kernel has chosen.
+    let exit = output.event("exit").expect("an exit event");
+    assert_eq!((&exit["signal"], &exit["ended_by"]), (&json!(9), &json!("memory")), "{output:?}");
     assert!(!cgroup.read("memory.events").contains("oom_kill 0"), "{output:?}");
+    let said = ["read /proc/self/oom_score_adj"];
+    for (policy, score) in
+        [(limited.clone(), "1000"), (format!("{limited}\nlimits.oom_score_adjust = 7"), "7")]
+    {
+        let score = Outcome::Ok(score.into());
+        assert_eq!(in_cgroup(&cgroup, &policy).probes(&said), [score], "{policy}");
+    }
     let control = Sandbox::new(policy).probe("fill /tmp/large 33554432");
     assert!(control.is_ok(), "{control:?}");
 }

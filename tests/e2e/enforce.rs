@@ -2,7 +2,6 @@
 
 use harness::{
     Caller, Errno, Outcome, Output, Sandbox, TempDir, WITHOUT_LANDLOCK, WITHOUT_USER_NAMESPACES,
-    encode, with_probe,
 };
 
 /// What Landlock can say, too.
@@ -213,49 +212,6 @@ fn what_would_take_too_many_rules_is_a_refusal() {
     std::fs::write(dir.join("more"), "").expect("it is written");
     let output = without_user_namespaces(&policy, Caller::Nobody).run(["true"]);
     refused(&output, "more than 65536 names", Caller::Nobody);
-}
-
-#[test]
-fn inside_another_landlock_domain_the_rung_without_mounts_is_taken() {
-    harness::needs_landlock!(6);
-    // To map root takes a capability, which no sandbox leaves.
-    let caller = Caller::Nobody;
-    let dir = TempDir::with_file("note", "x").file("secret", "x");
-    let expressible = expressible(&dir);
-    let entries = format!("write = [{dir:?}], deny = [{:?}]", dir.join("secret"));
-    let masked = expressible.replace(&format!("write = [{dir:?}]"), &entries);
-    let binaries = Sandbox::outside();
-    let (launcher, probe) = (binaries.binaries().launcher(), binaries.probe_path());
-    // Nothing but Landlock refuses the mounts of the inner launch.
-    let outer = expressible.replace(
-        "{ write = [",
-        &format!("{{ root = \"minimal\", execute = [{launcher:?}], write = [\"/proc\", "),
-    ) + "enforce.namespaces = \"off\"\nseccomp.profile = \"unconfined\"";
-    let outer = Sandbox::new(&outer).caller(caller);
-    let inner = |policy: &str| {
-        let bytes = encode(&with_probe(policy, probe.as_ref()));
-        std::fs::write(dir.join("policy"), bytes).expect("it is written");
-        let policy = dir.join("policy").display().to_string();
-        let shell = ["sh", "-c", "exec \"$@\" 5>&1", "sh"].map(str::to_owned);
-        let own = [launcher.display().to_string(), "--policy".into(), policy];
-        let own = [shell.to_vec(), own.to_vec()].concat();
-        let status = ["--status-fd".to_owned(), "5".into(), "--".into(), probe.clone()];
-        let line = format!("open-for-write {dir}/note");
-        outer.run([own, status.to_vec(), vec![line]].concat())
-    };
-    let output = inner(&expressible);
-    assert_eq!(output.code(), 0, "{caller}: {output:?}");
-    let said = output.stdout_text();
-    assert!(said.contains("\"rung\":\"landlock\""), "{caller}: {output:?}");
-    assert!(said.contains("\"missing\":[\"namespaces\"]"), "{caller}: {output:?}");
-    assert!(!said.contains(":\"namespaces\""), "{caller}: {output:?}");
-    assert!(said.contains("already inside a sandbox"), "{caller}: {output:?}");
-    assert!(said.lines().any(|line| line == "ok "), "{caller}: {output:?}");
-    for policy in [masked, format!("{expressible}enforce.namespaces = \"require\"")] {
-        let output = inner(&policy);
-        assert_eq!(output.code(), 125, "{caller}: {output:?}");
-        assert!(output.stderr_text().contains("already inside a sandbox"), "{output:?}");
-    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! what goes through all of them.
 
 mod cgroup;
+mod containers;
 mod credentials;
 mod deny;
 mod enforce;
@@ -23,6 +24,7 @@ mod limits;
 mod model;
 mod mounts;
 mod namespaces;
+mod nested;
 mod order;
 mod overlay;
 mod presets;

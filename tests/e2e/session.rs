@@ -304,6 +304,28 @@ fn the_death_signal_is_not_cleared_by_the_command() {
     }
 }
 
+#[test]
+fn a_command_without_a_waiter_ends_with_its_caller_only_where_that_is_asked_for() {
+    harness::needs_landlock!(6);
+    needs_strace!();
+    // Where a terminal cannot be seen, as inside a sandbox, the command gets a
+    // session, of which it is then the leader.
+    let strace = ["strace", "-f", "-qqq", "-o", "/dev/null", "-P", "/dev/tty"];
+    let fault = ["-e", "inject=?open,openat:error=EACCES", "--"];
+    for caller in Caller::both() {
+        for (asked, signal, with) in
+            [("", "ok 0", "nobody"), ("process.die_with_parent = 'thread'", "ok 9", "thread")]
+        {
+            let policy = format!("{IN_PLACE}\n{asked}");
+            let sandbox = Sandbox::new(&policy).caller(caller).wrap(strace).wrap(fault);
+            let output = sandbox.run([sandbox.probe_path(), "death-signal".into()]);
+            assert_eq!(output.stdout_text().trim_end(), signal, "{caller}: {output:?}");
+            let launch = output.event("launch").expect("a launch event");
+            assert_eq!(launch["die_with_parent"], with, "{caller}: {output:?}");
+        }
+    }
+}
+
 /// A command whose caller has been killed.
 struct Orphan {
     /// Ends when the command, and all that it started, has.

@@ -5,6 +5,7 @@
 //! command starts was ever outside.
 
 use core::ffi::CStr;
+use core::mem;
 use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use launcher_policy::enforce::Mode;
@@ -32,7 +33,7 @@ const CGROUP2: u64 = 0x6367_7270;
 const ROOTS: [&CStr; 2] = [c"/sys/fs/cgroup", c"/sys/fs/cgroup/unified"];
 
 /// How systemd marks a group that it leaves to others.
-const MARKS: [&CStr; 2] = [c"user.delegate", c"trusted.delegate"];
+const MARK: &CStr = c"user.delegate";
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
 
@@ -142,24 +143,35 @@ fn delegated(launch: &Launch<'_>) -> Option<OwnedFd> {
     let file = openat(CWD, c"/proc/self/cgroup", OFlags::CLOEXEC, FileMode::empty()).ok()?;
     let mut buffer = [0; 4096];
     let length = read(&file, &mut buffer).ok()?;
-    let mut lines = buffer.get(..length)?.split(|&byte| byte == b'\n');
-    let path = lines.find_map(|line| line.strip_prefix(b"0::/"))?;
+    // The line of version 2 is the last one; nothing else is believed than that
+    // a group of this path is the caller's.
+    let begin = buffer.windows(4).rposition(|four| four == b"0::/")? + 4;
+    let path = buffer.get_mut(begin..length)?;
     if is_delegated(&root, launch.caller.uid)
         // No manager leaves processes in the root, and what a container has in
         // its place is its own.
-        || launch.caller.uid == 0 && (path.is_empty() || has(root.as_fd(), c"cgroup.type"))
+        || launch.caller.uid == 0
+            && (path.first() == Some(&b'\n') || has(root.as_fd(), c"cgroup.type"))
     {
         return Some(root);
     }
-    let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
-    ends.chain([path.len()]).find_map(|end| {
-        let mut text = Text::<4096>::new();
-        let path = text.bytes(path.get(..end)?).c_str()?;
-        // A path that begins with `..` leads out of the caller's namespace.
-        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let group = openat2(&root, path, DIRECTORY, FileMode::empty(), beneath).ok()?;
-        is_delegated(&group, launch.caller.uid).then_some(group)
-    })
+    for end in 0..path.len() {
+        let byte = mem::replace(path.get_mut(end)?, 0);
+        if byte == b'/' || byte == b'\n' {
+            let path = CStr::from_bytes_until_nul(path).ok()?;
+            // One that begins with `..` leads out of the caller's namespace.
+            let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+            let group = openat2(&root, path, DIRECTORY, FileMode::empty(), beneath).ok()?;
+            if is_delegated(&group, launch.caller.uid) {
+                return Some(group);
+            }
+        }
+        if byte == b'\n' {
+            break;
+        }
+        *path.get_mut(end)? = byte;
+    }
+    None
 }
 
 /// A user's own group is delegated; root owns all of them, but not what a
@@ -169,7 +181,7 @@ fn is_delegated(group: &OwnedFd, uid: u32) -> bool {
         return fstat(group).is_ok_and(|stat| stat.st_uid == uid);
     }
     let mut value = [0_u8; 1];
-    MARKS.into_iter().any(|mark| fgetxattr(group, mark, &mut value[..]) == Ok(1) && value == *b"1")
+    fgetxattr(group, MARK, &mut value[..]) == Ok(1) && value == *b"1"
 }
 
 /// Binds the memory of the group, swapped out or not; `false` where nothing

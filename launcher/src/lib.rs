@@ -113,6 +113,9 @@ pub struct Shared {
     missing: AtomicU32,
     /// Set by a child that failed, after it has said why.
     failed: AtomicBool,
+    /// The [`Failure`] of a PID 1 that the command runs under, which has no
+    /// descriptor left to say it on.
+    untold: AtomicU32,
     /// Which item of a list of the policy is being applied, for a failure that
     /// is about one.
     item: AtomicU16,
@@ -174,6 +177,11 @@ impl Shared {
             next += 1;
             items.next()
         })
+    }
+
+    /// What PID 1 could not say.
+    pub fn untold(&self) -> Option<Failure> {
+        NonZeroU32::new(self.untold.load(Ordering::Acquire)).map(Failure::from)
     }
 
     /// Whether a child failed before it became the command.

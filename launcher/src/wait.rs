@@ -341,7 +341,12 @@ impl<'l> Waiter<'l> {
             match waited {
                 Waited::Stopped if self.channel.is_none() => self.follow_stop()?,
                 Waited::Stopped => {}
-                Waited::Exited(_) | Waited::Signaled(_) => self.exit(waited, usage),
+                Waited::Exited(_) | Waited::Signaled(_) => {
+                    if let Some(failure) = self.launch.shared.untold() {
+                        return Err(failure);
+                    }
+                    self.exit(waited, usage)
+                }
             }
         }
         Ok(())

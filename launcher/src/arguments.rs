@@ -32,7 +32,7 @@ Where the policy comes from:
 What else is passed in:
   --status-fd N    write what happens as JSON lines
   --parent-fd N    a pidfd: the command ends when this process does
-  --cgroup-fd N    a cgroup v2 directory that the command is born in
+  --cgroup-fd N    a cgroup v2 directory that the command gets its own in
   --exec-fd N      the program itself; COMMAND is only what it is called
 
   --landlock-abi N  use at most this Landlock ABI

@@ -60,6 +60,9 @@ pub struct Launch {
     pub waived: Vec<String>,
     /// The facilities that the host did not give.
     pub missing: Vec<String>,
+    /// What each limit of the policy binds that is meant for the whole tree.
+    #[serde(default)]
+    pub limits: BTreeMap<String, Bound>,
     /// With whom the command ends.
     pub die_with_parent: DieWithParent,
     /// The processes, by their numbers where the launcher was started.
@@ -126,6 +129,20 @@ pub enum Layer {
     Seccomp,
 }
 
+/// What a limit binds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Bound {
+    /// All processes together.
+    #[serde(rename = "whole tree")]
+    WholeTree,
+    /// Each process by itself.
+    #[serde(rename = "per process")]
+    PerProcess,
+    /// Nothing: it could not be set.
+    #[serde(rename = "nothing")]
+    Nothing,
+}
+
 /// With whom the command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -175,7 +192,10 @@ pub struct Exit {
     pub cpu_microseconds: u64,
     /// The largest resident set of one of these processes, in KiB.
     pub max_rss_kib: u64,
-    /// How often limits of the cgroup were hit, with --cgroup-fd.
+    /// The most memory that the cgroup had, in bytes; absent before Linux 5.19 and without its controller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_peak: Option<u64>,
+    /// How often limits of the cgroup were hit, where the launch had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_events: Option<LimitEvents>,
 }

@@ -36,5 +36,7 @@ mod seccomp;
 mod session;
 mod simulator;
 mod status;
+#[cfg(target_arch = "x86_64")]
+mod sweep;
 mod systems;
 mod terminal;

@@ -127,7 +127,11 @@ fn judge(policy: &Policy<'_>, namespaces: &Namespaces<'_>, abi: u32) -> Result<H
             return Err(Refused { why, lacks: Some(lacks) });
         }
     };
-    if let Some(lost) = enforce.lost(made, abi) {
+    // Of those that nothing keeps, the launcher names the first that namespaces
+    // would not keep either: it has not tried them yet.
+    let wants = policy.namespaces.is_some();
+    let lost = enforce.lost(wants, abi).map(|lost| (lost, wants));
+    if let Some((lost, made)) = lost.or_else(|| Some((enforce.lost(made, abi)?, made))) {
         let name = lost.guarantee.name();
         let (why, lacks) = match lost.keeper(made) {
             Keeper::Nothing(why) => (String::from_utf8_lossy(why.to_bytes()).into_owned(), lacks),

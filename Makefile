@@ -79,6 +79,10 @@ matrix-all: ## nearly all of them on every kernel of tests/matrix/rows
 soak: build probe ## what `explain` says against the kernel, with SOAK_CASES=10000 random policies
 	CI=true SOAK_CASES=$(SOAK_CASES) cargo test -p e2e --test e2e model:: -- --nocapture
 
+.PHONY: faults
+faults: build probe programs ## every system call of a launch fails, one at a time, with every error; `make test` has two of them
+	CI=true FAULTS=all cargo test -p e2e --test e2e sweep:: -- --nocapture
+
 .PHONY: check
 check: toolchain deny ## format, clippy, documentation, licences; warnings are errors
 	cargo fmt --all --check
@@ -137,9 +141,10 @@ dist/launcher dist/encode-policy:
 # Programs of the tests and benches that run inside the sandbox: static, too.
 .PHONY: probe
 probe: toolchain
-	cargo build --release -p e2e --bin probe --target $(X86)
+	cargo build --release -p e2e --bin probe --bin fault --target $(X86)
 	cargo build --release -p benches --bin nothing --target $(X86)
 	@install -CD $(TARGET)/$(X86)/release/probe dist/test/probe
+	@install -CD $(TARGET)/$(X86)/release/fault dist/test/fault
 	@install -CD $(TARGET)/$(X86)/release/nothing dist/test/nothing
 
 # The end-to-end tests themselves, static: cargo has them run by what copies them.

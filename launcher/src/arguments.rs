@@ -33,7 +33,7 @@ What else is passed in:
   --status-fd N    write what happens as JSON lines
   --error-fd N     write a failure as a JSON line, instead of to standard error
   --parent-fd N    a pidfd: the command ends when this process does
-  --cgroup-fd N    a cgroup v2 directory that the command is born in
+  --cgroup-fd N    a cgroup v2 directory that the command gets its own in
   --exec-fd N      the program itself; COMMAND is only what it is called
 
   --landlock-abi N  use at most this Landlock ABI
@@ -187,10 +187,12 @@ fn number(value: &CStr, least: RawFd) -> Result<RawFd, Failure> {
     let digits = value.to_bytes();
     let valid = (1..=6).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
     let number = digits.iter().fold(0, |sum, digit| sum * 10 + RawFd::from(digit & 15));
-    if valid && number >= least {
-        return Ok(number);
-    }
-    Err(refused(Refusal::Number).about(Subject::Argument))
+    let why = match valid {
+        true if number >= least => return Ok(number),
+        true => Refusal::StandardFd,
+        false => Refusal::Number,
+    };
+    Err(refused(why).about(Subject::Argument))
 }
 
 fn unknown() -> Failure {

@@ -20,6 +20,10 @@ const STAGE: Stage = Stage::Credentials;
 /// More than any kernel has; the first one that does not exist ends the loop.
 const MOST_CAPABILITIES: u64 = 64;
 
+/// How many capabilities every kernel has that can run this: one that is said
+/// not to exist is still there.
+const LEAST_CAPABILITIES: u64 = uapi::CAP_CHECKPOINT_RESTORE as u64 + 1;
+
 /// What is locked: root gets no capabilities by being root, ids can be
 /// changed without their return, and no capability becomes ambient.
 const SECUREBITS: u64 = (SECBIT_NOROOT * 3)
@@ -61,7 +65,7 @@ fn drop_bounding_set() -> Result<(), Failure> {
             Ok(()) => {}
             // Without CAP_SETPCAP, which is needed from the first one on.
             Err(Errno::PERM) if capability == 0 => return Ok(()),
-            Err(Errno::INVAL) => break,
+            Err(Errno::INVAL) if capability >= LEAST_CAPABILITIES => break,
             Err(error) => return Err(failed(STAGE, Call::Prctl)(error)),
         }
     }

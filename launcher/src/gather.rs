@@ -86,7 +86,7 @@ pub fn gather(
     let safe = policy.seccomp.is_some_and(|seccomp| seccomp.terminal_is_safe);
     let terminal = Held::of(policy.session.terminal, safe)?;
     let receipt = options.status.is_some();
-    memory.carried.gather(policy, receipt)?;
+    memory.carried.gather(policy, &options)?;
     let landlock = policy.landlock.is_some();
     Ok(memory.launch.write(Launch {
         command: given.command,

@@ -17,6 +17,7 @@ use launcher_policy::wire::Digest;
 use launcher_policy::{Failure, Policy, Stage};
 use rustix::fd::RawFd;
 
+pub mod cgroup;
 pub mod credentials;
 mod errno;
 pub mod exec;
@@ -49,7 +50,7 @@ pub struct Options {
     pub errors: Option<RawFd>,
     /// A pidfd of the process whose death ends the command.
     pub caller: Option<RawFd>,
-    /// A cgroup v2 directory that the command is born in.
+    /// A cgroup v2 directory in which the command gets one of its own.
     pub cgroup: Option<RawFd>,
     /// The program that is run, instead of looking the command up.
     pub program: Option<RawFd>,
@@ -118,6 +119,9 @@ pub struct Shared {
     missing: AtomicU32,
     /// Set by a child that failed, after it has said why.
     failed: AtomicBool,
+    /// The [`Failure`] of a PID 1 that the command runs under, which has no
+    /// descriptor left to say it on.
+    untold: AtomicU32,
     /// Which item of a list of the policy is being applied, for a failure that
     /// is about one.
     item: AtomicU16,
@@ -135,6 +139,8 @@ pub struct Shared {
     caller: AtomicI32,
     /// PID 1's end of its channel to the waiter, and the waiter's.
     channel: [AtomicI32; 2],
+    /// The cgroup of everything but the waiter.
+    cgroup: cgroup::Group,
 }
 
 impl Shared {
@@ -184,6 +190,11 @@ impl Shared {
         })
     }
 
+    /// What PID 1 could not say.
+    pub fn untold(&self) -> Option<Failure> {
+        NonZeroU32::new(self.untold.load(Ordering::Acquire)).map(Failure::from)
+    }
+
     /// Whether a child failed before it became the command.
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
@@ -218,12 +229,33 @@ impl Default for Stacks {
 /// The first call that failed, unless a child has reported it already.
 pub fn launch(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
     namespaces::check(launch)?; // a refusal that costs nothing comes first
+    cgroup::make(launch)?;
+    // Whatever was started in it ends with its first failure.
+    run(launch).inspect_err(|_| cgroup::end(launch))
+}
+
+/// Every stage after what is checked beforehand.
+fn run(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
     limits::check(launch)?;
     if wait::is_needed(launch) {
         wait::run(launch)?; // comes back where nobody has to wait after all
     } else {
         namespaces::unshare(launch)?;
     }
+    enter(launch)?;
+    become_command(launch)
+}
+
+/// [`launch`] in a process that becomes the command and starts no other, where
+/// [`wait::is_needed`] says no.
+///
+/// # Errors
+///
+/// The first call that failed.
+pub fn launch_in_place(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
+    namespaces::check(launch)?;
+    limits::check(launch)?;
+    namespaces::unshare(launch)?;
     enter(launch)?;
     become_command(launch)
 }

@@ -6,19 +6,20 @@
 use launcher_policy::enforce::Mode;
 use launcher_policy::{Call, Failure, Refusal, Stage, Subject};
 use linux_raw_sys::general as uapi;
-use rustix::fd::BorrowedFd;
 use rustix::fs::{Mode as FileMode, OFlags, openat};
 use rustix::io::write;
 use rustix::process::setpriority_process;
 
 use crate::report::failed;
 use crate::text::Text;
-use crate::{Facility, Launch, namespaces, sys, wait};
+use crate::{Facility, Launch, cgroup, namespaces, sys, wait};
 
 const STAGE: Stage = Stage::Limits;
 
 /// The launcher's own part of a limit on processes: PID 1.
-const OWN_PROCESSES: u64 = 1;
+fn own_processes(launch: &Launch<'_>) -> u64 {
+    u64::from(wait::has_reaper(launch))
+}
 
 /// Binds the limits of the whole tree, and finds out which cannot be bound.
 ///
@@ -30,37 +31,26 @@ pub fn check(launch: &Launch<'_>) -> Result<(), Failure> {
     if launch.policy.enforce.limits == Mode::Off {
         return Ok(());
     }
-    let cgroup = launch.options.cgroup.map(sys::inherited);
     if let Some(memory) = limits.memory
-        && !cgroup.is_some_and(|cgroup| bind(cgroup, c"memory.max", memory))
+        && !cgroup::bind_memory(launch, memory)
     {
         miss(launch, Facility::Memory, Call::Memory)?;
     }
-    if let Some(processes) = limits.processes {
-        let bound =
-            cgroup.is_some_and(|cgroup| bind(cgroup, c"pids.max", processes + OWN_PROCESSES));
-        if !bound && !nproc_binds(launch) {
-            miss(launch, Facility::Processes, Call::Processes)?;
-        }
+    if let Some(processes) = limits.processes
+        && !cgroup::bind_processes(launch, processes + own_processes(launch))
+        && !nproc_binds(launch)
+    {
+        miss(launch, Facility::Processes, Call::Processes)?;
     }
-    if limits.cpu_time.is_some() {
-        // RLIMIT_CPU binds each process for itself, and no cgroup file binds
-        // the sum.
+    if limits.cpu_time.is_some() && !cgroup::counts_cpu_time(launch) {
+        // RLIMIT_CPU binds each process for itself.
         miss(launch, Facility::CpuTime, Call::CpuTime)?;
     }
-    let whole_tree = namespaces::has(launch, uapi::CLONE_NEWPID);
+    let whole_tree = namespaces::has(launch, uapi::CLONE_NEWPID) || cgroup::can_kill(launch);
     if limits.wall_time.is_some() && !whole_tree {
         miss(launch, Facility::WallTime, Call::WallTime)?;
     }
     Ok(())
-}
-
-/// Writes a limit of a cgroup; `false` where its controller is not there.
-fn bind(cgroup: BorrowedFd<'_>, file: &core::ffi::CStr, value: u64) -> bool {
-    let Ok(file) = openat(cgroup, file, OFlags::WRONLY | OFlags::CLOEXEC, FileMode::empty()) else {
-        return false;
-    };
-    write(file, Text::<24>::new().number(value).as_bytes()).is_ok()
 }
 
 /// Whether `RLIMIT_NPROC` counts this launch alone: per user namespace since
@@ -89,7 +79,7 @@ pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
         return Ok(());
     }
     let limits = &launch.policy.limits;
-    if let Some(score) = limits.oom_score_adj {
+    if let Some(score) = limits.oom_score_adj.or(score_of_a_victim(launch)) {
         adjust_oom_score(launch, score)?;
     }
     if let Some(nice) = limits.nice {
@@ -102,8 +92,8 @@ pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
     if let Some(processes) = limits.processes
         && nproc_binds(launch)
     {
-        let own = if wait::has_reaper(launch) { OWN_PROCESSES } else { 0 };
-        set(uapi::RLIMIT_NPROC, processes + own, processes + own)?;
+        let most = processes + own_processes(launch);
+        set(uapi::RLIMIT_NPROC, most, most)?;
     }
     for rlimit in limits.rlimits.iter() {
         set(rlimit.resource.into(), rlimit.soft, rlimit.hard)?;
@@ -113,6 +103,15 @@ pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
 
 fn set(resource: u32, soft: u64, hard: u64) -> Result<(), Failure> {
     sys::setrlimit(resource, soft, hard).map_err(failed(STAGE, Call::Prlimit))
+}
+
+/// The score with which the kernel kills the command where a cgroup has no
+/// memory left. It might kill PID 1 instead, whose memory is the waiter's,
+/// and nobody would be there to tell how the command ended. The highest score
+/// is the only one that everybody may set.
+fn score_of_a_victim(launch: &Launch<'_>) -> Option<i16> {
+    let is_bound = launch.options.cgroup.is_some() && !launch.shared.misses(Facility::Memory);
+    launch.policy.limits.memory.filter(|_| is_bound && wait::has_reaper(launch)).map(|_| 1000)
 }
 
 /// Only in the command's own process: memory that is shared with another

@@ -8,6 +8,7 @@ use core::ffi::CStr;
 
 use launcher_policy::enforce::Mode as Enforce;
 use launcher_policy::exec::Cwd;
+use launcher_policy::limits::Limits;
 use launcher_policy::mounts::{
     MAX_CARVED, Missing, Mount, Mounts, Parents, Root, Source, Symlinks,
 };
@@ -25,7 +26,7 @@ use rustix::process::{chdir, fchdir, pivot_root};
 use crate::landlock::{self, Ruleset};
 use crate::report::failed;
 use crate::text::Text;
-use crate::{Facility, Launch, namespaces, sys};
+use crate::{Facility, Launch, Options, namespaces, sys};
 
 mod carve;
 pub(crate) mod make;
@@ -51,7 +52,7 @@ impl Carried {
     /// Before anything was asked; all zeroes.
     pub const NOTHING: Self = Self { cwd: Text::new(), fds: Text::new(), proc: None };
 
-    /// Asks, for a receipt too where there is one.
+    /// Asks, for a receipt too where somebody reads it.
     ///
     /// # Errors
     ///
@@ -59,7 +60,7 @@ impl Carried {
     pub fn gather(
         &mut self,
         launch: &launcher_policy::Policy<'_>,
-        receipt: bool,
+        options: &Options,
     ) -> Result<(), Failure> {
         // The rest may be of an earlier launch.
         self.cwd.view().clear();
@@ -78,8 +79,10 @@ impl Carried {
                 self.gather_fd(fd)?;
             }
         }
-        let is_needed = launch.limits.oom_score_adj.is_some();
-        if is_needed || receipt && has_pids(launch) {
+        let Limits { memory, oom_score_adj, .. } = launch.limits;
+        let is_needed = oom_score_adj.is_some();
+        let is_bound = memory.is_some() && options.cgroup.is_some();
+        if is_needed || is_bound || options.status.is_some() && has_pids(launch) {
             match open_beneath_root(c"/proc", OFlags::DIRECTORY, ResolveFlags::empty()) {
                 Ok(proc) => self.proc = Some(sys::until_exec(proc).as_raw_fd()),
                 Err(error) if is_needed => {

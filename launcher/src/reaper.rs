@@ -172,6 +172,19 @@ fn run(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
         return attend(launch, channel, signals, &child);
     }
     receipt::executed(launch);
+    let Err(failure) = stay_behind(launch, channel, signals, &child);
+    // The waiter says it: nothing is open here to say it on.
+    launch.shared.untold.store(failure.number().get(), Ordering::Release);
+    sys::exit_group(report::FAILED)
+}
+
+/// Lets go of what only a launch needs, and attends.
+fn stay_behind(
+    launch: &'static Launch<'static>,
+    channel: Channel,
+    signals: BorrowedFd<'static>,
+    child: &Child,
+) -> Result<Infallible, Failure> {
     credentials::give_up(launch)?;
     fds::keep_only(&mut [
         channel.fd(),
@@ -179,7 +192,7 @@ fn run(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
         wait::caller(launch).map_or(-1, |fd| fd.as_raw_fd()),
         launch.terminal.terminal().map_or(-1, |fd| fd.as_raw_fd()),
     ])?;
-    attend(launch, channel, signals, &child)
+    attend(launch, channel, signals, child)
 }
 
 /// Whether PID 1 says when it has settled in its namespaces, or abandoned

@@ -9,20 +9,23 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use launcher_policy::enforce::{Guarantee, Keeper, Mode};
 use launcher_policy::{Failure, Stage, Subject};
 use linux_raw_sys::general as uapi;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
-use rustix::fs::{FileType, Mode as FileMode, OFlags, fstat, openat};
-use rustix::io::read;
+use rustix::fd::{AsFd, OwnedFd, RawFd};
+use rustix::fs::{FileType, fstat};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use rustix::system::uname;
 
 use crate::report::{self, Line};
 use crate::sys::{self, Usage};
 use crate::text::Text;
-use crate::{Facility, Launch, landlock, namespaces, remedy, session, wait};
+use crate::{Facility, Launch, cgroup, landlock, namespaces, remedy, session, wait};
 
 /// The version of the lines: another one where a key changes its meaning or
 /// goes.
-const VERSION: i64 = 1;
+pub(crate) const VERSION: i64 = 1;
+
+/// What a limit binds that no cgroup does.
+const PER_PROCESS: &str = "per process";
+const NOTHING: &str = "nothing";
 
 /// More bytes than a line about a launch has, with every guarantee, facility
 /// and reason. A stack has touched as much before, so it costs no new page.
@@ -39,8 +42,6 @@ pub struct Notes {
     begin: u64,
     /// When each stage was over.
     over: [AtomicU64; Stage::ALL.len()],
-    /// What the cgroup had counted before.
-    counted: [AtomicU64; COUNTS.len()],
     /// The launcher's process id.
     launcher: i32,
 }
@@ -133,7 +134,9 @@ pub fn launched(launch: &Launch<'_>) {
     for &facility in Facility::ALL.iter().filter(|facility| launch.shared.misses(**facility)) {
         line.item(facility.name());
     }
-    line.text("]").word("die_with_parent", session::dies_with(launch));
+    line.text("]");
+    limits(&mut line, launch);
+    line.word("die_with_parent", session::dies_with(launch));
     pids(&mut line, launch);
     times(&mut line, launch);
     line.send(status, own_pidfd(status).as_ref().map(AsFd::as_fd));
@@ -177,6 +180,29 @@ fn guarantees(line: &mut Line<'_>, launch: &Launch<'_>) {
         }
     }
     line.text("]");
+}
+
+/// What the limits bind that are meant for the whole tree.
+fn limits(line: &mut Line<'_>, launch: &Launch<'_>) {
+    let limits = launch.policy.limits;
+    let off = launch.policy.enforce.limits == Mode::Off;
+    line.key("limits").text("{");
+    for (name, limit, facility, otherwise) in [
+        ("memory", limits.memory, Facility::Memory, PER_PROCESS),
+        // Where root is the caller, RLIMIT_NPROC does not bind.
+        ("processes", limits.processes, Facility::Processes, NOTHING),
+        ("cpu_time", limits.cpu_time, Facility::CpuTime, PER_PROCESS),
+    ] {
+        if limit.is_some() {
+            let binds = match launch.shared.misses(facility) {
+                _ if off => NOTHING,
+                true => otherwise,
+                false => "whole tree",
+            };
+            line.word(name, binds);
+        }
+    }
+    line.text("}");
 }
 
 /// The processes, by their numbers where the launcher was started.
@@ -240,6 +266,8 @@ pub enum Ending {
     Signaled(i32),
     /// The wall time was over.
     WallTime,
+    /// The CPU time of its cgroup was over.
+    CpuTime,
     /// Its caller ended.
     CallerEnded,
 }
@@ -251,7 +279,7 @@ impl Ending {
             Self::Exited(status) => status,
             Self::Signaled(signal) => 128 + signal,
             Self::WallTime => report::TIMED_OUT,
-            Self::CallerEnded => 128 + uapi::SIGKILL as i32,
+            Self::CpuTime | Self::CallerEnded => 128 + uapi::SIGKILL as i32,
         }
     }
 }
@@ -261,11 +289,8 @@ pub fn ended(launch: &Launch<'_>, ending: Ending, usage: Usage) {
     let Some(status) = launch.options.status else { return };
     let notes = &launch.shared.notes;
     let wall = sys::monotonic_microseconds() - notes.end_of(Stage::Exec);
-    let counts = counts(launch);
-    let counted = |count: usize| {
-        let before = notes.counted.get(count)?.load(Ordering::Relaxed);
-        counts.get(count)?.map(|now| now.saturating_sub(before))
-    };
+    let cgroup = cgroup::of(launch);
+    let counts = COUNTS.map(|(file, key, _)| cgroup::count(cgroup?, file, key));
     let mut memory = Text::<MAX_SHORT>::new();
     let mut line = Line::new(&mut memory);
     line.event("exit");
@@ -274,20 +299,30 @@ pub fn ended(launch: &Launch<'_>, ending: Ending, usage: Usage) {
         Ending::Signaled(signal) => {
             let by = match signal as u32 {
                 _ if is_cpu_limit(launch, signal as u32, usage) => "cpu",
-                uapi::SIGKILL if counted(OOM_KILL).is_some_and(|kills| kills > 0) => "memory",
+                uapi::SIGKILL
+                    if counts
+                        .get(OOM_KILL)
+                        .is_some_and(|kills| kills.is_some_and(|kills| kills > 0)) =>
+                {
+                    "memory"
+                }
                 _ => "signal",
             };
             line.word("ended_by", by).count("signal", signal.into())
         }
         Ending::WallTime => line.word("ended_by", "wall"),
+        Ending::CpuTime => line.word("ended_by", "cpu"),
         Ending::CallerEnded => line.word("ended_by", "caller"),
     };
     line.count("wall_microseconds", wall as i64);
     line.count("cpu_microseconds", usage.cpu as i64).count("max_rss_kib", usage.max_rss as i64);
-    if launch.options.cgroup.is_some() {
+    if let Some(cgroup) = cgroup {
+        if let Some(peak) = cgroup::count(cgroup, c"memory.peak", b"") {
+            line.count("memory_peak", peak as i64);
+        }
         line.key("limit_events").text("{");
-        for (count, (_, _, name)) in COUNTS.iter().enumerate() {
-            if let Some(events) = counted(count) {
+        for (count, (_, _, name)) in counts.into_iter().zip(COUNTS) {
+            if let Some(events) = count {
                 line.count(name, events as i64);
             }
         }
@@ -320,27 +355,3 @@ const COUNTS: [(&CStr, &[u8], &str); 3] = [
 
 /// Which of [`COUNTS`] is of processes that were killed for want of memory.
 const OOM_KILL: usize = 2;
-
-/// Notes what the cgroup has counted so far.
-pub fn count_before(launch: &Launch<'_>) {
-    if launch.options.status.is_some() {
-        for (before, count) in launch.shared.notes.counted.iter().zip(counts(launch)) {
-            before.store(count.unwrap_or(0), Ordering::Relaxed);
-        }
-    }
-}
-
-/// What the cgroup has counted, as far as its controllers are there.
-fn counts(launch: &Launch<'_>) -> [Option<u64>; COUNTS.len()] {
-    let cgroup = launch.options.cgroup.map(sys::inherited);
-    COUNTS.map(|(file, key, _)| count(cgroup?, file, key))
-}
-
-fn count(cgroup: BorrowedFd<'_>, file: &CStr, key: &[u8]) -> Option<u64> {
-    let file = openat(cgroup, file, OFlags::RDONLY | OFlags::CLOEXEC, FileMode::empty()).ok()?;
-    let mut buffer = [0; 256];
-    let length = read(&file, &mut buffer).ok()?;
-    let mut lines = buffer.get(..length)?.split(|&byte| byte == b'\n');
-    let digits = lines.find_map(|line| line.strip_prefix(key))?;
-    Some(digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit & 15)))
-}

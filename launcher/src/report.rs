@@ -14,7 +14,7 @@ use rustix::fd::{BorrowedFd, RawFd};
 use rustix::io::{Errno, write};
 
 use crate::text::{Text, append, digits};
-use crate::{Launch, errno, remedy, sys};
+use crate::{Launch, errno, receipt, remedy, sys};
 
 /// The launcher's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -174,7 +174,8 @@ pub fn describe<'m>(failure: &Failure, words: &Words<'_>, memory: &'m mut Quotin
 fn event<'m>(failure: &Failure, words: &Words<'_>, memory: &'m mut Quoting) -> Line<'m> {
     let subject = words.subject(failure);
     let mut line = Line::new(memory);
-    line.event("failure").word("stage", failure.stage().name()).word("call", failure.call().name());
+    line.event("failure").count("version", receipt::VERSION);
+    line.word("stage", failure.stage().name()).word("call", failure.call().name());
     if failure.error() != 0 {
         line.count("errno", failure.error().into());
         line.string("error", errno::name(failure.error()).map(str::as_bytes));

@@ -22,7 +22,7 @@ use crate::receipt::{self, Ending};
 use crate::report::{self, failed};
 use crate::session;
 use crate::sys::{self, Child, Clone, Signal, SignalSet, Usage, Waited};
-use crate::{Facility, Launch, credentials, fds, namespaces};
+use crate::{Facility, Launch, cgroup, credentials, fds, namespaces};
 
 const STAGE: Stage = Stage::Namespaces;
 
@@ -37,7 +37,7 @@ pub fn is_needed(launch: &Launch<'_>) -> bool {
         || launch.options.caller.is_some()
         || launch.policy.limits.wall_time.is_some()
         || launch.policy.session.die_with_parent == DieWithParent::Process
-        || launch.options.cgroup.is_some()
+        || cgroup::of(launch).is_some()
         || is_init(launch)
 }
 
@@ -87,7 +87,6 @@ pub fn run(launch: &'static Launch<'static>) -> Result<(), Failure> {
         let deadline = sys::monotonic_milliseconds().saturating_add(limit);
         launch.shared.deadline.store(deadline, Ordering::Relaxed);
     }
-    receipt::count_before(launch);
     // An ignored SIGCHLD would take the child's status away.
     sys::set_default_action(uapi::SIGCHLD).map_err(failed(STAGE, Call::RtSigaction))?;
     sys::set_signal_mask(SignalSet::ALL).map_err(failed(STAGE, Call::RtSigprocmask))?;
@@ -173,7 +172,7 @@ pub fn time_until(deadline: u64) -> Timespec {
 
 /// Starts PID 1, where there is a channel to it, or the command itself.
 fn start(launch: &'static Launch<'static>, channel: Option<Channel>) -> Result<Child, Errno> {
-    let cgroup = launch.options.cgroup.map(sys::inherited);
+    let cgroup = cgroup::of(launch);
     let flags = u64::from(namespaces::flags(launch));
     if channel.is_some() {
         // Without CLONE_VFORK: PID 1 never calls exec, and would hold us up
@@ -224,6 +223,8 @@ struct Waiter<'l> {
     signals: &'l OwnedFd,
     /// When the wall time is over, on the monotonic clock in milliseconds.
     deadline: Option<u64>,
+    /// When to look at the CPU time of the cgroup again, in milliseconds.
+    next_look: Option<u64>,
     /// Whether the command has the foreground of the terminal.
     gave_terminal: bool,
     /// Why the command was killed, if it was.
@@ -244,6 +245,7 @@ impl<'l> Waiter<'l> {
             hung_up: false,
             signals,
             deadline: deadline(launch),
+            next_look: None,
             gave_terminal: launch.terminal.terminal().is_some(),
             killed: None,
         }
@@ -268,8 +270,8 @@ impl<'l> Waiter<'l> {
             self.channel.map_or(-1, Channel::fd),
             caller(self.launch).map_or(-1, |fd| fd.as_raw_fd()),
             self.launch.options.status.unwrap_or(-1),
-            // Its counts are in the receipt.
-            self.launch.options.status.and(self.launch.options.cgroup).unwrap_or(-1),
+            cgroup::of(self.launch).map_or(-1, |fd| fd.as_raw_fd()),
+            cgroup::parent(self.launch).map_or(-1, |fd| fd.as_raw_fd()),
             self.launch.terminal.terminal().map_or(-1, |fd| fd.as_raw_fd()),
             // Where a failure of PID 1 can still be told.
             if self.channel.is_some() { 2 } else { -1 },
@@ -287,6 +289,9 @@ impl<'l> Waiter<'l> {
             }
             if self.is_over() {
                 self.kill(Ending::WallTime)?;
+            }
+            if self.next_look == Some(0) {
+                self.kill(Ending::CpuTime)?;
             }
             match ready.message {
                 Some(Message::Go) if self.launch.shared.is_abandoned() => return Ok(()),
@@ -320,7 +325,10 @@ impl<'l> Waiter<'l> {
                 PollFlags::IN,
             ),
         ];
-        let timeout = self.deadline.filter(|_| self.killed.is_none()).map(time_until);
+        self.next_look = self.killed.is_none().then(|| cgroup::next_look(self.launch)).flatten();
+        let look = self.next_look.map(|time| sys::monotonic_milliseconds() + time);
+        let deadline = self.deadline.filter(|_| self.killed.is_none());
+        let timeout = deadline.into_iter().chain(look).min().map(time_until);
         match poll(&mut watched, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(failed(STAGE, Call::Poll)(error)),
@@ -351,7 +359,12 @@ impl<'l> Waiter<'l> {
             match waited {
                 Waited::Stopped if self.channel.is_none() => self.follow_stop()?,
                 Waited::Stopped => {}
-                Waited::Exited(_) | Waited::Signaled(_) => self.exit(waited, usage),
+                Waited::Exited(_) | Waited::Signaled(_) => {
+                    if let Some(failure) = self.launch.shared.untold() {
+                        return Err(failure);
+                    }
+                    self.exit(waited, usage)
+                }
             }
         }
         Ok(())
@@ -365,17 +378,20 @@ impl<'l> Waiter<'l> {
             Waited::Signaled(signal) => Ending::Signaled(signal),
             Waited::Stopped => Ending::Exited(report::FAILED),
         };
-        if self.launch.shared.has_failed() {
-            sys::exit_group(of_child.exit_status());
+        let failed = self.launch.shared.has_failed();
+        let mut ending = of_child;
+        if !failed {
+            ending = self.killed.or_else(|| reaper::ending(self.launch)).unwrap_or(of_child);
+            receipt::ended(self.launch, ending, usage);
         }
-        let ending = self.killed.or_else(|| reaper::ending(self.launch)).unwrap_or(of_child);
-        receipt::ended(self.launch, ending, usage);
+        cgroup::end(self.launch);
         sys::exit_group(ending.exit_status())
     }
 
     /// Kills the command, and with a PID namespace everything it started.
     fn kill(&mut self, why: Ending) -> Result<(), Failure> {
         self.killed = Some(why);
+        cgroup::kill(self.launch);
         if self.channel.is_none() {
             // Its group, as far as one signal reaches.
             let _ = sys::kill(-self.child.pid, uapi::SIGKILL);
@@ -419,8 +435,9 @@ impl<'l> Waiter<'l> {
     /// The command has stopped: so does the launcher, where a shell has put
     /// both into the foreground of its terminal.
     fn follow_stop(&mut self) -> Result<(), Failure> {
-        // Nobody but the waiter watches the wall time where there is no PID 1.
-        let deaf = self.deadline.is_some() && self.channel.is_none();
+        // Nobody but the waiter watches the CPU time, nor the wall time where
+        // there is no PID 1.
+        let deaf = self.next_look.is_some() || self.deadline.is_some() && self.channel.is_none();
         if deaf || !self.launch.terminal.is_kept() {
             return Ok(());
         }

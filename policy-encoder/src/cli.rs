@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use launcher_policy::wire;
 use policy_encoder::diagnostic::Diagnostics;
 use policy_encoder::seccomp::Optimize;
 use policy_encoder::sources::Sources;
@@ -331,8 +330,7 @@ fn check_encoded(question: &host::Question, bytes: &[u8]) -> Done {
 
 /// Adds whether the policy can be honoured, where that was asked.
 fn judge(question: &host::Question, bytes: &[u8], diagnostics: &mut Diagnostics) -> Done {
-    let policy = wire::decode(bytes)
-        .map_err(|error| wrong(format!("the policy cannot be read: {}", error.message())))?;
+    let policy = explain::decoded(bytes)?;
     host::say_verdict(question, &policy, diagnostics).map_err(wrong)
 }
 

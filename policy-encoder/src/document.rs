@@ -442,6 +442,8 @@ pub struct Limits {
     pub cpu_time: Option<Spanned<Duration>>,
     /// Time after which everything is killed.
     pub wall_time: Option<Spanned<Duration>>,
+    /// The cgroup that binds the whole tree, without `--cgroup-fd`.
+    pub cgroup: Option<Spanned<Cgroup>>,
     /// CPUs the command may run on.
     pub cpu_affinity: Option<Spanned<Vec<u16>>>,
     /// Nice value, -20 to 19.
@@ -451,6 +453,16 @@ pub struct Limits {
     /// getrlimit(2) by the kernel's words in lower case: nofile, fsize, ...
     #[serde(skip_serializing_if = "is_absent")]
     pub rlimit: BTreeMap<Spanned<String>, Spanned<Rlimit>>,
+}
+
+/// `limits.cgroup`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cgroup {
+    /// None.
+    None,
+    /// One below the caller's delegated cgroup.
+    Auto,
 }
 
 /// One resource limit: soft and hard alike, or `[soft, hard]`.

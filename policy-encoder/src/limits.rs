@@ -1,6 +1,6 @@
 //! `[limits]`.
 
-use launcher_policy::limits::{MAX_CPUS, Rlimit};
+use launcher_policy::limits::{Cgroup, MAX_CPUS, Rlimit};
 use linux_raw_sys::general as uapi;
 
 use crate::Spanned;
@@ -42,6 +42,7 @@ pub(crate) struct Limits {
     processes: Option<u64>,
     cpu_time: Option<u64>,
     wall_time: Option<u64>,
+    cgroup: Cgroup,
     cpu_affinity: Vec<u8>,
     nice: Option<i8>,
     oom_score_adj: Option<i16>,
@@ -55,6 +56,7 @@ impl Limits {
             processes: self.processes,
             cpu_time: self.cpu_time,
             wall_time: self.wall_time,
+            cgroup: self.cgroup,
             cpu_affinity: &self.cpu_affinity,
             nice: self.nice,
             oom_score_adj: self.oom_score_adj,
@@ -73,6 +75,10 @@ pub(crate) fn resolve(document: &Document, diagnostics: &mut Diagnostics) -> Lim
         processes: above_zero(written.processes.as_ref(), |count| *count, diagnostics),
         cpu_time,
         wall_time: above_zero(written.wall_time.as_ref(), milliseconds, diagnostics),
+        cgroup: match written.cgroup.as_ref().map(Spanned::get_ref) {
+            Some(document::Cgroup::Auto) => Cgroup::Auto,
+            Some(document::Cgroup::None) | None => Cgroup::None,
+        },
         cpu_affinity: affinity(written.cpu_affinity.as_ref(), diagnostics),
         nice: within(written.nice.as_ref(), -20, 19, "a nice value", diagnostics),
         oom_score_adj: within(
@@ -267,6 +273,17 @@ mod tests {
     fn wall_time_is_in_milliseconds() {
         assert_eq!(resolved("wall_time = '1m'").0.wire().wall_time, Some(60_000));
         assert_eq!(resolved("wall_time = '1us'").0.wire().wall_time, Some(1));
+    }
+
+    #[test]
+    fn a_cgroup_is_looked_for_only_where_the_policy_says_so() {
+        for (limits, expected) in [
+            ("", Cgroup::None),
+            ("cgroup = 'none'", Cgroup::None),
+            ("cgroup = 'auto'", Cgroup::Auto),
+        ] {
+            assert_eq!(resolved(limits).0.wire().cgroup, expected);
+        }
     }
 
     #[test]

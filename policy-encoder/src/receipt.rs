@@ -60,6 +60,9 @@ pub struct Launch {
     pub waived: Vec<String>,
     /// The facilities that the host did not give.
     pub missing: Vec<String>,
+    /// What each limit of the policy binds that is meant for the whole tree.
+    #[serde(default)]
+    pub limits: BTreeMap<String, Bound>,
     /// With whom the command ends.
     pub die_with_parent: DieWithParent,
     /// The processes, by their numbers where the launcher was started.
@@ -126,6 +129,20 @@ pub enum Layer {
     Seccomp,
 }
 
+/// What a limit binds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Bound {
+    /// All processes together.
+    #[serde(rename = "whole tree")]
+    WholeTree,
+    /// Each process by itself.
+    #[serde(rename = "per process")]
+    PerProcess,
+    /// Nothing: it could not be set.
+    #[serde(rename = "nothing")]
+    Nothing,
+}
+
 /// With whom the command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -175,7 +192,10 @@ pub struct Exit {
     pub cpu_microseconds: u64,
     /// The largest resident set of one of these processes, in KiB.
     pub max_rss_kib: u64,
-    /// How often limits of the cgroup were hit, with --cgroup-fd.
+    /// The most memory that the cgroup had, in bytes; absent before Linux 5.19 and without its controller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_peak: Option<u64>,
+    /// How often limits of the cgroup were hit, where the launch had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_events: Option<LimitEvents>,
 }
@@ -215,6 +235,8 @@ pub struct LimitEvents {
 /// Why nothing runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
+    /// The version of the lines: 1.
+    pub version: u32,
     /// The stage in which it happened.
     pub stage: String,
     /// The system call, or the part of the launcher, that refused.
@@ -300,7 +322,8 @@ impl Receipt {
             let wrong = |error: serde_json::Error| Error::Line(place + 1, error.to_string());
             let value: Value = serde_json::from_str(line).map_err(wrong)?;
             // First: of another version nothing else is known.
-            if value["event"] == "launch" && value["version"] != VERSION {
+            let has_version = value["event"] == "launch" || value["event"] == "failure";
+            if has_version && value["version"] != VERSION {
                 return Err(Error::Version(value["version"].clone()));
             }
             let second = match serde_json::from_value(value).map_err(wrong)? {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use launcher_policy::wire::{Architecture, decode};
+use launcher_policy::wire::{Architecture, decode, encode};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_encode-policy");
 
@@ -953,4 +953,25 @@ fn an_encoded_policy_with_another_digest_is_not_trusted() {
     let output = directory.run(&["explain", "policy.bin"]);
     assert_eq!(code(&output), Some(2));
     assert!(errors(&output).contains("digest"), "{}", errors(&output));
+}
+
+#[test]
+fn bytes_with_the_digest_of_something_else_are_not_right() {
+    let directory = Directory::new();
+    directory.file("policy.toml", "");
+    assert_eq!(code(&directory.run(&["policy.toml", "-o", "policy.bin"])), Some(0));
+    let whole = fs::read(directory.0.join("policy.bin")).expect("it is there");
+    let policy = decode(&whole).expect("it decodes");
+    let mut buffer = vec![0; whole.len() + 64];
+    let other = encode(&policy, Architecture::NATIVE, |_| [7; 32], &mut buffer).expect("it fits");
+    // The launcher, which copies the digest, does not look at it.
+    assert!(decode(other).is_ok());
+    directory.file("other.bin", other);
+    for (command, status) in [("check", 1), ("explain", 2)] {
+        assert_eq!(code(&directory.run(&[command, "policy.bin"])), Some(0), "{command}");
+        let output = directory.run(&[command, "other.bin"]);
+        assert_eq!(code(&output), Some(status), "{command}");
+        let said = errors(&output);
+        assert!(said.contains("its digest is not that of its content"), "{command}: {said}");
+    }
 }

@@ -21,11 +21,13 @@ pub struct Limits<'a> {
     /// Processes and threads of the whole tree: `pids.max` of a cgroup, or
     /// `RLIMIT_NPROC` in a user namespace of a caller who is not root.
     pub processes: Option<u64>,
-    /// CPU time of the whole tree, in seconds. Bound per process by
-    /// `RLIMIT_CPU`, which stands among `rlimits`.
+    /// CPU time of the whole tree, in seconds: `cpu.stat` of a cgroup. Bound
+    /// per process by `RLIMIT_CPU`, which stands among `rlimits`.
     pub cpu_time: Option<u64>,
     /// Time on the wall after which everything is killed, in milliseconds.
     pub wall_time: Option<u64>,
+    /// The cgroup that binds the whole tree, where the caller gives none.
+    pub cgroup: Cgroup,
     /// CPUs the command may run on: bit n of byte n/8 is CPU n; empty means
     /// no limit. sched_setaffinity(2).
     pub cpu_affinity: &'a [u8],
@@ -33,6 +35,16 @@ pub struct Limits<'a> {
     pub nice: Option<i8>,
     /// `/proc/PID/oom_score_adj`, -1000 to 1000.
     pub oom_score_adj: Option<i16>,
+}
+
+/// Where a launch without `--cgroup-fd` makes its cgroup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cgroup {
+    /// Nowhere: it has none.
+    #[default]
+    None,
+    /// Below the caller's delegated cgroup, if it has one.
+    Auto,
 }
 
 /// One resource limit.

@@ -20,6 +20,7 @@ use launcher::receipt::Notes;
 use launcher::report::{Quoting, Words, describe};
 use launcher::sys::CStrings;
 use launcher::{Caller, Launch, Options, Stacks, session, wait};
+use launcher_policy::limits::Cgroup;
 use launcher_policy::namespaces::Namespaces;
 use launcher_policy::session::{DieWithParent, Terminal};
 use launcher_policy::wire::{self, Digest};
@@ -53,6 +54,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Decoded> {
     let has_pids = |namespaces: &Namespaces<'_>| namespaces.flags & CLONE_NEWPID != 0;
     let takes_child = policy.namespaces.as_ref().is_some_and(has_pids)
         || policy.limits.wall_time.is_some()
+        || policy.limits.cgroup == Cgroup::Auto
         || policy.session.die_with_parent == DieWithParent::Process
         || policy.session.terminal == Terminal::Keep
         // The kernel marks the memory of who changes ids, and it is not the
@@ -174,7 +176,7 @@ impl<'a> InPlace<'a> {
             self.outcome.store(NEEDS_WAITER, Ordering::Relaxed);
             launcher::sys::exit_group(launcher::report::FAILED);
         }
-        launcher::launch(launch)
+        launcher::launch_in_place(launch)
     }
 
     /// The lender's part, when the child has called exec or ended.

@@ -175,6 +175,7 @@ fn check(fault: &Fault, output: &Output) -> Result<(), &'static str> {
 
 #[test]
 fn a_failing_call_of_any_stage_ends_the_launch_before_the_command() {
+    harness::needs_landlock!(1);
     needs_strace!();
     assert_fails(FULL, FAULTS, Caller::both());
     // Before Linux 6.15 the first one is of a clone, which comes before the root.

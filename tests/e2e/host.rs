@@ -119,6 +119,7 @@ fn where_no_user_namespace_can_be_made_nothing_in_one_is_tried() {
 
 #[test]
 fn inside_a_landlock_domain_nothing_can_be_mounted() {
+    harness::needs_landlock!(1);
     let binaries = Binaries::shared();
     let [outer, _] = outer(&binaries);
     for caller in Caller::both() {
@@ -144,6 +145,7 @@ fn inside_a_filter_no_namespace_can_be_made() {
 
 #[test]
 fn a_seventeenth_layer_of_landlock_is_told_from_none() {
+    harness::needs_landlock!(6);
     let dir = TempDir::new();
     let binaries = Binaries::shared();
     let policy = format!(
@@ -289,6 +291,7 @@ fn agrees(said: &Output, launched: &Output) -> Result<String, String> {
 
 #[test]
 fn a_refusal_names_the_limit_and_what_helps() {
+    harness::needs_landlock!(6);
     let file = TempDir::with_file("policy.toml", "filesystem.root = \"minimal\"");
     for caller in Caller::both() {
         let said = check(&file, &outside(caller, WITHOUT_USER_NAMESPACES)).stderr_text();
@@ -300,6 +303,7 @@ fn a_refusal_names_the_limit_and_what_helps() {
 
 #[test]
 fn the_table_has_the_rung_and_a_reason_for_what_is_closed() {
+    harness::needs_landlock!(6);
     for caller in Caller::both() {
         for (host, rung, reason) in [
             (&[][..], "namespaces", ""),
@@ -327,6 +331,7 @@ fn the_table_has_the_rung_and_a_reason_for_what_is_closed() {
 
 #[test]
 fn no_more_than_the_given_abi_is_used() {
+    harness::needs_landlock!(6);
     needs_strace!();
     // Since which ABI each is handled.
     let rights = [(1, "MAKE_SYM", 1 << 12), (2, "REFER", 1 << 13), (3, "TRUNCATE", 1 << 14)];
@@ -371,6 +376,7 @@ fn handles(trace: &str, name: &str, bit: u64) -> bool {
 
 #[test]
 fn what_an_older_abi_cannot_keep_is_refused_with_both_numbers() {
+    harness::needs_landlock!(6);
     let alone = format!("{EXPRESSIBLE}enforce.namespaces = \"off\"");
     let tcp = "filesystem.root = \"minimal\"\n\
                network = { access = \"host\", unix = \"none\", connect_tcp = [443] }";

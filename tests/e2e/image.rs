@@ -1,17 +1,18 @@
 //! A minimal image: a root file system with the launcher, a policy and one
 //! static program in it, run by runc(8) as any OCI runtime would run it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use command_fds::{CommandFdExt, FdMapping};
 use harness::{Caller, Outcome, Sandbox, TempDir, skip};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 
 /// A bundle and the container that is made of it.
-struct Container {
+pub(crate) struct Container {
     bundle: TempDir,
     name: String,
 }
@@ -20,19 +21,26 @@ impl Container {
     /// A bundle whose root file system holds `launcher`, `policy.bin` and
     /// `app`, and nothing else. `app` is the probe.
     fn new(policy: &str) -> Self {
+        Self::of(TempDir::new().directory("rootfs"), policy, "app", "/")
+    }
+
+    /// The same with this content, a program of another path, and the
+    /// directory that relative paths of the policy start from.
+    pub(crate) fn of(bundle: TempDir, policy: &str, app: &str, directory: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let bundle = TempDir::new().directory("rootfs").file("image.toml", policy);
+        let bundle = bundle.file("image.toml", policy);
         let sandbox = Sandbox::outside();
         let binaries = sandbox.binaries();
         // Links, not copies: a program that is open for writing anywhere
         // cannot be executed.
         let rootfs = bundle.join("rootfs");
         fs::hard_link(binaries.launcher(), rootfs.join("launcher")).expect("a link is made");
-        fs::hard_link(binaries.probe(), rootfs.join("app")).expect("a link is made");
+        fs::hard_link(binaries.probe(), rootfs.join(app)).expect("a link is made");
         let encoded = Command::new(binaries.encoder())
             .arg("--sysroot")
             .arg(&rootfs)
+            .args(["--directory", directory])
             .arg(bundle.join("image.toml"))
             .arg("-o")
             .arg(rootfs.join("policy.bin"))
@@ -44,20 +52,30 @@ impl Container {
 
     /// Runs the container to its end; its exit status, and what it said.
     fn run(&self, entry_point: &[&str]) -> (i32, String, String) {
-        let config = serde_json::to_vec(&config(entry_point)).expect("JSON");
+        self.run_as(&config(entry_point), None)
+    }
+
+    /// The same as a runtime is told, where descriptor 3 is this file.
+    pub(crate) fn run_as(&self, config: &Value, third: Option<File>) -> (i32, String, String) {
+        let config = serde_json::to_vec(config).expect("JSON");
         fs::write(self.bundle.join("config.json"), config).expect("a file is written");
-        let output = self
-            .runc()
-            .args(["run", "--bundle"])
-            .arg(self.bundle.path())
-            .arg(&self.name)
-            .output()
-            .expect("runc is started");
+        let mut runc = self.runc();
+        runc.args(["run", "--bundle"]).arg(self.bundle.path());
+        if let Some(third) = third {
+            let third = FdMapping { parent_fd: third.into(), child_fd: 3 };
+            runc.args(["--preserve-fds", "1"]).fd_mappings(vec![third]).expect("one number");
+        }
+        let output = runc.arg(&self.name).output().expect("runc is started");
         (
             output.status.code().unwrap_or(-1),
             String::from_utf8_lossy(&output.stdout).into_owned(),
             String::from_utf8_lossy(&output.stderr).into_owned(),
         )
+    }
+
+    /// A file of the bundle.
+    pub(crate) fn read(&self, path: &str) -> Vec<u8> {
+        fs::read(self.bundle.join(path)).expect("it is read")
     }
 
     fn runc(&self) -> Command {
@@ -77,7 +95,7 @@ impl Drop for Container {
 
 /// What a runtime does by default for a container without privileges: no
 /// capabilities, no user namespace, a read-only root, masked paths, a filter.
-fn config(entry_point: &[&str]) -> Value {
+pub(crate) fn config(entry_point: &[&str]) -> Value {
     json!({
         "ociVersion": "1.0.2",
         "process": {
@@ -134,7 +152,7 @@ fn config(entry_point: &[&str]) -> Value {
 }
 
 /// Why containers cannot be run here, if they cannot.
-fn obstacle() -> Option<&'static str> {
+pub(crate) fn obstacle() -> Option<&'static str> {
     if !Caller::both().iter().any(|caller| caller.is_root()) {
         return Some("containers without a user namespace need root");
     }
@@ -160,7 +178,7 @@ fn entry_point<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
 }
 
 /// The lines of the probe.
-fn answers(stdout: &str) -> Vec<String> {
+pub(crate) fn answers(stdout: &str) -> Vec<String> {
     stdout.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 

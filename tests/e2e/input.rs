@@ -322,7 +322,7 @@ fn arguments_that_make_no_sense_are_refused() {
         for number in ["", "x", "-1", "3x", " 5", "9999999"] {
             given(&[&format!("--fd={number}")]).refused("number is wrong");
         }
-        given(&["--fd=5", "--status-fd=2"]).refused("number is wrong");
+        given(&["--fd=5", "--status-fd=2"]).refused("standard streams");
         given(&["--fd=5", "--status-fd=150"]).refused("the descriptor is not open");
         given(&["--fd=5", "--parent-fd=150"]).refused("the descriptor is not open");
         given(&["--fd=5", "--cgroup-fd=150"]).refused("the descriptor is not open");

@@ -2,6 +2,7 @@
 //! what goes through all of them.
 
 mod cgroup;
+mod containers;
 mod credentials;
 mod deny;
 mod enforce;
@@ -36,5 +37,7 @@ mod session;
 mod simulator;
 mod spawn;
 mod status;
+#[cfg(target_arch = "x86_64")]
+mod sweep;
 mod systems;
 mod terminal;

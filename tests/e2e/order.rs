@@ -68,9 +68,9 @@ dev = 'none'
 
 /// One system call of a trace.
 #[derive(Clone, Debug)]
-struct Call {
-    process: u32,
-    name: String,
+pub(crate) struct Call {
+    pub(crate) process: u32,
+    pub(crate) name: String,
     /// Its arguments and its result.
     rest: String,
 }
@@ -92,7 +92,7 @@ impl Call {
     }
 
     /// The stage that makes such calls; `None` where several do.
-    fn stage(&self) -> Option<Stage> {
+    pub(crate) fn stage(&self) -> Option<Stage> {
         let says = |text: &str| self.rest.contains(text);
         Some(match self.name.as_str() {
             "pread64" | "read" if says("\"SBXP") => Stage::Input,
@@ -128,7 +128,7 @@ impl Call {
 
 /// Runs a probe under a policy and strace; what the probe says must be `ok`.
 #[track_caller]
-fn trace(sandbox: &Sandbox, strace: &TempDir) -> Vec<Call> {
+pub(crate) fn trace(sandbox: &Sandbox, strace: &TempDir) -> Vec<Call> {
     let probe = sandbox.probe_path();
     let output: Output = sandbox.run([probe.as_str(), "pid"]);
     assert!(output.stdout_text().starts_with("ok "), "{output:?}");
@@ -136,7 +136,7 @@ fn trace(sandbox: &Sandbox, strace: &TempDir) -> Vec<Call> {
 }
 
 /// strace in front of the launcher, with its output in a directory.
-fn traced(policy: &str, caller: Caller, strace: &TempDir) -> Sandbox {
+pub(crate) fn traced(policy: &str, caller: Caller, strace: &TempDir) -> Sandbox {
     let output = strace.join("trace").to_string_lossy().into_owned();
     Sandbox::new(policy).caller(caller).wrap(["strace", "-f", "-qq", "-o", &output, "--"])
 }

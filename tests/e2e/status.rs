@@ -75,6 +75,7 @@ fn a_failure_is_one_line_for_people_and_one_for_programs() {
         let said = output.stderr_text();
         assert!(said.starts_with(&line) && said.lines().count() == 1, "{caller}: {said}");
         let failure = output.failure();
+        assert_eq!(failure["version"], 1, "{caller}");
         assert_eq!(failure["stage"], "mounts", "{caller}");
         assert_eq!(failure["call"], "openat2", "{caller}");
         assert_eq!(failure["errno"], 2, "{caller}");

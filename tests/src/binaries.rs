@@ -42,6 +42,11 @@ impl Binaries {
         self.directory.join("probe")
     }
 
+    /// What makes single system calls fail, where it was built.
+    pub fn fault(&self) -> PathBuf {
+        self.directory.join("fault")
+    }
+
     fn copy() -> Self {
         let dist = dist();
         let directory = TempDir::new();
@@ -51,6 +56,8 @@ impl Binaries {
             .args(["-m", "755", "-t"])
             .arg(directory.path())
             .args(["launcher", "encode-policy", "test/probe"].map(|name| dist.join(name)))
+            // Of this architecture only.
+            .args(Some(dist.join("test/fault")).filter(|path| path.exists()))
             .status()
             .expect("install(1) is there");
         assert!(status.success(), "run `make build probe` first, or set LAUNCHER_DIST");

@@ -166,15 +166,7 @@ impl Given {
 
     /// The policy as the launcher reads it.
     pub(crate) fn policy(&self) -> Result<Policy<'_>, u8> {
-        let policy = wire::decode(&self.bytes).map_err(|error| {
-            say(&format!("the policy cannot be read: {}", error.message()));
-            WRONG
-        })?;
-        if !digest::is_right(&self.bytes) {
-            say("the policy cannot be trusted: its digest is not that of its content");
-            return Err(WRONG);
-        }
-        Ok(policy)
+        decoded(&self.bytes)
     }
 
     /// The line of the text that decides about a path, as far as it is known.
@@ -190,6 +182,20 @@ impl Given {
         let path = subject(model, path, operation, answer);
         Some(decider(&view, text, &path))
     }
+}
+
+/// Bytes as the launcher reads them, if their digest is that of their content;
+/// what is wrong has been said.
+pub(crate) fn decoded(bytes: &[u8]) -> Result<Policy<'_>, u8> {
+    let policy = wire::decode(bytes).map_err(|error| {
+        say(&format!("the policy cannot be read: {}", error.message()));
+        WRONG
+    })?;
+    if !digest::is_right(bytes) {
+        say("the policy cannot be trusted: its digest is not that of its content");
+        return Err(WRONG);
+    }
+    Ok(policy)
 }
 
 /// The path that decides: what is made or removed is a matter of its directory.

@@ -170,9 +170,8 @@ fn exit(exit: &Exit) -> Vec<String> {
     let how = match (exit.ended_by, exit.code, exit.signal) {
         (EndedBy::Exit, code, _) => format!("exited with {}", or_unknown(code)),
         (EndedBy::Signal, _, signal) => format!("ended by signal {}", or_unknown(signal)),
-        (EndedBy::Cpu, _, signal) => {
-            format!("its CPU time was over, signal {}", or_unknown(signal))
-        }
+        (EndedBy::Cpu, _, None) => "the CPU time of the whole tree was over".to_owned(),
+        (EndedBy::Cpu, _, Some(signal)) => format!("its CPU time was over, signal {signal}"),
         (EndedBy::Memory, _, signal) => {
             format!("the cgroup ran out of memory, signal {}", or_unknown(signal))
         }
@@ -195,7 +194,8 @@ fn exit(exit: &Exit) -> Vec<String> {
         .into_iter()
         .filter_map(|(what, count)| count.filter(|count| *count > 0).map(|count| (what, count)))
         .map(|(what, count)| format!("{what}: {count}"));
-    [how, used].into_iter().chain(events).collect()
+    let peak = exit.memory_peak.map(|peak| format!("at most {peak} bytes of memory together"));
+    [how, used].into_iter().chain(peak).chain(events).collect()
 }
 
 fn failure(failure: &Failure) -> Vec<String> {

@@ -9,6 +9,7 @@ use std::fmt;
 use launcher_policy::enforce::Mode;
 use launcher_policy::exec::Keep;
 use launcher_policy::fds::FdKind;
+use launcher_policy::limits::Cgroup;
 use launcher_policy::namespaces::{IdMap, Loopback};
 use launcher_policy::session::{DieWithParent, Terminal};
 use launcher_policy::wire::Architecture;
@@ -173,6 +174,9 @@ impl Comparison<'_> {
             if own.unwrap_or(u64::MAX) > others.unwrap_or(u64::MAX) {
                 found.push(format!("more {name}"));
             }
+        }
+        if own.cgroup == Cgroup::None && others.cgroup == Cgroup::Auto {
+            found.push("limits that bind no whole tree".to_owned());
         }
         for limit in others.rlimits.iter() {
             let own = own.rlimits.iter().find(|own| own.resource == limit.resource);

@@ -182,6 +182,7 @@ fn limits(one: Limits, two: Limits) -> Limits {
         processes: two.processes.or(one.processes),
         cpu_time: two.cpu_time.or(one.cpu_time),
         wall_time: two.wall_time.or(one.wall_time),
+        cgroup: two.cgroup.or(one.cgroup),
         cpu_affinity: two.cpu_affinity.or(one.cpu_affinity),
         nice: two.nice.or(one.nice),
         oom_score_adjust: two.oom_score_adjust.or(one.oom_score_adjust),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use launcher_policy::enforce::{Enforce, Keeper, Mode};
 use launcher_policy::exec::{Cwd, Exec, Keep};
 use launcher_policy::fds::FdKind;
-use launcher_policy::limits::Limits;
+use launcher_policy::limits::{Cgroup, Limits};
 use launcher_policy::mounts::{Mount, Mounts, NodeKind, Root, Source};
 use launcher_policy::namespaces::{Init, Loopback};
 use launcher_policy::origin::Origin;
@@ -335,6 +335,7 @@ fn limits(all: &Limits<'_>) -> Vec<(String, String)> {
         number("processes", all.processes),
         number("cpu_time", all.cpu_time.map(|seconds| seconds * 1000)),
         number("wall_time", all.wall_time),
+        (all.cgroup == Cgroup::Auto).then(|| ("cgroup".into(), "auto".into())),
         all.nice.map(|nice| ("nice".into(), nice.to_string())),
         all.oom_score_adj.map(|score| ("oom_score_adjust".into(), score.to_string())),
     ]

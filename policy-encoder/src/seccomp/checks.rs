@@ -25,6 +25,11 @@ pub(super) const REQUIRED: [(&str, &str); 5] = [
     ("rt_sigreturn", "no program could go on after a signal"),
 ];
 
+/// A system call that may fail, but must not end the process: by it the
+/// launcher asks whether somebody reads what it reports.
+pub(super) const ASKED: (&str, &str) =
+    ("ppoll", "the launcher would be killed before it has reported that it failed");
+
 /// What is known beside the table itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Checks<'f> {
@@ -40,13 +45,15 @@ impl Checks<'_> {
         for name in seccomp.deny.iter().chain(&seccomp.allow) {
             self.name(name, diagnostics);
         }
+        let denial = seccomp.action.as_ref();
+        let ends =
+            denial.is_some_and(|denial| matches!(denial.get_ref(), Denial::Kill | Denial::Trap));
         for name in &seccomp.deny {
-            required(name, diagnostics);
+            required(name, ends, diagnostics);
         }
         for name in &seccomp.allow {
             self.allowed(name, layer, diagnostics);
         }
-        let denial = seccomp.action.as_ref();
         if let Some(notify) = denial.filter(|denial| *denial.get_ref() == Denial::Notify) {
             no_supervisor(notify, diagnostics);
         }
@@ -80,12 +87,20 @@ impl Checks<'_> {
     ) {
         // The filter was validated.
         let Ok(filter) = Simulator::new(filter) else { return };
+        let reach = |name| {
+            let number = tables::number(self.architecture, name)?;
+            Some(Reach::of(&filter, tables::audit(self.architecture), number))
+        };
         for (name, why) in REQUIRED {
-            let Some(number) = tables::number(self.architecture, name) else { continue };
-            if !Reach::of(&filter, tables::audit(self.architecture), number).may_allow() {
+            if reach(name).is_some_and(|reach| !reach.may_allow()) {
                 let message = format!("what is imported denies {name}: {why}");
                 diagnostics.error(import.span(), message);
             }
+        }
+        let (name, why) = ASKED;
+        if reach(name).is_some_and(|reach| !reach.may_go_on()) {
+            let message = format!("what is imported kills whoever calls {name}: {why}");
+            diagnostics.error(import.span(), message);
         }
     }
 
@@ -137,7 +152,8 @@ impl Checks<'_> {
     fn rule(&self, name: &Spanned<String>, rule: &LayerRule, diagnostics: &mut Diagnostics) {
         let written = name.get_ref().as_str();
         if !rule.action.may_be_made() {
-            required(name, diagnostics);
+            let ends = matches!(rule.action, Action::KillProcess | Action::Trap);
+            required(name, ends, diagnostics);
             return;
         }
         self.way_around(name, diagnostics);
@@ -184,15 +200,19 @@ impl Checks<'_> {
 }
 
 /// Refuses a filter under which the launcher could not do its last steps.
-fn required(name: &Spanned<String>, diagnostics: &mut Diagnostics) {
+fn required(name: &Spanned<String>, ends: bool, diagnostics: &mut Diagnostics) {
     let written = name.get_ref();
     let names = layer::Names::of([written.as_str()]);
-    if let Some((call, why)) = REQUIRED.iter().find(|(call, _)| names.has(call)) {
+    let asked = ends.then_some(&ASKED);
+    if let Some((call, why)) = REQUIRED.iter().chain(asked).find(|(call, _)| names.has(call)) {
         let message = match call == written {
             true => format!("{call} cannot be denied: {why}"),
             false => format!("{written} cannot be denied, it has {call}: {why}"),
         };
-        diagnostics.error(name.span(), message);
+        let diagnostic = diagnostics.error(name.span(), message);
+        if *call == ASKED.0 {
+            diagnostic.help("it can be denied by an error number: action = \"errno\"");
+        }
     }
 }
 

@@ -69,6 +69,20 @@ impl Reach {
         self.computes || self.values.iter().any(allows)
     }
 
+    /// Whether the process may go on behind the call, be it denied.
+    pub(super) fn may_go_on(&self) -> bool {
+        let ends = |value: &u32| {
+            let action = value & uapi::SECCOMP_RET_ACTION_FULL;
+            matches!(
+                action,
+                uapi::SECCOMP_RET_KILL_PROCESS
+                    | uapi::SECCOMP_RET_KILL_THREAD
+                    | uapi::SECCOMP_RET_TRAP
+            )
+        };
+        self.computes || !self.values.iter().all(ends)
+    }
+
     fn follow(
         &mut self,
         State { next, a, x }: State,

@@ -7,7 +7,7 @@ use linux_raw_sys::errno::EPERM;
 use linux_raw_sys::general::{CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID};
 use linux_raw_sys::{net, ptrace};
 
-use super::checks::REQUIRED;
+use super::checks::{ASKED, REQUIRED};
 use super::simulate::{Outcome, Simulator};
 use super::*;
 use crate::document::Seccomp;
@@ -511,6 +511,24 @@ fn what_the_launcher_needs_cannot_be_denied() {
         let text = format!("[seccomp]\ndeny = [\"{name}\"]");
         let expected = format!("\"{name}\": {name} cannot be denied: {why}; ");
         assert_eq!(messages(&text, &CLOSED), [expected]);
+    }
+}
+
+#[test]
+fn what_the_launcher_asks_before_it_reports_may_fail_but_not_kill() {
+    let (name, why) = ASKED;
+    let help = "it can be denied by an error number: action = \"errno\"";
+    for action in ["kill", "trap"] {
+        for (text, span) in [
+            (format!("seccomp = {{ deny = ['{name}'], action = '{action}' }}"), "'ppoll'"),
+            (format!("[[seccomp.rule]]\ncall = '{name}'\naction = '{action}'"), "'ppoll'"),
+        ] {
+            let expected = format!("{span}: {name} cannot be denied: {why}; {help}");
+            assert_eq!(messages(&text, &CLOSED), [expected], "{text}");
+        }
+    }
+    for text in ["seccomp.deny = ['ppoll']", "[[seccomp.rule]]\ncall = 'ppoll'\naction = 'errno'"] {
+        assert!(messages(text, &CLOSED).is_empty(), "{text}");
     }
 }
 

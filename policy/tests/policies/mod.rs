@@ -9,7 +9,7 @@ use launcher_policy::enforce::{Enforce, Facility, Guarantee, Guaranteed, Keeper,
 use launcher_policy::exec::{Cwd, Exec, Keep};
 use launcher_policy::fds::{FdKind, Fds, KeepFd};
 use launcher_policy::landlock::{ACCESS_FS, ACCESS_NET, Handled, Landlock, Port, SCOPES};
-use launcher_policy::limits::{Limits, Rlimit};
+use launcher_policy::limits::{Cgroup, Limits, Rlimit};
 use launcher_policy::mounts::{
     Carved, Kind, MOUNT_ATTRIBUTES, Missing, Mount, Mounts, Node, NodeKind, Parents, Root, Rule,
     Source, Symlinks,
@@ -245,6 +245,7 @@ fn limits() -> Limits<'static> {
         processes: Some(64),
         cpu_time: Some(10),
         wall_time: Some(60_000),
+        cgroup: Cgroup::Auto,
         cpu_affinity: &[0b11],
         nice: Some(-20),
         oom_score_adj: Some(1000),

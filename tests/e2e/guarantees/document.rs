@@ -33,7 +33,10 @@ pub(super) fn usual(world: &World) -> Vec<String> {
 pub(super) fn with_all_waived(world: &World) -> String {
     let (read, write) = (world.path("read"), world.path("write"));
     let waived = names(Guarantee::ALL);
-    format!("filesystem = {{ read = [{read:?}], write = [{write:?}] }}\nenforce.waive = {waived:?}")
+    format!(
+        "filesystem = {{ read = [{read:?}], write = [{write:?}], tmp = 'none', proc = false, \
+         dev = 'none' }}\nenforce.waive = {waived:?}"
+    )
 }
 
 fn names(guarantees: &[Guarantee]) -> Vec<&'static str> {

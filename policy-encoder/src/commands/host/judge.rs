@@ -27,6 +27,9 @@ const KINDS: [(u32, &str); 8] = [
 /// Errors after which the launcher goes on without namespaces.
 const CLOSED: [&str; 5] = ["EPERM", "EACCES", "ENOSPC", "EUSERS", "EINVAL"];
 
+/// Errors of the maps after which it does so, too.
+const UNMAPPED: [&str; 4] = ["EPERM", "EACCES", "EROFS", "ENOENT"];
+
 /// What a host allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rung {
@@ -124,7 +127,11 @@ fn judge(policy: &Policy<'_>, namespaces: &Namespaces<'_>, abi: u32) -> Result<H
             return Err(Refused { why, lacks: Some(lacks) });
         }
     };
-    if let Some(lost) = enforce.lost(made, abi) {
+    // Of those that nothing keeps, the launcher names the first that namespaces
+    // would not keep either: it has not tried them yet.
+    let wants = policy.namespaces.is_some();
+    let lost = enforce.lost(wants, abi).map(|lost| (lost, wants));
+    if let Some((lost, made)) = lost.or_else(|| Some((enforce.lost(made, abi)?, made))) {
         let name = lost.guarantee.name();
         let (why, lacks) = match lost.keeper(made) {
             Keeper::Nothing(why) => (String::from_utf8_lossy(why.to_bytes()).into_owned(), lacks),
@@ -189,8 +196,11 @@ fn namespaces<'f>(policy: &Policy<'_>, facts: &'f Facts) -> Namespaces<'f> {
     let maps = has_user.then_some("maps");
     let mounts = if flags & uapi::CLONE_NEWNS != 0 { &["private", "tmpfs"][..] } else { &[] };
     match facts.first_error(maps.into_iter().chain(mounts.iter().copied())) {
-        // Inside another Landlock domain for files.
-        Some((tried @ "private", error)) if error.is_one_of(&["EPERM"]) => {
+        // Inside another sandbox, or where AppArmor takes the capabilities.
+        Some((tried @ "maps", error)) if error.is_one_of(&UNMAPPED) => {
+            Namespaces::Closed(tried, Some(error))
+        }
+        Some((tried @ "private", error)) if error.is_one_of(&["EPERM", "EACCES"]) => {
             Namespaces::Closed(tried, Some(error))
         }
         Some((tried, error)) => Namespaces::Useless(tried, error),
@@ -296,14 +306,24 @@ mod tests {
 
     #[test]
     fn namespaces_in_which_nothing_can_be_done_are_a_refusal() {
-        for lacks in ["maps", "tmpfs"] {
-            let refused = judged(EXPRESSIBLE, &host(7, &[(lacks, "EPERM")])).expect_err(lacks);
+        for (lacks, error) in [("maps", "EIO"), ("private", "EINVAL"), ("tmpfs", "EPERM")] {
+            let refused = judged(EXPRESSIBLE, &host(7, &[(lacks, error)])).expect_err(lacks);
             assert_eq!(refused.lacks, Some(lacks));
         }
     }
 
     #[test]
+    fn where_no_id_can_be_mapped_landlock_keeps_what_it_can() {
+        for error in ["EPERM", "EACCES", "EROFS", "ENOENT"] {
+            let host = host(7, &[("maps", error)]);
+            assert_eq!(judged(EXPRESSIBLE, &host), honoured(Rung::Landlock, &["namespaces"]));
+        }
+    }
+
+    #[test]
     fn where_nothing_can_be_mounted_landlock_keeps_what_it_can() {
+        let confined = host(7, &[("private", "EACCES")]);
+        assert_eq!(judged(EXPRESSIBLE, &confined), honoured(Rung::Landlock, &["namespaces"]));
         let nested = host(7, &[("private", "EPERM")]);
         assert_eq!(judged(EXPRESSIBLE, &nested), honoured(Rung::Landlock, &["namespaces"]));
         let hostname = format!("{EXPRESSIBLE}network.access = 'loopback'");

@@ -67,6 +67,10 @@ impl<'h> Host<'h> {
             {
                 why("kernel.unprivileged_userns_clone is 0", ENABLE)
             }
+            "maps" => why(
+                "ids cannot be mapped: inside a sandbox, or as root without CAP_SETFCAP",
+                NESTED,
+            ),
             "private" | "tmpfs" if is_closed => why(
                 "a security module forbids to mount: this is a Landlock domain already, for instance",
                 NESTED,

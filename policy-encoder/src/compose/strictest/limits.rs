@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{last, stricter};
 use crate::Spanned;
-use crate::document::{Amount, Limits, Rlimit};
+use crate::document::{Amount, Cgroup, Limits, Rlimit};
 
 /// The limit whose absence is strictest: no core is dumped then.
 const CORE: &str = "core";
@@ -15,6 +15,7 @@ pub(super) fn both(one: &Limits, two: &Limits) -> Limits {
         processes,
         cpu_time,
         wall_time,
+        cgroup,
         cpu_affinity,
         nice,
         oom_score_adjust,
@@ -25,6 +26,7 @@ pub(super) fn both(one: &Limits, two: &Limits) -> Limits {
         processes: lower(processes, &two.processes, |count| *count),
         cpu_time: lower(cpu_time, &two.cpu_time, |time| time.0),
         wall_time: lower(wall_time, &two.wall_time, |time| time.0),
+        cgroup: stricter(cgroup, &two.cgroup, &Cgroup::None, |cgroup| *cgroup == Cgroup::None),
         cpu_affinity: affinity(cpu_affinity, &two.cpu_affinity),
         nice: weaker(nice, &two.nice, 0),
         oom_score_adjust: weaker(oom_score_adjust, &two.oom_score_adjust, 0),

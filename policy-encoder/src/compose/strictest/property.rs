@@ -6,7 +6,7 @@ use super::merge;
 use super::tests::place;
 use crate::Spanned;
 use crate::diagnostic::Diagnostics;
-use crate::document::{Document, Rlimit};
+use crate::document::{Cgroup, Document, Rlimit};
 use crate::mounts::testing::Tree;
 use crate::mounts::{self, Rights, Standing, View};
 use crate::network;
@@ -130,6 +130,7 @@ fn random(random: &mut Random) -> String {
     text += "[limits]\n";
     text += &random.maybe(&["memory = 1000", "memory = 2000"]);
     text += &random.maybe(&["cpu_time = '10s'", "wall_time = '5s'"]);
+    text += &random.maybe(&["cgroup = 'auto'", "cgroup = 'none'"]);
     text += &random.maybe(&["rlimit.data = [500, 3000]", "rlimit.cpu = 5", "rlimit.core = 7"]);
     text += "[seccomp]\n";
     text += &random.maybe(&["profile = 'unconfined'"]);
@@ -212,6 +213,10 @@ fn assert_words_implied(what: &str, result: &Document, part: &Document) {
     assert!(allow.iter().all(|name| names(&part.seccomp.allow).contains(name)), "{what}");
     assert!(names(&part.seccomp.deny).iter().all(|name| deny.contains(name)), "{what}");
     assert!(result.seccomp.profile.is_none() || part.seccomp.profile.is_some(), "{what}");
+    let auto = |document: &Document| {
+        document.limits.cgroup.as_ref().is_some_and(|cgroup| *cgroup.get_ref() == Cgroup::Auto)
+    };
+    assert!(auto(result) || !auto(part), "{what}");
 }
 
 /// The hard limit that the kernel is told, as the encoder derives it.

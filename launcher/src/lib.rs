@@ -52,6 +52,9 @@ pub struct Options {
     pub caller: Option<RawFd>,
     /// A cgroup v2 directory in which the command gets one of its own.
     pub cgroup: Option<RawFd>,
+    /// The Landlock ruleset of the policy, made by [`mounts::ruleset`] for
+    /// launches without a mount namespace.
+    pub ruleset: Option<RawFd>,
     /// The program that is run, instead of looking the command up.
     pub program: Option<RawFd>,
     /// The newest Landlock ABI that is used, of those the kernel has.

@@ -197,12 +197,13 @@ fn is_pipe(fd: RawFd) -> bool {
 /// Refuses a descriptor that was named but is not open, and a caller that is
 /// no process.
 fn check_open(given: &Arguments) -> Result<(), Failure> {
-    let Options { status, errors, caller, cgroup, program, .. } = given.options;
+    let Options { status, errors, caller, cgroup, ruleset, program, .. } = given.options;
     let named = [
         (status, Call::StatusFd),
         (errors, Call::ErrorFd),
         (caller, Call::ParentFd),
         (cgroup, Call::CgroupFd),
+        (ruleset, Call::RulesetFd),
         (program, Call::ExecFd),
     ];
     for (fd, name) in named {
@@ -226,13 +227,13 @@ fn check_numbers(policy: &Policy<'_>, given: &Arguments) -> Result<(), Failure> 
         Source::Fd(fd) => Some(fd),
         Source::Input | Source::File(_) => None,
     };
-    let Options { status, errors, caller, cgroup, program, .. } = given.options;
-    let own = [source, status, errors, caller, cgroup, program];
+    let Options { status, errors, caller, cgroup, ruleset, program, .. } = given.options;
+    let own = [source, status, errors, caller, cgroup, ruleset, program];
     if policy.fds.keep.iter().any(|keep| own.contains(&Some(keep.fd as RawFd))) {
         let why = Refusal::FdKept;
         return Err(Failure::refused(STAGE, Call::KeepFds, why));
     }
-    if source.is_some() && [status, errors, caller, cgroup, program].contains(&source) {
+    if source.is_some() && [status, errors, caller, cgroup, ruleset, program].contains(&source) {
         let why = Refusal::FdTwice;
         return Err(Failure::refused(STAGE, Call::Fd, why));
     }

@@ -152,10 +152,24 @@ pub fn apply(launch: &Launch<'static>) -> Result<(), Failure> {
         if namespaces::has(launch, uapi::CLONE_NEWNS) {
             build(launch, mounts, ruleset)?;
         } else {
-            only_rules(launch, mounts, ruleset)?;
+            only_rules(launch, mounts, ruleset, Spent::of(mounts))?;
         }
     }
     change_directory(launch)
+}
+
+/// Makes the ruleset of a policy without a mount namespace once for many
+/// launches, which are given it.
+///
+/// # Errors
+///
+/// The first call that failed, with the path it was about.
+pub fn ruleset(launch: &Launch<'static>) -> Result<Option<BorrowedFd<'static>>, Failure> {
+    let ruleset = landlock::create(launch)?;
+    if let Some(mounts) = &launch.policy.mounts {
+        only_rules(launch, mounts, ruleset, Spent::Closed)?;
+    }
+    Ok(ruleset.map(Ruleset::fd))
 }
 
 /// The whole view: sources, root, skeleton, mounts, in this order.
@@ -512,9 +526,9 @@ fn only_rules(
     launch: &Launch<'static>,
     mounts: &Mounts<'static>,
     ruleset: Option<Ruleset>,
+    spent: Spent,
 ) -> Result<(), Failure> {
     let Some(ruleset) = ruleset else { return Ok(()) };
-    let spent = Spent::of(mounts);
     let mut fd_paths = launch.carried.fds.as_bytes();
     let at = |failure: Failure| failure.about(Subject::Source);
     for mount in launch.shared.each(mounts.mounts.iter()) {

@@ -244,6 +244,7 @@ words! {
         Socketpair "socketpair"
         StatusFd "--status-fd"
         ErrorFd "--error-fd"
+        RulesetFd "--ruleset-fd"
         Stdio "stdio"
         Symlinkat "symlinkat"
         Tcsetpgrp "tcsetpgrp"

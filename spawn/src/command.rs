@@ -221,7 +221,7 @@ impl Command {
         let (events, inside) = self.receipt.then(pipe).transpose()?.unzip();
         let status = inside.as_ref().map(AsRawFd::as_raw_fd);
         if let Some(policy) = prepared.in_place()
-            && let Some(process) = self.launch_in_place(policy, fds, status)?
+            && let Some(process) = self.launch_in_place(policy, prepared.ruleset(), fds, status)?
         {
             return Ok((process, events));
         }
@@ -233,12 +233,13 @@ impl Command {
     fn launch_in_place(
         &self,
         policy: &Decoded,
+        ruleset: Option<RawFd>,
         fds: &Fds,
         status: Option<RawFd>,
     ) -> Result<Option<Process>, Error> {
         let wrong = || Error::io(format!("cannot run {}", self.program.display()));
         let command = c_string(&self.program).map_err(wrong())?;
-        let in_place = InPlace::new(policy, &command, status);
+        let in_place = InPlace::new(policy, ruleset, &command, status);
         let kept: Vec<RawFd> = status.into_iter().collect();
         let process = self.start_as(Program::InPlace(&in_place), Vec::new(), fds, &kept);
         let process = process.map_err(wrong())?;

@@ -11,21 +11,24 @@ use std::cell::UnsafeCell;
 use std::ffi::CStr;
 use std::mem;
 use std::num::NonZeroU32;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use launcher::gather::{Given, Memory, gather};
+use launcher::mounts::Carried;
 use launcher::receipt::Notes;
 use launcher::report::{Quoting, Words, describe};
-use launcher::sys::CStrings;
-use launcher::{Caller, Launch, Options, Stacks, session, wait};
+use launcher::session::{self, Held};
+use launcher::sys::{CStrings, Slots};
+use launcher::{Caller, Launch, Options, Shared, Stacks, wait};
 use launcher_policy::limits::Cgroup;
+use launcher_policy::mounts::{MAX_MOUNTS, Source};
 use launcher_policy::namespaces::Namespaces;
 use launcher_policy::session::{DieWithParent, Terminal};
 use launcher_policy::wire::{self, Digest};
 use launcher_policy::{Failure, Policy};
-use linux_raw_sys::general::CLONE_NEWPID;
+use linux_raw_sys::general::{CLONE_NEWNS, CLONE_NEWPID};
 use policy_encoder::receipt::Event;
 use rustix::process::{getegid, geteuid};
 
@@ -64,10 +67,61 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Decoded> {
     (!takes_child).then_some(decoded)
 }
 
+/// Makes the policy's Landlock ruleset, where no mount has a part in it.
+///
+/// # Errors
+///
+/// Why it cannot be made, as a launch would say it.
+pub(crate) fn ruleset(decoded: &Decoded) -> Result<Option<OwnedFd>, Error> {
+    let policy = decoded.borrow_dependent();
+    let has_mounts = policy.namespaces.is_some_and(|all| all.flags & CLONE_NEWNS != 0);
+    let mut mounts = policy.mounts.iter().flat_map(|mounts| mounts.mounts.iter());
+    // What is handed over differs from launch to launch.
+    let has_fds = mounts.any(|mount| matches!(mount.source, Source::Fd { .. }));
+    if has_mounts || has_fds || policy.landlock.is_none() {
+        return Ok(None);
+    }
+    let words = Words { policy: Some(policy), ..Words::default() };
+    let abi = launcher::landlock::abi(None).map_err(|failure| error(&failure, &words))?;
+    // SAFETY: `launch` and what is made of it end before this function does,
+    // and the policy outlives them.
+    let (policy, digest) = unsafe {
+        mem::transmute::<(&Policy<'_>, &Digest), (&'static Policy<'static>, &'static Digest)>((
+            policy,
+            wire::digest(decoded.borrow_owner()),
+        ))
+    };
+    let nothing = [std::ptr::null()];
+    // SAFETY: the array ends with its only pointer, and outlives `launch`.
+    let nothing = unsafe { CStrings::new(nothing.as_ptr()) };
+    let launch = Launch {
+        policy,
+        digest,
+        command: c"",
+        argv: nothing,
+        envp: nothing,
+        options: Options::default(),
+        caller: Caller { uid: geteuid().as_raw(), gid: getegid().as_raw(), parent: 0 },
+        abi,
+        errata: 0,
+        carried: &CARRIED,
+        terminal: Held::None,
+        shared: Shared::default(),
+        stacks: &STACKS,
+        sources: &NO_SOURCES,
+    };
+    let ruleset = launcher::mounts::ruleset(&launch);
+    let ruleset = ruleset.map_err(|failure| error(&failure, &Words::of(&launch)))?;
+    // SAFETY: it was opened for this launch, which has left it open.
+    let own = |fd: BorrowedFd<'_>| unsafe { OwnedFd::from_raw_fd(fd.as_raw_fd()) };
+    Ok(ruleset.map(own))
+}
+
 /// A launch in place.
 pub(crate) struct InPlace<'a> {
     policy: &'a Policy<'a>,
     digest: &'a Digest,
+    ruleset: Option<RawFd>,
     command: &'a CStr,
     status: Option<RawFd>,
     room: Box<Room>,
@@ -108,12 +162,24 @@ const MAX_ROOMS: usize = 64;
 /// Where no child runs.
 static STACKS: Stacks = Stacks::new();
 
+/// What is asked of nobody who mounts nothing.
+static CARRIED: Carried = Carried::NOTHING;
+
+/// What no mount is made of.
+static NO_SOURCES: Slots<MAX_MOUNTS> = Slots::new();
+
 impl<'a> InPlace<'a> {
-    pub(crate) fn new(decoded: &'a Decoded, command: &'a CStr, status: Option<RawFd>) -> Self {
+    pub(crate) fn new(
+        decoded: &'a Decoded,
+        ruleset: Option<RawFd>,
+        command: &'a CStr,
+        status: Option<RawFd>,
+    ) -> Self {
         let kept = ROOMS.lock().unwrap_or_else(PoisonError::into_inner).pop();
         Self {
             policy: decoded.borrow_dependent(),
             digest: wire::digest(decoded.borrow_owner()),
+            ruleset,
             command,
             status,
             room: kept.unwrap_or_else(|| Box::new(Room(UnsafeCell::new(Memory::new())))),
@@ -139,7 +205,8 @@ impl<'a> InPlace<'a> {
         argv: CStrings<'_>,
         envp: CStrings<'_>,
     ) -> Result<std::convert::Infallible, Failure> {
-        let options = Options { status: self.status, ..Options::default() };
+        let (status, ruleset) = (self.status, self.ruleset);
+        let options = Options { status, ruleset, ..Options::default() };
         let caller =
             Caller { uid: geteuid().as_raw(), gid: getegid().as_raw(), parent: session::parent() };
         // SAFETY: to the child that runs this, the lender's frames live for
@@ -203,10 +270,14 @@ impl<'a> InPlace<'a> {
         let mut words = launch.map_or_else(Words::default, Words::of);
         words.policy = Some(self.policy);
         words.command = Some(self.command);
-        let mut memory = Quoting::new();
-        match serde_json::from_slice(describe(failure, &words, &mut memory)) {
-            Ok(Event::Failure(failure)) => Error::launch(failure),
-            _ => Error::io("the launch failed")(std::io::Error::other(failure.call().name())),
-        }
+        error(failure, &words)
+    }
+}
+
+fn error(failure: &Failure, words: &Words<'_>) -> Error {
+    let mut memory = Quoting::new();
+    match serde_json::from_slice(describe(failure, words, &mut memory)) {
+        Ok(Event::Failure(failure)) => Error::launch(failure),
+        _ => Error::io("the launch failed")(std::io::Error::other(failure.call().name())),
     }
 }

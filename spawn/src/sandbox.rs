@@ -10,7 +10,7 @@ use rustix::fs::MemfdFlags;
 use rustix::io::fcntl_dupfd_cloexec;
 
 use crate::in_place::{self, Decoded};
-use crate::launcher::sealed;
+use crate::launcher::{beyond_streams, sealed};
 use crate::policy::Encoded;
 use crate::{Command, Error, Launcher};
 
@@ -34,6 +34,8 @@ pub(crate) struct Prepared {
     memfd: OwnedFd,
     /// The policy, where the launcher is not needed.
     in_place: Option<Decoded>,
+    /// Its Landlock ruleset, where no launch has a part in that.
+    ruleset: Option<OwnedFd>,
 }
 
 impl Sandbox {
@@ -122,14 +124,18 @@ impl Sandbox {
             None => Launcher::find()?,
         };
         // On numbers that nothing is handed over under.
-        let apart = |fd| apart(fd, |number| policy.fds.contains(&number));
+        let apart = |fd| apart(beyond_streams(fd)?, |number| policy.fds.contains(&number));
         let program = fcntl_dupfd_cloexec(launcher.program(), 3)
             .and_then(apart)
             .map_err(Error::io("cannot keep the launcher open"))?;
         let memfd = sealed(c"policy", &policy.bytes, MemfdFlags::NOEXEC_SEAL)
             .and_then(apart)
             .map_err(Error::io("cannot put the policy into a memfd"))?;
-        Ok(Some(Arc::new(Prepared { program, memfd, in_place: in_place::decode(&policy.bytes) })))
+        let in_place = in_place::decode(&policy.bytes);
+        let ruleset = in_place.as_ref().map(in_place::ruleset).transpose()?.flatten();
+        let ruleset = ruleset.map(apart).transpose();
+        let ruleset = ruleset.map_err(Error::io("cannot keep the Landlock ruleset open"))?;
+        Ok(Some(Arc::new(Prepared { program, memfd, in_place, ruleset })))
     }
 
     /// Whether the policy speaks of a descriptor of this number.
@@ -145,6 +151,10 @@ impl Prepared {
 
     pub(crate) fn in_place(&self) -> Option<&Decoded> {
         self.in_place.as_ref()
+    }
+
+    pub(crate) fn ruleset(&self) -> Option<RawFd> {
+        self.ruleset.as_ref().map(AsRawFd::as_raw_fd)
     }
 
     pub(crate) fn memfd(&self) -> RawFd {

@@ -232,6 +232,30 @@ fn a_pid_file_is_complete_when_spawn_returns() {
 }
 
 #[test]
+fn a_ruleset_that_is_made_once_binds_every_launch() {
+    harness::needs_landlock!(6);
+    let dir = TempDir::with_file("read/note", "x").file("apart/note", "x");
+    let policy = IN_PLACE.replace("filesystem = {", "filesystem = { read = [READ],");
+    let (sandbox, binaries) = sandbox(&policy.replace("READ", &format!("{:?}", dir.join("read"))));
+    // What has another name by now is still what the policy meant.
+    fs::rename(dir.join("read"), dir.join("renamed")).expect("it is renamed");
+    fs::rename(dir.join("apart"), dir.join("read")).expect("it is renamed");
+    for _ in 0..2 {
+        let open = |name: &str| {
+            let line = format!("open-for-read {}", dir.join(name).display());
+            probe(&sandbox, &binaries, &line)
+        };
+        assert_eq!(open("read/note"), Outcome::Errno(Errno::ACCESS));
+        assert!(open("renamed/note").is_ok());
+    }
+    let mut child = sandbox.command(binaries.probe()).receipt(true).spawn().expect("it runs");
+    let receipt = child.receipt().expect("it is there").expect("it was asked for");
+    let files = receipt.launch.and_then(|launch| launch.guarantees.get("files").copied());
+    assert_eq!(format!("{files:?}"), "Some(Landlock)");
+    child.wait().expect("it ends");
+}
+
+#[test]
 fn many_threads_start_commands_in_one_sandbox_at_once() {
     let (sandbox, binaries) = sandbox("");
     std::thread::scope(|scope| {

@@ -97,9 +97,14 @@ pub fn create(launch: &Launch<'_>) -> Result<Option<Ruleset>, Failure> {
 /// What rules may grant of the rights that are handled: all, but for moves and
 /// links to other directories where they are not safe. Those are a facility.
 fn granted(launch: &Launch<'_>, handled: u32) -> Result<u32, Failure> {
+    let is_fixed = || -> Result<bool, Failure> {
+        // What a receipt says has been asked already.
+        let errata = if launch.options.status.is_some() { launch.errata } else { errata()? };
+        Ok(errata & FIXED_DISCONNECTED != 0)
+    };
     // Before ABI 2 no kernel grants it.
     if handled & LANDLOCK_ACCESS_FS_REFER != 0
-        && (namespaces::has(launch, CLONE_NEWNS) || errata()? & FIXED_DISCONNECTED != 0)
+        && (namespaces::has(launch, CLONE_NEWNS) || is_fixed()?)
     {
         return Ok(handled);
     }

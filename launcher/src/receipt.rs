@@ -213,7 +213,9 @@ fn pids(line: &mut Line, launch: &Launch<'_>) {
         line.count("init", init.into());
     }
     let mut number = [0; 16];
-    if !namespaces::has(launch, uapi::CLONE_NEWPID) {
+    if !wait::is_needed(launch) {
+        line.count("command", launch.shared.notes.launcher.into());
+    } else if !namespaces::has(launch, uapi::CLONE_NEWPID) {
         line.count("command", getpid().as_raw_nonzero().get().into());
     } else if let Some(proc) = launch.carried.proc
         // In the /proc of outside, this link has the number of outside.

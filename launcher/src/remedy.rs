@@ -10,7 +10,7 @@ words! {
         UserNamespaces "user namespaces are closed here: see the sysctls kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns"
         MaxNamespaces "see the sysctls user.max_*_namespaces"
         KernelNamespaces "this kernel lacks one of the namespaces"
-        IdMaps "ids cannot be mapped here: in a sandbox, without CAP_SETFCAP as root, without privileges for id ranges, or see the sysctl kernel.apparmor_restrict_unprivileged_userns"
+        IdMaps "ids cannot be mapped here: id ranges need a privileged launcher, root needs CAP_SETFCAP; or see the sysctl kernel.apparmor_restrict_unprivileged_userns, or the sandbox around"
         Symlink "there is a symlink now: encode the policy again, or say follow = true"
         EntryFd "is the descriptor of the entry open?"
         Kernel511 "this needs Linux 5.11 or newer"

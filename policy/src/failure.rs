@@ -256,3 +256,17 @@ words! {
         Write "write"
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_about_what_was_said_last() {
+        let failure = Failure::errno(Stage::Namespaces, Call::Open, 13).about(Subject::UidMap);
+        let lost = failure.about(Subject::Guarantee);
+        assert_eq!(lost.subject(), Subject::Guarantee);
+        assert_eq!((lost.stage(), lost.call(), lost.error()), (Stage::Namespaces, Call::Open, 13));
+        assert_eq!(lost.about(Subject::None).subject(), Subject::None);
+    }
+}

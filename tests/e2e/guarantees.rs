@@ -9,7 +9,9 @@ use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
 use fastrand::Rng;
-use harness::{Caller, Outcome, Sandbox, WITHOUT_USER_NAMESPACES, with_probe};
+use harness::{
+    Caller, Outcome, Sandbox, WITHOUT_ID_MAPS, WITHOUT_USER_NAMESPACES, has_strace, with_probe,
+};
 use launcher_policy::enforce::Guarantee;
 use policy_encoder::diagnostic::Diagnostics;
 use policy_encoder::mounts::{Rights, View};
@@ -84,8 +86,8 @@ fn what_nothing_keeps_is_given_up_by_name_alone() {
 /// What a host lacks.
 #[derive(Clone, Copy, Debug)]
 struct Host {
-    /// No user namespace can be made.
-    without_user_namespaces: bool,
+    /// What keeps it from having user namespaces that are of use.
+    without_user_namespaces: &'static [&'static str],
     /// The newest Landlock ABI that is used; `None` is the kernel's own.
     abi: Option<u8>,
 }
@@ -93,14 +95,15 @@ struct Host {
 impl Host {
     fn all() -> Vec<Self> {
         let abis = [None, Some(0), Some(1), Some(2), Some(3), Some(4), Some(5), Some(6)];
-        let with = |without_user_namespaces| abis.map(|abi| Self { without_user_namespaces, abi });
-        [with(false), with(true)].concat()
+        let with = |without_user_namespaces: &'static [_]| {
+            abis.map(|abi| Self { without_user_namespaces, abi }).to_vec()
+        };
+        let injected = if has_strace() { with(WITHOUT_ID_MAPS) } else { Vec::new() };
+        [with(&[]), with(WITHOUT_USER_NAMESPACES), injected].concat()
     }
 
     fn around(self, mut sandbox: Sandbox) -> Sandbox {
-        if self.without_user_namespaces {
-            sandbox = sandbox.wrap(WITHOUT_USER_NAMESPACES);
-        }
+        sandbox = sandbox.wrap(self.without_user_namespaces.iter().copied());
         match self.abi {
             Some(abi) => sandbox.option("--landlock-abi").option(abi.to_string()),
             None => sandbox,

@@ -7,8 +7,8 @@ use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 
 use harness::{
-    Binaries, Caller, Output, POLICY_FD, STATUS_FD, Sandbox, TempDir, WITHOUT_LANDLOCK,
-    WITHOUT_USER_NAMESPACES, needs_strace,
+    Binaries, Caller, Output, POLICY_FD, STATUS_FD, Sandbox, TempDir, WITHOUT_ID_MAPS,
+    WITHOUT_LANDLOCK, WITHOUT_USER_NAMESPACES, needs_strace,
 };
 use serde_json::Value;
 
@@ -240,7 +240,7 @@ fn what_check_says_of_a_host_is_what_a_launch_there_does() {
         let policy = dir.join("outer.bin").into();
         Vec::from([binaries.launcher().into(), "--policy".into(), policy, "--".into()])
     });
-    let hosts = [&[], WITHOUT_USER_NAMESPACES, WITHOUT_LANDLOCK, WITHOUT_PROC];
+    let hosts = [&[], WITHOUT_USER_NAMESPACES, WITHOUT_ID_MAPS, WITHOUT_LANDLOCK, WITHOUT_PROC];
     let hosts = hosts.map(|host| host.iter().map(OsString::from).collect());
     let hosts: Vec<Vec<OsString>> = hosts.into_iter().chain(nested).collect();
     let mut rungs = BTreeSet::new();

@@ -255,6 +255,29 @@ fn what_goes_wrong_in_namespaces_is_no_reason_to_go_without_them() {
     }
 }
 
+#[test]
+fn root_that_may_not_map_itself_goes_without_namespaces() {
+    harness::needs_landlock!(6);
+    // The namespace can be made by everybody; its map takes CAP_SETFCAP of root.
+    for caller in Caller::both().into_iter().filter(|caller| caller.is_root()) {
+        let dir = TempDir::with_file("note", "kept");
+        let policy = expressible(&dir);
+        let reduced = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--"];
+        let sandbox = Sandbox::new(&policy).caller(caller).wrap(reduced);
+        let lines = [format!("create {dir}/new"), "open-for-read /etc/passwd".into()];
+        let output = sandbox.run([vec![sandbox.probe_path()], lines.to_vec()].concat());
+        assert_eq!(output.stdout_text(), "ok \nerrno 13\n", "{output:?}");
+        let launch = output.event("launch").expect("a launch event");
+        assert_eq!(launch["rung"], "landlock", "{output:?}");
+        let said = launch["reasons"]["namespaces"].as_str().unwrap_or_default();
+        assert!(said.starts_with("write /proc/self/uid_map: EPERM"), "{output:?}");
+        // The control: with it they are made.
+        let sandbox = Sandbox::new(&policy).caller(caller);
+        let output = sandbox.run([sandbox.probe_path()]);
+        assert_eq!(output.event("launch").expect("a launch event")["rung"], "namespaces");
+    }
+}
+
 /// A launch inside another sandbox of ours, whose standard output is its
 /// status, too.
 struct Nested<'s> {

@@ -295,7 +295,7 @@ fn a_receipt_takes_no_call_where_nobody_asks_and_few_where_somebody_does() {
     // The clock after each stage, who and what there is, and a line with a
     // question whether somebody reads it; with namespaces two more lines, and
     // the command's number outside. How often a waiter is woken may differ.
-    for (policy, most) in [(SHIM, 17), (BINDS, 28)] {
+    for (policy, most) in [(SHIM, 15), (BINDS, 28)] {
         for caller in Caller::both() {
             let without = count(policy, caller);
             let with = count_with(policy, caller, &["--status-fd", "4"]);

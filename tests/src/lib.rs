@@ -72,6 +72,21 @@ pub const WITHOUT_USER_NAMESPACES: &[&str] = &[
     "sh",
 ];
 
+/// A host on which namespaces can be made and are of no use, as where AppArmor
+/// takes the capabilities in them: nobody maps ids.
+pub const WITHOUT_ID_MAPS: &[&str] = &[
+    "strace",
+    "-f",
+    "-qq",
+    "-o",
+    "/dev/null",
+    "-P",
+    "/proc/self/setgroups",
+    "-e",
+    "inject=?open,openat:error=EACCES",
+    "--",
+];
+
 /// A kernel without Landlock, for the calls of the launcher.
 pub const WITHOUT_LANDLOCK: &[&str] =
     &["strace", "-f", "-o", "/dev/null", "-e", "inject=landlock_create_ruleset:error=ENOSYS", "--"];

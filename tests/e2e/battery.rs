@@ -1,0 +1,112 @@
+//! The battery: attacks from inside, each against what must stop it. The crate
+//! `battery` has the table; `make battery` shows it with what others do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use battery::arena::Contender;
+use battery::{Check, GROUPS, Outcome, Stop, Verdict, checks};
+use harness::{Caller, dist, skip};
+
+mod document;
+
+/// Skips the rest of a test where there can be no arena.
+macro_rules! needs_arena {
+    () => {
+        if !rustix::process::geteuid().is_root() {
+            skip!("as_root", "the tests do not run as root");
+        }
+        if !dist().join("test/battery").exists() {
+            skip!("battery", "the battery is not built");
+        }
+    };
+}
+
+/// What became of each check.
+type Outcomes = BTreeMap<&'static str, Outcome>;
+
+/// Makes all checks against one contender, once in this process.
+fn outcomes(contender: Contender, caller: Caller) -> &'static Outcomes {
+    static ALL: [[OnceLock<Outcomes>; 2]; Contender::ALL.len()] =
+        [const { [const { OnceLock::new() }; 2] }; Contender::ALL.len()];
+    let place = Contender::ALL.iter().position(|each| *each == contender).expect("one of them");
+    ALL[place][usize::from(caller.is_root())].get_or_init(|| measure(contender, caller))
+}
+
+fn measure(contender: Contender, caller: Caller) -> Outcomes {
+    let output = Command::new(dist().join("test/battery"))
+        .args(["arena", &caller.uid().to_string()])
+        .arg(dist())
+        .arg(contender.to_string())
+        .output()
+        .expect("it starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let read = |check: &'static Check| {
+        let line = text.lines().find_map(|line| line.strip_prefix(check.name)?.strip_prefix(' '));
+        line.and_then(|outcome| outcome.parse().ok()).map(|outcome| (check.name, outcome))
+    };
+    let outcomes: Outcomes = checks().filter_map(read).collect();
+    let missing = checks().find(|check| !outcomes.contains_key(check.name));
+    if let Some(check) = missing {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        panic!("{contender} {caller}: nothing came of {}\n{errors}", check.name);
+    }
+    outcomes
+}
+
+/// Compares what was measured with what the table says.
+#[track_caller]
+fn assert_as_expected(contender: Contender, expected: impl Fn(&Check, Caller) -> Verdict) {
+    let mut differ = String::new();
+    for caller in Caller::both() {
+        let outcomes = outcomes(contender, caller);
+        for check in checks() {
+            let (expected, outcome) = (expected(check, caller), outcomes[check.name]);
+            if !expected.fits(outcome) {
+                differ += &format!("{} {caller}: {outcome}, not {expected}\n", check.name);
+            }
+        }
+    }
+    assert!(differ.is_empty(), "{contender}:\n{differ}");
+}
+
+#[test]
+fn the_table_is_complete() {
+    let names: BTreeSet<_> = checks().map(|check| check.name).collect();
+    assert_eq!(names.len(), checks().count(), "a name is there twice");
+    assert!(names.len() >= 120, "{}", names.len());
+    for group in GROUPS {
+        assert!(group.checks.len() >= 10, "{}: {}", group.name, group.checks.len());
+        let blocked = |check: &Check| matches!(check.strict.nobody, Verdict::Blocked(..));
+        assert!(group.checks.iter().any(blocked), "{}: nothing is blocked", group.name);
+    }
+}
+
+#[test]
+fn every_attack_succeeds_without_a_sandbox() {
+    needs_arena!();
+    for caller in Caller::both() {
+        let outcomes = outcomes(Contender::Plain, caller);
+        for check in checks().filter(|check| check.control.promises(caller.is_root())) {
+            let outcome = outcomes[check.name];
+            let excused = check.control.takes().is_some() && outcome != Outcome::Timeout;
+            assert!(outcome == Outcome::Allowed || excused, "{} {caller}: {outcome}", check.name);
+        }
+    }
+}
+
+#[test]
+fn a_strict_policy_allows_only_what_is_named() {
+    needs_arena!();
+    harness::needs_namespaces!();
+    harness::needs_landlock!(6);
+    assert_as_expected(Contender::Strict, |check, caller| check.strict.of(caller.is_root()));
+}
+
+#[test]
+fn landlock_and_the_filter_alone_allow_only_what_is_named() {
+    needs_arena!();
+    harness::needs_landlock!(6);
+    assert_as_expected(Contender::Landlock, |check, caller| check.landlock.of(caller.is_root()));
+}

@@ -96,6 +96,8 @@ pub enum Layer {
     Credentials,
     /// Resource limits.
     Limits,
+    /// The modes of files: the caller may not either.
+    Permissions,
     /// Landlock.
     Landlock,
     /// The filter.
@@ -215,6 +217,7 @@ impl fmt::Display for Layer {
             Self::Session => "session",
             Self::Credentials => "credentials",
             Self::Limits => "limits",
+            Self::Permissions => "permissions",
             Self::Landlock => "landlock",
             Self::Seccomp => "seccomp",
             Self::Exec => "exec",

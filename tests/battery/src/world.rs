@@ -3,7 +3,7 @@
 //! Below [`BASE`] lie `secret`, which no policy speaks of; `data`, which may be
 //! read; `work`, which may be written; and `project`, which may be written,
 //! but for `masked` and `hidden`, which are denied, and `.git`, which is
-//! protected. `bin` holds this program.
+//! protected; `project/fixed` may only be read. `bin` holds this program.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -12,7 +12,7 @@ use std::io::{self, Read, Write};
 use crate::sys;
 
 /// Where its files are.
-pub const BASE: &str = "/tmp/battery";
+pub const BASE: &str = "/mnt/battery";
 
 /// The content of everything that must not be read.
 pub const SECRET: &str = "a secret";

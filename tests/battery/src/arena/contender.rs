@@ -37,10 +37,9 @@ impl Contender {
         let around = match self {
             Self::Plain => String::new(),
             Self::Bubblewrap => format!("bwrap {all} {granted}"),
-            Self::BubblewrapSession => format!(
-                "bwrap {all} --new-session --tmpfs /tmp --ro-bind BASE/bin BASE/bin \
-                 --ro-bind BASE/data BASE/data {granted}"
-            ),
+            Self::BubblewrapSession => {
+                format!("bwrap {all} --new-session --tmpfs /tmp {granted}")
+            }
             Self::Strict => run_under("strict"),
             Self::Landlock => run_under("landlock"),
         };

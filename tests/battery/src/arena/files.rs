@@ -1,5 +1,5 @@
-//! The files of an arena: a `/tmp` of its own, so that nothing of it is ever on
-//! the host.
+//! The files of an arena: on file systems of its own, so that nothing of it is
+//! ever on the host.
 
 use std::ffi::c_int;
 use std::fs::{self, Permissions};
@@ -17,7 +17,7 @@ const POLICIES: [(&str, &str); 2] = [
 ];
 
 /// Directories of the user's.
-const DIRECTORIES: [&str; 13] = [
+const DIRECTORIES: [&str; 15] = [
     "secret",
     "secret/directory",
     "data",
@@ -29,6 +29,8 @@ const DIRECTORIES: [&str; 13] = [
     "work/other",
     "project",
     "project/hidden",
+    "project/fixed",
+    "project/around",
     "project/.git",
     "project/.git/hooks",
 ];
@@ -38,7 +40,6 @@ const FILES: [&str; 14] = [
     "secret/file",
     "secret/log",
     "secret/status",
-    "secret/output",
     "secret/other",
     "data/file",
     "data/other",
@@ -46,6 +47,7 @@ const FILES: [&str; 14] = [
     "work/moved/file",
     "project/file",
     "project/masked",
+    "project/around/masked",
     "project/hidden/file",
     "project/.git/config",
     "project/plain",
@@ -74,6 +76,9 @@ pub(super) fn mount_host() -> io::Result<()> {
     mount("", "/", "", libc::MS_REC | libc::MS_PRIVATE, "")?;
     mount("proc", "/proc", "proc", 0, "")?;
     mount("shm", "/dev/shm", "tmpfs", 0, "mode=1777")?;
+    // Where nothing that is writable is above it: Landlock takes nothing back
+    // from below a directory.
+    mount("battery", "/mnt", "tmpfs", 0, "mode=755,size=64M")?;
     mount("tmp", "/tmp", "tmpfs", 0, "mode=1777,size=256M")?;
     mount("", "/", "", libc::MS_REC | libc::MS_SHARED, "")
 }
@@ -136,6 +141,7 @@ fn programs(base: &Path, uid: u32) -> io::Result<()> {
 fn specials(base: &Path, uid: u32) -> io::Result<()> {
     let nodes = [
         ("data/fifo", libc::S_IFIFO, 0),
+        ("project/fixed/fifo", libc::S_IFIFO, 0),
         // The null device: whoever opens it does no harm.
         ("work/device", libc::S_IFCHR, libc::makedev(1, 3)),
         ("data/device", libc::S_IFCHR, libc::makedev(1, 3)),

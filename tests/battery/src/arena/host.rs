@@ -17,8 +17,8 @@ pub(super) struct Host {
     _abstract: UnixListener,
     _unix: [UnixListener; 2],
     pub(super) datagrams: UnixDatagram,
-    /// Somebody reads the FIFO.
-    _fifo: File,
+    /// Somebody reads the FIFOs.
+    _fifos: [File; 2],
 }
 
 impl Host {
@@ -33,6 +33,7 @@ impl Host {
         let datagrams = UnixDatagram::bind(format!("{BASE}/data/datagrams"))?;
         datagrams.set_nonblocking(true)?;
         open_to_all(&format!("{BASE}/data/datagrams"))?;
+        let open = |fifo| File::options().read(true).write(true).open(format!("{BASE}/{fifo}"));
         let udp = UdpSocket::bind(("127.0.0.1", UDP_PORT))?;
         udp.set_nonblocking(true)?;
         Ok(Self {
@@ -41,7 +42,7 @@ impl Host {
             _abstract: UnixListener::bind_addr(&name)?,
             _unix: [secret?, data?],
             datagrams,
-            _fifo: File::options().read(true).write(true).open(format!("{BASE}/data/fifo"))?,
+            _fifos: [open("data/fifo")?, open("project/fixed/fifo")?],
         })
     }
 }

@@ -142,7 +142,7 @@ pub(super) const CHECKS: &[Check] = &[
         source: "CVE-2024-21626",
         control: Anybody,
         strict: Check::blocked(Exec, ENOENT),
-        landlock: Check::blocked(Exec, ENOENT),
+        landlock: Check::blocked(Landlock, EACCES),
         attack: |_| Ok(open("other", O_RDONLY).map(drop)?),
     },
     Check {
@@ -151,7 +151,7 @@ pub(super) const CHECKS: &[Check] = &[
         source: "CVE-2024-21626",
         control: Anybody,
         strict: Check::blocked(Exec, ENOENT),
-        landlock: Check::blocked(Exec, ENOENT),
+        landlock: Check::blocked(Landlock, EACCES),
         attack: |_| Ok(open("../secret/file", O_RDONLY).map(drop)?),
     },
     Check {

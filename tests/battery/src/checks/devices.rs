@@ -102,7 +102,7 @@ pub(super) const CHECKS: &[Check] = &[
         tries: "reads the memory of the kernel",
         source: "CVE-2025-31133",
         control: RootWhere("/proc/kcore"),
-        strict: Check::blocked(Credentials, EPERM),
+        strict: Check::blocked(Permissions, EACCES).but_root(Check::blocked(Credentials, EPERM)),
         landlock: Check::blocked(Landlock, EACCES),
         attack: |_| Ok(open("/proc/kcore", O_RDONLY).map(drop)?),
     },
@@ -111,7 +111,7 @@ pub(super) const CHECKS: &[Check] = &[
         tries: "reads the log of the kernel",
         source: "CVE-2025-31133",
         control: Root,
-        strict: Check::blocked(Credentials, EPERM),
+        strict: Check::blocked(Permissions, EACCES).but_root(Check::blocked(Credentials, EPERM)),
         landlock: Check::blocked(Landlock, EACCES),
         attack: |_| Ok(open("/proc/kmsg", O_RDONLY).map(drop)?),
     },
@@ -120,7 +120,7 @@ pub(super) const CHECKS: &[Check] = &[
         tries: "reads where which memory of the machine is used",
         source: "proc(5)",
         control: Root,
-        strict: Check::blocked(Credentials, EACCES),
+        strict: Check::blocked(Permissions, EACCES).but_root(Check::allowed(OWNER)),
         landlock: Check::blocked(Landlock, EACCES),
         attack: |_| Ok(open("/proc/kpageflags", O_RDONLY).map(drop)?),
     },
@@ -129,7 +129,7 @@ pub(super) const CHECKS: &[Check] = &[
         tries: "reads the timers of all processes",
         source: "CVE-2025-31133",
         control: Root,
-        strict: Check::blocked(Credentials, EACCES),
+        strict: Check::blocked(Permissions, EACCES).but_root(Check::allowed(OWNER)),
         landlock: Check::blocked(Landlock, EACCES),
         attack: |_| Ok(open("/proc/timer_list", O_RDONLY).map(drop)?),
     },
@@ -138,7 +138,7 @@ pub(super) const CHECKS: &[Check] = &[
         tries: "reads what the kernel keeps in memory, to prepare an attack on it",
         source: "slabinfo(5)",
         control: Root,
-        strict: Check::blocked(Credentials, EACCES),
+        strict: Check::blocked(Permissions, EACCES).but_root(Check::allowed(OWNER)),
         landlock: Check::blocked(Landlock, EACCES),
         attack: |_| Ok(open("/proc/slabinfo", O_RDONLY).map(drop)?),
     },
@@ -179,6 +179,10 @@ pub(super) const CHECKS: &[Check] = &[
     }),
 ];
 
+/// Why root reads on.
+const OWNER: &str = "the files that /proc has for root alone belong to the root who calls, \
+     capabilities or not; another user, or filesystem.proc = false, does not have them";
+
 /// Why device files open where there is no mount namespace.
 const NODES: &str = "without a mount there is no nodev: a device that somebody put into a granted \
      directory opens, though it takes no ioctl";
@@ -207,7 +211,7 @@ const fn setting(name: &'static str, tries: &'static str, attack: Attack) -> Che
         tries,
         source: "CVE-2025-52881",
         control: Root,
-        strict: Check::blocked(Mounts, EROFS),
+        strict: Check::blocked(Permissions, EACCES).but_root(Check::blocked(Mounts, EROFS)),
         landlock: Check::blocked(Landlock, EACCES),
         attack,
     }

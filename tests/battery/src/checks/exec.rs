@@ -22,14 +22,14 @@ pub(super) const CHECKS: &[Check] = &[
     closed("run-data", "runs a program that it may only read", |world| run(&world.data("program"))),
     closed("run-own", "runs a program that it wrote", |world| {
         let copy = world.work("program");
-        fs::copy(world.bin("battery"), &copy)?;
+        copy_program(&world.bin("battery"), &copy)?;
         let answer = run(&copy);
         fs::remove_file(copy)?;
         answer
     }),
     closed("run-temporary", "runs a program that it wrote to /tmp", |world| {
         let copy = format!("/tmp/battery-{}", std::process::id());
-        fs::copy(world.bin("battery"), &copy)?;
+        copy_program(&world.bin("battery"), &copy)?;
         let answer = run(&copy);
         fs::remove_file(copy)?;
         answer
@@ -77,7 +77,7 @@ pub(super) const CHECKS: &[Check] = &[
         landlock: Check::allowed(WAIVED),
         ..closed("map-own-executable", "maps a file that it wrote to run it", |world| {
             let copy = world.work("mapped");
-            fs::copy(world.bin("battery"), &copy)?;
+            copy_program(&world.bin("battery"), &copy)?;
             let file = open(&copy, O_RDONLY)?;
             let answer = sys::map(4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, file);
             fs::remove_file(copy)?;
@@ -155,4 +155,12 @@ const fn memory(name: &'static str, tries: &'static str, attack: Attack) -> Chec
         landlock: Check::blocked(Seccomp, EPERM),
         attack,
     }
+}
+
+/// A copy that has its mode from the beginning: to change one may be closed.
+fn copy_program(from: &str, to: &str) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = fs::File::options();
+    let mut copy = options.write(true).create_new(true).mode(0o755).open(to)?;
+    io::copy(&mut fs::File::open(from)?, &mut copy).map(drop)
 }

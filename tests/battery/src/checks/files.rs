@@ -11,6 +11,10 @@ const LOCKS: &str = "a lock takes nothing but a descriptor to read, and nobody o
 const LEASES: &str = "an owner may take a lease on its own file by any descriptor; whoever opens \
      it then waits until the kernel takes it away";
 
+/// Why a FIFO can be written.
+const INSIDE: &str = "a read-only mount lets FIFOs be written, and Landlock takes nothing back \
+     from below a directory";
+
 pub(super) const CHECKS: &[Check] = &[
     changed("data-write", "opens a file to write", |world| {
         Ok(open(&world.data("file"), O_WRONLY).map(drop)?)
@@ -67,13 +71,10 @@ pub(super) const CHECKS: &[Check] = &[
             Ok(fs::remove_file(world.work("linked"))?)
         })
     },
-    Check {
-        strict: Check::blocked(Mounts, EXDEV),
-        ..changed("data-link-in", "gives a file of its own a name among them", |world| {
-            fs::hard_link(world.work("file"), world.data("linked"))?;
-            Ok(fs::remove_file(world.data("linked"))?)
-        })
-    },
+    changed("data-link-in", "gives a file of its own a name among them", |world| {
+        fs::hard_link(world.work("file"), world.data("linked"))?;
+        Ok(fs::remove_file(world.data("linked"))?)
+    }),
     metadata("data-mode", "changes the mode of a file", |world| {
         let path = sys::text(&world.data("file"));
         Ok(call(SYS_fchmodat, [sys::CWD, path.as_ptr() as u64, 0o644]).map(drop)?)
@@ -112,6 +113,15 @@ pub(super) const CHECKS: &[Check] = &[
         strict: Check::blocked(Landlock, EACCES),
         landlock: Check::blocked(Landlock, EACCES),
         attack: |world| Ok(open(&world.data("fifo"), O_WRONLY | O_NONBLOCK).map(drop)?),
+    },
+    Check {
+        name: "fixed-fifo-write",
+        tries: "writes to a FIFO in a read-only directory inside a writable one",
+        source: "fifo(7)",
+        control: Anybody,
+        strict: Check::allowed(INSIDE),
+        landlock: Check::blocked(Landlock, EACCES),
+        attack: |world| Ok(open(&world.project("fixed/fifo"), O_WRONLY | O_NONBLOCK).map(drop)?),
     },
     Check {
         name: "data-device-request",

@@ -40,7 +40,7 @@ pub(super) const CHECKS: &[Check] = &[
         })
     },
     Check {
-        landlock: Check::blocked(Landlock, EXDEV),
+        landlock: Check::blocked(Landlock, EACCES),
         ..hidden("hidden-moved", "moves a hidden file to where it may be read", |world| {
             fs::rename(world.secret("other"), world.work("taken"))?;
             Ok(fs::rename(world.work("taken"), world.secret("other"))?)

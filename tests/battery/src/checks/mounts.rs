@@ -181,7 +181,12 @@ pub(super) const CHECKS: &[Check] = &[
         control: Anybody,
         strict: Check::blocked(Mounts, EBUSY),
         landlock: Check::blocked(Landlock, EACCES),
-        attack: |world| there_and_back(&world.project(""), &world.work("project")),
+        attack: |world| {
+            fs::rename(world.project("around"), world.project("seen"))?;
+            let answer = open(&world.project("seen/masked"), O_RDONLY);
+            fs::rename(world.project("seen"), world.project("around"))?;
+            Ok(answer.map(drop)?)
+        },
     },
     Check {
         name: "hidden-directory-read",

@@ -3,20 +3,47 @@
 
 use super::row::*;
 
+/// Why limits and priorities of PID 1 can be changed.
+const LIMITS: &str = "the kernel asks no more than that both have the same user; all it can come \
+     to is the end of the sandbox";
+
+/// Why root can count the descriptors of PID 1.
+const NUMBERS: &str = "root owns what /proc has of a process that is not dumpable: it sees the \
+     numbers, and not what they lead to";
+
 pub(super) const CHECKS: &[Check] = &[
-    by_proc("init-memory", "opens the memory of PID 1", "CVE-2016-9962", |_| {
-        Ok(open("/proc/1/mem", O_RDWR).map(drop)?)
-    }),
+    by_proc("init-memory", "opens the memory of PID 1 to read", "CVE-2016-9962", |_| look("mem")),
+    Check {
+        strict: Check::blocked(Credentials, EACCES).but_root(Check::blocked(Mounts, EROFS)),
+        ..by_proc("init-memory-write", "opens the memory of PID 1", "CVE-2016-9962", |_| {
+            Ok(open("/proc/1/mem", O_RDWR).map(drop)?)
+        })
+    },
     by_proc("init-maps", "reads where PID 1 has what in memory", "proc(5)", |_| look("maps")),
     by_proc("init-program", "opens the program of PID 1", "CVE-2019-5736", |_| look("exe")),
     by_proc("init-root", "opens the root of PID 1", "CVE-2016-9962", |_| look("root/")),
     by_proc("init-directory", "opens the directory of PID 1", "CVE-2024-21626", |_| look("cwd/")),
     by_proc("init-environment", "reads the environment of PID 1", "proc(5)", |_| look("environ")),
-    by_proc("init-descriptors", "lists the descriptors of PID 1", "CVE-2016-9962", |_| look("fd/")),
-    by_proc("init-namespace", "opens the mount namespace of PID 1", "setns(2)", |_| look("ns/mnt")),
-    by_proc("init-stack", "reads what system call PID 1 is in", "proc(5)", |_| {
-        Ok(fs::read("/proc/1/syscall").map(drop)?)
+    Check {
+        strict: Check::blocked(Credentials, EACCES).but_root(Check::allowed(NUMBERS)),
+        ..by_proc("init-descriptors", "lists the descriptors of PID 1", "CVE-2016-9962", |_| {
+            look("fd/")
+        })
+    },
+    by_proc("init-descriptor", "opens a descriptor of PID 1", "CVE-2024-21626", |_| {
+        // The first that there is.
+        let opened = (0..32).map(|fd| look(&format!("fd/{fd}")));
+        let told =
+            |answer: &Result<(), Refused>| !matches!(answer, Err(Refused::Errno(ENOENT | ENXIO)));
+        opened.into_iter().find(told).unwrap_or(Err(Refused::Errno(ENOENT)))
     }),
+    by_proc("init-namespace", "opens the mount namespace of PID 1", "setns(2)", |_| look("ns/mnt")),
+    Check {
+        strict: Check::blocked(Credentials, EACCES).but_root(Check::blocked(Credentials, EPERM)),
+        ..by_proc("init-call", "reads what system call PID 1 is in", "proc(5)", |_| {
+            Ok(fs::read("/proc/1/syscall").map(drop)?)
+        })
+    },
     Check {
         name: "init-trace",
         tries: "traces PID 1",
@@ -54,7 +81,7 @@ pub(super) const CHECKS: &[Check] = &[
         tries: "sets a limit of PID 1, which could end it",
         source: "prlimit(2)",
         control: Root,
-        strict: Check::blocked(Seccomp, EPERM),
+        strict: Check::allowed(LIMITS),
         landlock: Check::blocked(Seccomp, EPERM),
         attack: |_| {
             let limits = [RLIM_INFINITY, RLIM_INFINITY];
@@ -67,9 +94,9 @@ pub(super) const CHECKS: &[Check] = &[
         tries: "lowers the priority of PID 1",
         source: "setpriority(2)",
         control: Root,
-        strict: Check::blocked(Seccomp, EPERM),
+        strict: Check::allowed(LIMITS),
         landlock: Check::blocked(Seccomp, EPERM),
-        attack: |_| Ok(call(SYS_setpriority, [0, 1, 0]).map(drop)?),
+        attack: |_| Ok(call(SYS_setpriority, [0, 1, 19]).map(drop)?),
     },
     Check {
         name: "init-oom-score",

@@ -79,6 +79,10 @@ matrix-all: ## nearly all of them on every kernel of tests/matrix/rows
 soak: build probe ## what `explain` says against the kernel, with SOAK_CASES=10000 random policies
 	CI=true SOAK_CASES=$(SOAK_CASES) cargo test -p e2e --test e2e model:: -- --nocapture
 
+.PHONY: battery
+battery: build probe programs ## attacks against plain exec, bubblewrap and this; writes docs/battery.md
+	CI=true WRITE_BATTERY=1 cargo test -q -p e2e --test e2e battery::the_document -- --nocapture
+
 .PHONY: check
 check: toolchain deny ## format, clippy, documentation, licences; warnings are errors
 	cargo fmt --all --check
@@ -138,8 +142,10 @@ dist/launcher dist/encode-policy:
 .PHONY: probe
 probe: toolchain
 	cargo build --release -p e2e --bin probe --target $(X86)
+	cargo build --release -p battery --target $(X86)
 	cargo build --release -p benches --bin nothing --target $(X86)
 	@install -CD $(TARGET)/$(X86)/release/probe dist/test/probe
+	@install -CD $(TARGET)/$(X86)/release/battery dist/test/battery
 	@install -CD $(TARGET)/$(X86)/release/nothing dist/test/nothing
 
 # The end-to-end tests themselves, static: cargo has them run by what copies them.

@@ -116,3 +116,28 @@ fn landlock_and_the_filter_alone_allow_only_what_is_named() {
     harness::needs_landlock!(6);
     assert_as_expected(Contender::Landlock, |check, caller| check.landlock.of(caller.is_root()));
 }
+
+/// The document that `make battery` writes.
+const DOCUMENT: &str = include_str!("../../docs/battery.md");
+
+#[test]
+fn the_document_is_that_of_the_table() {
+    if std::env::var_os("WRITE_BATTERY").is_some() {
+        needs_arena!();
+        harness::needs!("bwrap");
+        let text = document::render();
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/battery.md");
+        std::fs::write(path, &text).expect("it is written");
+        println!("{text}");
+        return;
+    }
+    let rows = DOCUMENT.lines().filter(|line| line.starts_with("| `"));
+    // Each has a row of its own, and those that are allowed stand below again.
+    let rows: Vec<_> = rows.take(checks().count()).collect();
+    for (row, check) in rows.iter().zip(checks()) {
+        let ours = document::our_columns(check);
+        assert!(row.starts_with(&ours), "run `make battery`: {row}\nis not: {ours}");
+    }
+    assert_eq!(rows.len(), checks().count(), "run `make battery`");
+    assert!(DOCUMENT.ends_with(&document::exceptions()), "run `make battery`");
+}

@@ -17,8 +17,7 @@ const USER: &str = "without a user namespace RLIMIT_NPROC would count all proces
 const TREE: &str = "limits.memory binds each process where there is no cgroup";
 
 /// Why shared memory is not counted.
-const SHARED: &str =
-    "number::RLIMIT_DATA counts private memory alone: that takes a cgroup, or rlimit.as";
+const SHARED: &str = "RLIMIT_DATA counts private memory alone: that takes a cgroup, or rlimit.as";
 
 pub(super) const CHECKS: &[Check] = &[
     Check {

@@ -2,6 +2,7 @@
 //! `battery` has the table; `make battery` shows it with what others do.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -140,4 +141,33 @@ fn the_document_is_that_of_the_table() {
     }
     assert_eq!(rows.len(), checks().count(), "run `make battery`");
     assert!(DOCUMENT.ends_with(&document::exceptions()), "run `make battery`");
+}
+
+#[test]
+fn past_attacks_name_checks_and_tests_that_exist() {
+    let document = include_str!("../../docs/threat-model.md");
+    let (_, section) = document.split_once("## Past attacks").expect("there is a section");
+    let rows: Vec<_> = section.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() >= 20, "{}", rows.len());
+    let tests = sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/e2e")));
+    for row in rows {
+        let cell = row.trim_end_matches(" |").rsplit(" | ").next().expect("a last cell");
+        let names: Vec<_> = cell.split(", ").map(|name| name.trim_matches('`')).collect();
+        for name in names {
+            let exists = checks().any(|check| check.name == name)
+                || tests.contains(&format!("fn {name}()"));
+            assert!(exists, "{name}: {row}");
+        }
+    }
+}
+
+/// All sources below a directory, one behind another.
+fn sources(directory: &Path) -> String {
+    let entries = std::fs::read_dir(directory).expect("a directory is read");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let read = |path: PathBuf| match path.is_dir() {
+        true => sources(&path),
+        false => std::fs::read_to_string(path).expect("a source is read"),
+    };
+    paths.map(read).collect()
 }

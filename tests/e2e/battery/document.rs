@@ -29,7 +29,9 @@ Where the callers differ, root comes first. An errno is what the call answered, 
 outside noticed, SIGSYS that the filter ended the process. *strict* and *landlock* name the layer that must stop it; the others
 are what was measured.
 
-What bubblewrap allows below *hidden files* is what its command lines ask for, as people write them: they show the whole host.
+What bubblewrap allows below *hidden files* is what its command lines ask for, as people write them: they show the whole host. It
+has no filter by itself, so the first step of an attack on the kernel or the network is open there, such as a socket in a network
+namespace in which there is nobody to talk to.
 ";
 
 /// The whole document, of what is measured now.
@@ -46,7 +48,7 @@ pub(super) fn render() -> String {
     let abi = harness::landlock_abi();
     let _ = writeln!(
         text,
-        "\nMeasured with {} on Linux {release} with Landlock ABI {abi}, which lacks: {}.\n",
+        "\nMeasured with {} on Linux {release} with Landlock ABI {abi}, which lacks {}.\n",
         version.trim(),
         lacking()
     );
@@ -110,9 +112,8 @@ fn sums() -> String {
 fn lacking() -> String {
     let plain = outcomes(Contender::Plain, Caller::Root);
     let missing = checks().filter(|check| plain[check.name] != Outcome::Allowed);
-    let names: Vec<String> = missing
-        .map(|check| format!("{} (`{}`)", check.control.takes().unwrap_or("?"), check.name))
-        .collect();
+    let mut names: Vec<&str> = missing.filter_map(|check| check.control.takes()).collect();
+    names.dedup();
     names.join(", ")
 }
 

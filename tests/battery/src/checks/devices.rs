@@ -197,7 +197,7 @@ const fn device(
         name,
         tries,
         source,
-        control: RootWhere("the device"),
+        control: RootWhere("a device"),
         strict: Check::blocked(Mounts, ENOENT),
         landlock: Check::blocked(Landlock, EACCES),
         attack,

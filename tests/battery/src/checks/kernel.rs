@@ -66,7 +66,7 @@ pub(super) const CHECKS: &[Check] = &[
         })
     },
     Check {
-        control: RootWhere("ports"),
+        control: RootWhere("ports of the hardware"),
         ..root("ports", "opens the ports of the hardware", "ioperm(2)", |_| {
             Ok(call(SYS_iopl, [3]).map(drop)?)
         })

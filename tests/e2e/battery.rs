@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use battery::arena::Contender;
-use battery::{Check, GROUPS, Outcome, Verdict, checks};
+use battery::{Check, GROUPS, Layer, Outcome, Verdict, checks};
 use harness::{Caller, dist, skip};
 
 mod document;
@@ -112,6 +112,22 @@ fn a_strict_policy_allows_only_what_is_named() {
 }
 
 #[test]
+fn what_another_layer_stops_it_stops_without_the_filter() {
+    needs_arena!();
+    harness::needs_namespaces!();
+    harness::needs_landlock!(6);
+    assert_as_expected(Contender::Unfiltered, |check, caller| {
+        match check.strict.of(caller.is_root()) {
+            Verdict::Blocked(Layer::Seccomp, _) => Verdict::Depends("this is the filter's"),
+            expected => expected,
+        }
+    });
+    // The control: the filter is not there.
+    let outcomes = outcomes(Contender::Unfiltered, Caller::Nobody);
+    assert_eq!(outcomes["unshare-user"], Outcome::Allowed);
+}
+
+#[test]
 fn landlock_and_the_filter_alone_allow_only_what_is_named() {
     needs_arena!();
     harness::needs_landlock!(6);
@@ -154,8 +170,8 @@ fn past_attacks_name_checks_and_tests_that_exist() {
         let cell = row.trim_end_matches(" |").rsplit(" | ").next().expect("a last cell");
         let names: Vec<_> = cell.split(", ").map(|name| name.trim_matches('`')).collect();
         for name in names {
-            let exists = checks().any(|check| check.name == name)
-                || tests.contains(&format!("fn {name}()"));
+            let exists =
+                checks().any(|check| check.name == name) || tests.contains(&format!("fn {name}()"));
             assert!(exists, "{name}: {row}");
         }
     }

@@ -20,7 +20,7 @@ pub enum Outcome {
     Signal(i32),
     /// Every call succeeded, and nothing outside noticed.
     NoEffect,
-    /// Its process did not end within [`LIMIT`].
+    /// Its process did not end in time.
     Timeout,
 }
 

@@ -12,6 +12,7 @@ pub(crate) const CWD: u64 = libc::AT_FDCWD as u64;
 pub(crate) mod number {
     use linux_raw_sys::{general, ioctl, ptrace};
 
+    pub(crate) const F_SETSIG: u64 = general::F_SETSIG as u64;
     pub(crate) const PRIO_USER: u64 = general::PRIO_USER as u64;
     pub(crate) const PTRACE_SEIZE: u64 = ptrace::PTRACE_SEIZE as u64;
     pub(crate) const PTRACE_TRACEME: u64 = ptrace::PTRACE_TRACEME as u64;

@@ -23,6 +23,9 @@ pub const VARIABLE: &str = "BATTERY_SECRET";
 /// The process outside, one of the same user.
 pub const VICTIM: u64 = 30_001;
 
+/// A signal that it is only sent by a file.
+pub const SIGNAL_OF_FILES: i32 = 40;
+
 /// Ports of the host at which somebody listens.
 pub const TCP_PORT: u16 = 4001;
 /// The same for UDP.

@@ -27,7 +27,7 @@ what the kernel lacks: its answer then stands in the column *plain*.
 const LEGEND: &str = "
 Where the callers differ, root comes first. An errno is what the call answered, `no effect` that every call succeeded and nothing
 outside noticed, SIGSYS that the filter ended the process. *strict* and *landlock* name the layer that must stop it; the others
-are what was measured.
+are what was measured. *unfiltered* is *strict* without the filter: what another layer stops, it stops by itself.
 
 What bubblewrap allows below *hidden files* is what its command lines ask for, as people write them: they show the whole host. It
 has no filter by itself, so the first step of an attack on the kernel or the network is open there, such as a socket in a network
@@ -76,10 +76,12 @@ pub(super) fn our_columns(check: &Check) -> String {
 /// What nothing stops, with the reasons.
 pub(super) fn exceptions() -> String {
     let mut text = "\n## What nothing stops\n".to_owned();
-    let policies: [(&str, fn(&Check) -> Expected); 2] =
-        [("strict", |check| check.strict), ("landlock", |check| check.landlock)];
-    for (policy, of) in policies {
-        let _ = writeln!(text, "\n| {policy} | why |\n|---|---|");
+    for contender in [Contender::Strict, Contender::Landlock] {
+        let of = |check: &Check| match contender {
+            Contender::Strict => check.strict,
+            _ => check.landlock,
+        };
+        let _ = writeln!(text, "\n| {contender} | why |\n|---|---|");
         for check in checks() {
             let Expected { root, nobody } = of(check);
             let (whose, why) = match (root.reason(), nobody.reason()) {

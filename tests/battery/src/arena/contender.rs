@@ -15,14 +15,22 @@ pub enum Contender {
     BubblewrapSession,
     /// This project, under `strict.toml`.
     Strict,
+    /// This project, under `unfiltered.toml`.
+    Unfiltered,
     /// This project, under `landlock.toml`.
     Landlock,
 }
 
 impl Contender {
     /// All of them, in the order of the columns.
-    pub const ALL: [Self; 5] =
-        [Self::Plain, Self::Bubblewrap, Self::BubblewrapSession, Self::Strict, Self::Landlock];
+    pub const ALL: [Self; 6] = [
+        Self::Plain,
+        Self::Bubblewrap,
+        Self::BubblewrapSession,
+        Self::Strict,
+        Self::Unfiltered,
+        Self::Landlock,
+    ];
 
     /// The one of this name.
     pub fn named(name: &str) -> Option<Self> {
@@ -41,6 +49,7 @@ impl Contender {
                 format!("bwrap {all} --new-session --tmpfs /tmp {granted}")
             }
             Self::Strict => run_under("strict"),
+            Self::Unfiltered => run_under("unfiltered"),
             Self::Landlock => run_under("landlock"),
         };
         let words = format!("{around} BASE/bin/battery attack").replace("BASE", BASE);
@@ -59,6 +68,7 @@ impl fmt::Display for Contender {
             Self::Bubblewrap => "bwrap",
             Self::BubblewrapSession => "bwrap-session",
             Self::Strict => "strict",
+            Self::Unfiltered => "unfiltered",
             Self::Landlock => "landlock",
         })
     }

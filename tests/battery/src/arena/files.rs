@@ -11,8 +11,9 @@ use crate::sys;
 use crate::world::{BASE, OWNER, SECRET};
 
 /// The policies that are tried.
-const POLICIES: [(&str, &str); 2] = [
+const POLICIES: [(&str, &str); 3] = [
     ("strict.toml", include_str!("../../strict.toml")),
+    ("unfiltered.toml", include_str!("../../unfiltered.toml")),
     ("landlock.toml", include_str!("../../landlock.toml")),
 ];
 

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::sys::{self, number};
-use crate::world::{BASE, SECRET, VARIABLE, VICTIM, leaked};
+use crate::world::{BASE, SECRET, SIGNAL_OF_FILES, VARIABLE, VICTIM, leaked};
 
 mod contender;
 mod files;
@@ -28,9 +28,9 @@ mod terminal;
 
 pub use contender::Contender;
 
-/// The signals that the process outside collects. Without a handler they do
-/// nothing, so that it does no harm to send them to everybody.
-const COLLECTED: [i32; 3] = [libc::SIGURG, libc::SIGWINCH, libc::SIGCONT];
+/// The signals that the process outside collects. But for the last, which only
+/// it is sent, they do nothing without a handler.
+const COLLECTED: [i32; 4] = [libc::SIGURG, libc::SIGWINCH, libc::SIGCONT, SIGNAL_OF_FILES];
 
 /// Makes an arena and lets one contender into it, as this user, with programs
 /// from `dist`. Returns its exit status.

@@ -109,6 +109,15 @@ pub(super) const CHECKS: &[Check] = &[
         attack: |_| Ok(open("/etc/shadow", O_RDONLY).map(drop)?),
     },
     Check {
+        control: Root,
+        ..hidden("home-directory", "lists the home directory of root", |_| {
+            Ok(fs::read_dir("/root").map(drop)?)
+        })
+    },
+    hidden("host-state", "lists what programs of the host keep", |_| {
+        Ok(fs::read_dir("/var/lib").map(drop)?)
+    }),
+    Check {
         name: "host-temporary",
         tries: "makes a file in the /tmp of the host",
         source: "design",

@@ -1,6 +1,7 @@
 //! Processes outside, of the same user.
 
 use super::row::*;
+use crate::world::SIGNAL_OF_FILES;
 
 /// Why `pidfd_open` is let through where there is no PID namespace.
 const EXISTS: &str = "that processes exist is no secret without a PID namespace, and a pidfd \
@@ -113,6 +114,37 @@ pub(super) const CHECKS: &[Check] = &[
         (information[0], information[2]) = (SIGCONT, -1);
         Ok(call(SYS_rt_sigqueueinfo, [VICTIM, SIGCONT as u64, sys::at(&information)]).map(drop)?)
     }),
+    Check {
+        name: "victim-file-signal",
+        tries: "has a file signal a process outside when there is something to read",
+        source: "F_SETOWN",
+        control: Anybody,
+        strict: Check::blocked(PidNamespace, ESRCH),
+        landlock: Check::ineffective(Landlock),
+        attack: |world| {
+            let (reader, mut writer) = io::pipe()?;
+            let fd = std::os::fd::AsRawFd::as_raw_fd(&reader) as u64;
+            call(SYS_fcntl, [fd, F_SETOWN as u64, VICTIM])?;
+            call(SYS_fcntl, [fd, number::F_SETSIG, SIGNAL_OF_FILES as u64])?;
+            call(SYS_fcntl, [fd, F_SETFL as u64, O_ASYNC as u64])?;
+            io::Write::write_all(&mut writer, b"x")?;
+            noticed(world.is(&format!("pending {SIGNAL_OF_FILES}"))?)
+        },
+    },
+    Check {
+        name: "peer-signal",
+        tries: "signals the process at the other end of its standard input",
+        source: "SO_PEERPIDFD",
+        control: RootWhere("SO_PEERPIDFD"),
+        strict: Check::blocked(PidNamespace, EINVAL),
+        landlock: Check::blocked(Landlock, EPERM),
+        attack: |_| {
+            let (mut pidfd, length) = (0_i32, 4_u32);
+            let option = [0, SOL_SOCKET as u64, 77, sys::at_mut(&mut pidfd), sys::at(&length)];
+            call(SYS_getsockopt, option)?;
+            Ok(call(SYS_pidfd_send_signal, [pidfd as u64, 0, 0, 0]).map(drop)?)
+        },
+    },
     Check {
         name: "kill-group",
         tries: "signals the process group of its caller",

@@ -21,6 +21,8 @@ pub(crate) mod number {
     pub(crate) const RLIMIT_DATA: u64 = general::RLIMIT_DATA as u64;
     pub(crate) const RLIMIT_NOFILE: u64 = general::RLIMIT_NOFILE as u64;
     pub(crate) const SIOCSIFFLAGS: u64 = ioctl::SIOCSIFFLAGS as u64;
+    pub(crate) const TCGETS: u64 = ioctl::TCGETS as u64;
+    pub(crate) const TCSETS: u64 = ioctl::TCSETS as u64;
     pub(crate) const TIOCGPTN: u64 = ioctl::TIOCGPTN as u64;
     pub(crate) const TIOCGWINSZ: u64 = ioctl::TIOCGWINSZ as u64;
     pub(crate) const TIOCLINUX: u64 = ioctl::TIOCLINUX as u64;

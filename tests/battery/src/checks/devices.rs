@@ -90,6 +90,11 @@ pub(super) const CHECKS: &[Check] = &[
         control: RootWhere("the magic key"),
         ..setting("sysrq", "triggers what the magic key does", |_| tell("sysrq-trigger"))
     },
+    Check {
+        control: Where("pressure stall information"),
+        strict: Check::blocked(Mounts, EROFS),
+        ..setting("pressure", "has the kernel watch how busy the host is", |_| tell("pressure/cpu"))
+    },
     setting("interrupts", "moves interrupts to another processor", |_| {
         tell("irq/default_smp_affinity")
     }),

@@ -162,39 +162,15 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "system-write",
-        tries: "opens a program of the system to write",
+        tries: "opens a file of the system to write",
         source: "CVE-2019-5736",
         control: Root,
-        strict: Check::blocked(Mounts, EACCES).but_root(Check::blocked(Mounts, EROFS)),
+        strict: Check::blocked(Permissions, EACCES).but_root(Check::blocked(Mounts, EROFS)),
         landlock: Check::blocked(Landlock, EACCES),
-        attack: |_| Ok(open("/usr/bin/env", O_WRONLY).map(drop)?),
+        attack: |_| Ok(open("/usr/lib/os-release", O_WRONLY).map(drop)?),
     },
-    Check {
-        name: "system-create",
-        tries: "makes a file among those of the system",
-        source: "CVE-2024-42472",
-        control: Root,
-        strict: Check::blocked(Mounts, EROFS),
-        landlock: Check::blocked(Landlock, EACCES),
-        attack: |_| {
-            let path = format!("/usr/lib/battery-{}", std::process::id());
-            open(&path, O_WRONLY | O_CREAT | O_EXCL)?;
-            Ok(fs::remove_file(path)?)
-        },
-    },
-    Check {
-        name: "root-create",
-        tries: "makes a file in the root directory",
-        source: "CVE-2024-42472",
-        control: Root,
-        strict: Check::blocked(Mounts, EROFS),
-        landlock: Check::blocked(Landlock, EACCES),
-        attack: |_| {
-            let path = format!("/battery-{}", std::process::id());
-            open(&path, O_WRONLY | O_CREAT | O_EXCL)?;
-            Ok(fs::remove_file(path)?)
-        },
-    },
+    system("system-create", "makes a file among those of the system", |_| make_unnamed("/usr/lib")),
+    system("root-create", "makes a file in the root directory", |_| make_unnamed("/")),
 ];
 
 const fn changed(name: &'static str, tries: &'static str, attack: Attack) -> Check {
@@ -207,6 +183,20 @@ const fn changed(name: &'static str, tries: &'static str, attack: Attack) -> Che
         landlock: Check::blocked(Landlock, EACCES),
         attack,
     }
+}
+
+/// Of the host's own file system, so that nothing is left there.
+const fn system(name: &'static str, tries: &'static str, attack: Attack) -> Check {
+    Check {
+        source: "CVE-2024-42472",
+        control: RootWhere("O_TMPFILE"),
+        ..changed(name, tries, attack)
+    }
+}
+
+/// A file without a name, which ends with the check.
+fn make_unnamed(directory: &str) -> Result<(), Refused> {
+    Ok(open(directory, O_WRONLY | O_TMPFILE).map(drop)?)
 }
 
 /// What Landlock does not know, and so the filter closes.

@@ -93,6 +93,18 @@ pub(super) const CHECKS: &[Check] = &[
         set_limit(number::RLIMIT_CORE, RLIM_INFINITY)
     }),
     Check {
+        name: "wake-up",
+        tries: "makes a timer that wakes a machine that sleeps",
+        source: "timerfd_create(2)",
+        control: Root,
+        strict: Check::blocked(Credentials, EPERM),
+        landlock: Check::blocked(Credentials, EPERM),
+        attack: |_| {
+            let clock = CLOCK_REALTIME_ALARM as u64;
+            Ok(call(SYS_timerfd_create, [clock, 0]).map(drop)?)
+        },
+    },
+    Check {
         name: "raise-priority",
         tries: "raises its priority",
         source: "setpriority(2)",

@@ -2,6 +2,10 @@
 
 use super::row::*;
 
+/// Why the terminal can be set.
+const SETTINGS: &str = "who has a descriptor of a terminal may set it, as programs do that ask for \
+     a password; a terminal that must not be touched is not handed over as a standard stream";
+
 pub(super) const CHECKS: &[Check] = &[
     request("type-ahead", "types a command for the caller's shell", "CVE-2017-5226", |_| {
         control(number::TIOCSTI, b"\n")
@@ -49,6 +53,20 @@ pub(super) const CHECKS: &[Check] = &[
         strict: Check::blocked(Landlock, EACCES),
         landlock: Check::blocked(Landlock, EACCES),
         attack: |_| Ok(open("/proc/self/fd/2", O_RDWR | O_NOCTTY).map(drop)?),
+    },
+    Check {
+        name: "terminal-settings",
+        tries: "sets how the caller's terminal treats what is typed",
+        source: "termios(3)",
+        control: Anybody,
+        strict: Check::allowed(SETTINGS),
+        landlock: Check::allowed(SETTINGS),
+        attack: |_| {
+            // To what they are.
+            let mut settings = [0_u8; 64];
+            call(SYS_ioctl, [2, number::TCGETS, sys::at_mut(&mut settings)])?;
+            Ok(call(SYS_ioctl, [2, number::TCSETS, sys::at(&settings)]).map(drop)?)
+        },
     },
     Check {
         name: "hang-up",

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use battery::arena::Contender;
-use battery::{Check, GROUPS, Layer, Outcome, Verdict, checks};
+use battery::{Check, GROUPS, Group, Layer, Outcome, Verdict, checks};
 use harness::{Caller, dist, skip};
 
 mod document;
@@ -148,14 +148,17 @@ fn the_document_is_that_of_the_table() {
         println!("{text}");
         return;
     }
-    let rows = DOCUMENT.lines().filter(|line| line.starts_with("| `"));
-    // Each has a row of its own, and those that are allowed stand below again.
-    let rows: Vec<_> = rows.take(checks().count()).collect();
-    for (row, check) in rows.iter().zip(checks()) {
+    // What is allowed stands below again.
+    let (tables, _) = DOCUMENT.split_once("## What nothing stops").expect("there is a section");
+    let rows: Vec<_> = tables.lines().filter(|line| line.starts_with("| `")).collect();
+    for check in checks() {
         let ours = document::our_columns(check);
-        assert!(row.starts_with(&ours), "run `make battery`: {row}\nis not: {ours}");
+        assert!(rows.iter().any(|row| row.starts_with(&ours)), "run `make battery`: {ours}");
     }
-    assert_eq!(rows.len(), checks().count(), "run `make battery`");
+    // Other architectures do not have all calls.
+    if cfg!(target_arch = "x86_64") {
+        assert_eq!(rows.len(), checks().count(), "run `make battery`");
+    }
     assert!(DOCUMENT.ends_with(&document::exceptions()), "run `make battery`");
 }
 
@@ -175,6 +178,20 @@ fn past_attacks_name_checks_and_tests_that_exist() {
             assert!(exists, "{name}: {row}");
         }
     }
+}
+
+#[test]
+fn promises_are_linked_to_groups_of_checks() {
+    let document = include_str!("../../docs/threat-model.md");
+    let links: Vec<_> = document.split("battery.md#").skip(1).collect();
+    let linked = |group: &Group| {
+        let anchor = group.name.to_lowercase().replace(' ', "-");
+        links.iter().any(|link| link.starts_with(&format!("{anchor})")))
+    };
+    let anchors = GROUPS.iter().filter(|group| linked(group)).count();
+    assert_eq!(anchors, GROUPS.len(), "a group keeps no promise");
+    let distinct: BTreeSet<_> = links.iter().map(|link| link.split(')').next()).collect();
+    assert_eq!(distinct.len(), anchors, "{distinct:?}");
 }
 
 /// All sources below a directory, one behind another.

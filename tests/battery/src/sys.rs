@@ -74,6 +74,11 @@ pub(crate) fn open(path: &str, flags: c_int) -> io::Result<u64> {
     open_at(CWD, path, flags)
 }
 
+/// dup2(2), of two numbers that differ.
+pub(crate) fn duplicate(from: u64, to: u64) -> io::Result<()> {
+    call(libc::SYS_dup3, [from, to, 0]).map(drop)
+}
+
 /// A descriptor that this process has opened and uses nowhere else.
 pub(crate) fn owned(fd: u64) -> OwnedFd {
     // SAFETY: callers hand over what a call has just returned.

@@ -119,7 +119,7 @@ fn start_victim(uid: u32) -> io::Result<()> {
             collect_signals()?;
             std::env::set_current_dir(format!("{BASE}/secret"))?;
             let file = File::open("file")?;
-            sys::call(libc::SYS_dup2, [file.as_raw_fd() as u64, leaked::FILE])?;
+            sys::duplicate(file.as_raw_fd() as u64, leaked::FILE)?;
             writer.write_all(b".")?;
             // What would keep the attack's requests from ending.
             sys::call(libc::SYS_close_range, [3, leaked::FILE - 1, 0])?;
@@ -169,9 +169,9 @@ fn become_contender(
         let output =
             File::options().create(true).append(true).open(format!("{BASE}/secret/output"))?;
         for (from, to) in [(attacker.as_raw_fd() as u64, 0), (output.as_raw_fd() as u64, 1)] {
-            sys::call(libc::SYS_dup2, [from, to])?;
+            sys::duplicate(from, to)?;
         }
-        sys::call(libc::SYS_dup2, [line.fd(), 2])?;
+        sys::duplicate(line.fd(), 2)?;
         take_user(uid)
     };
     if let Err(error) = prepare() {
@@ -215,7 +215,7 @@ fn leave_open() -> io::Result<()> {
     });
     for each in high {
         let (fd, number) = each?;
-        sys::call(libc::SYS_dup2, [fd, number])?;
+        sys::duplicate(fd, number)?;
     }
     for (fd, _) in all {
         if !(leaked::DIRECTORY..=leaked::STATUS).contains(&fd) {

@@ -32,6 +32,7 @@ pub(super) const CHECKS: &[Check] = &[
         // Nothing, which unloads what there is none of.
         Ok(call(SYS_kexec_load, [0, 0, 0, 0]).map(drop)?)
     }),
+    #[cfg(target_arch = "x86_64")]
     rare(
         "another-kernel-file",
         "loads another kernel from a file",
@@ -58,6 +59,7 @@ pub(super) const CHECKS: &[Check] = &[
         "personality(2)",
         |_| Ok(call(SYS_personality, [ADDR_NO_RANDOMIZE as u64 | 1 << 32]).map(drop)?),
     ),
+    #[cfg(target_arch = "x86_64")]
     Check {
         control: Where("modify_ldt"),
         ..anybody("segments", "asks for its segments, to change them", "CVE-2015-3290", |_| {
@@ -65,6 +67,7 @@ pub(super) const CHECKS: &[Check] = &[
             Ok(call(SYS_modify_ldt, [0, sys::at_mut(&mut table), 16]).map(drop)?)
         })
     },
+    #[cfg(target_arch = "x86_64")]
     Check {
         control: RootWhere("ports of the hardware"),
         ..root("ports", "opens the ports of the hardware", "ioperm(2)", |_| {

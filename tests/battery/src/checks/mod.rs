@@ -11,6 +11,7 @@ mod exec;
 mod files;
 mod hidden;
 mod kernel;
+mod masked;
 mod mounts;
 mod namespaces;
 mod network;
@@ -29,6 +30,7 @@ pub const GROUPS: &[Group] = &[
     Group { name: "PID 1", checks: reaper::CHECKS },
     Group { name: "namespaces and capabilities", checks: namespaces::CHECKS },
     Group { name: "mounts", checks: mounts::CHECKS },
+    Group { name: "masked and protected files", checks: masked::CHECKS },
     Group { name: "devices and kernel settings", checks: devices::CHECKS },
     Group { name: "hidden files", checks: hidden::CHECKS },
     Group { name: "read-only files", checks: files::CHECKS },

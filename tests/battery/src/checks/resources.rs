@@ -167,7 +167,8 @@ fn start(child: impl Fn() -> bool) -> io::Result<i32> {
 fn multiply(number: usize) -> Result<(), Refused> {
     let mut children = Vec::new();
     let started: io::Result<()> = (0..number).try_for_each(|_| {
-        let wait = || call(SYS_pause, []).is_ok();
+        // Until it is killed.
+        let wait = || call(SYS_ppoll, [0; 5]).is_ok();
         children.push(start(wait)?);
         Ok(())
     });

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use battery::arena::Contender;
 use battery::{Check, GROUPS, Group, Layer, Outcome, Verdict, checks};
-use harness::{Caller, dist, skip};
+use harness::{Caller, Sandbox, dist, skip};
 
 mod document;
 
@@ -132,6 +132,21 @@ fn landlock_and_the_filter_alone_allow_only_what_is_named() {
     needs_arena!();
     harness::needs_landlock!(6);
     assert_as_expected(Contender::Landlock, |check, caller| check.landlock.of(caller.is_root()));
+}
+
+#[test]
+fn a_fork_bomb_of_roots_ends_where_its_ids_are_others() {
+    needs_arena!();
+    harness::needs_namespaces!();
+    let limit = "limits.rlimit.nproc = 64\n";
+    let ids = "process.uid = 1000\nprocess.gid = 1000\n[namespaces]\n\
+        uid_map = [{ inside = 0, outside = 100000, count = 65536 }]\n\
+        gid_map = [{ inside = 0, outside = 100000, count = 65536 }]\n";
+    let end = |policy: &str| Sandbox::new(policy).probe("fork-many 100").value();
+    // The probe is one of them, and 11 is EAGAIN.
+    assert_eq!(end(&format!("{limit}{ids}")), "63 11");
+    // The control: root itself is not counted.
+    assert_eq!(end(limit), "100");
 }
 
 /// The document that `make battery` writes.

@@ -83,6 +83,10 @@ soak: build probe ## what `explain` says against the kernel, with SOAK_CASES=100
 faults: build probe programs ## every system call of a launch fails, one at a time, with every error; `make test` has two of them
 	CI=true FAULTS=all cargo test -p e2e --test e2e sweep:: -- --nocapture
 
+.PHONY: battery
+battery: build probe programs ## attacks against plain exec, bubblewrap and this; writes docs/battery.md
+	CI=true WRITE_BATTERY=1 cargo test -q -p e2e --test e2e battery::the_document -- --nocapture
+
 .PHONY: check
 check: toolchain deny ## format, clippy, documentation, licences; warnings are errors
 	cargo fmt --all --check
@@ -142,9 +146,11 @@ dist/launcher dist/encode-policy:
 .PHONY: probe
 probe: toolchain
 	cargo build --release -p e2e --bin probe --bin fault --target $(X86)
+	cargo build --release -p battery --target $(X86)
 	cargo build --release -p benches --bin nothing --target $(X86)
 	@install -CD $(TARGET)/$(X86)/release/probe dist/test/probe
 	@install -CD $(TARGET)/$(X86)/release/fault dist/test/fault
+	@install -CD $(TARGET)/$(X86)/release/battery dist/test/battery
 	@install -CD $(TARGET)/$(X86)/release/nothing dist/test/nothing
 
 # The end-to-end tests themselves, static: cargo has them run by what copies them.

@@ -1,6 +1,7 @@
 //! The real binaries on the real kernel: one module per stage, and some for
 //! what goes through all of them.
 
+mod battery;
 mod cgroup;
 mod containers;
 mod credentials;

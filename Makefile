@@ -20,6 +20,8 @@ SHARE = $(DESTDIR)$(PREFIX)/share
 FUZZ_SECONDS ?= 60
 # How many random policies `make soak` compares.
 SOAK_CASES ?= 10000
+# How often `make soak` kills whatever takes part in a launch.
+KILLS ?= 1000
 # Which rows `make matrix` boots, a regular expression, and where it keeps what it downloads.
 ROWS ?= 6.1|6.1-nolandlock|6.12|arm64-6.12
 CACHE ?= $(TARGET)/matrix
@@ -76,7 +78,8 @@ matrix-all: ## nearly all of them on every kernel of tests/matrix/rows
 	@$(MAKE) matrix ROWS='.*' PART=
 
 .PHONY: soak
-soak: build probe ## what `explain` says against the kernel, with SOAK_CASES=10000 random policies
+soak: build probe ## random policies against the kernel, SOAK_CASES=10000; kills at any moment, KILLS=1000 of each
+	CI=true KILLS=$(KILLS) cargo test -p e2e --test e2e kills:: -- --nocapture
 	CI=true SOAK_CASES=$(SOAK_CASES) cargo test -p e2e --test e2e model:: -- --nocapture
 
 .PHONY: faults

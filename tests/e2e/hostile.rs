@@ -33,7 +33,7 @@ fn states(caller: Caller) -> Vec<(&'static str, Vec<String>)> {
         ("1 process", words(&["prlimit", "--nproc=1"])),
         ("4 MiB of addresses", words(&["prlimit", "--as=4194304"])),
         ("no locked memory", words(&["prlimit", "--memlock=0"])),
-        ("a small stack", words(&["prlimit", "--stack=16384"])),
+        ("a small stack", words(&["prlimit", "--stack=65536"])),
         (
             "a deleted working directory",
             words(&["sh", "-c", "cd \"$(mktemp -d)\" && rmdir \"$PWD\" && exec \"$@\"", "sh"]),

@@ -86,6 +86,10 @@ soak: build probe ## random policies against the kernel, SOAK_CASES=10000; kills
 faults: build probe programs ## every system call of a launch fails, one at a time, with every error; `make test` has two of them
 	CI=true FAULTS=all cargo test -p e2e --test e2e sweep:: -- --nocapture
 
+.PHONY: miri
+miri: setup-miri ## what needs no kernel under Miri, which sees undefined behaviour
+	MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test -p launcher-policy
+
 .PHONY: check
 check: toolchain deny ## format, clippy, documentation, licences; warnings are errors
 	cargo fmt --all --check
@@ -178,6 +182,11 @@ guests:
 deny: toolchain
 	@# An unoptimised build takes a third of the time, and is fast enough.
 	@cargo deny --version >/dev/null 2>&1 || cargo install --quiet --locked --debug cargo-deny
+
+.PHONY: setup-miri
+setup-miri: toolchain
+	@rustup +nightly --version >/dev/null 2>&1 || rustup toolchain install nightly --profile minimal
+	@rustup --quiet component add --toolchain nightly miri rust-src
 
 .PHONY: setup-fuzz
 setup-fuzz: toolchain

@@ -54,7 +54,7 @@ impl Victim {
 
     /// Waits until all of it is gone; the test's own child has been killed, or
     /// ends by itself.
-    fn is_gone(mut self, what: &str) {
+    fn wait_until_gone(mut self, what: &str) {
         assert!(is_ready(&self.alive, TIMEOUT), "{what}: something holds its descriptors");
         assert_eq!(self.alive.read(&mut [0]).expect("it is read"), 0, "{what}");
         let events = self.running.events();
@@ -100,7 +100,7 @@ fn each(policies: &[&str], kill: impl Fn(&str, Caller) -> (Victim, Duration)) {
         for policy in policies {
             for _ in 0..kills() {
                 let (victim, moment) = kill(policy, caller);
-                victim.is_gone(&format!("{caller}, {policy}, after {moment:?}"));
+                victim.wait_until_gone(&format!("{caller}, {policy}, after {moment:?}"));
             }
         }
     }

@@ -261,7 +261,7 @@ fn auto_finds_the_outermost_cgroup_that_is_the_users_own() {
         let without = inside(&group, uid, "cgroup = 'none'");
         let output = without.run([without.probe_path()]);
         assert_eq!(bound(&output, "cpu_time"), "per process", "{output:?}");
-        assert_eq!(cgroup.children(), [inner.clone()]);
+        assert_eq!(cgroup.children(), std::slice::from_ref(&inner));
         fs::remove_dir(&inner).expect("it is empty");
         cgroup.delegate(0, false);
     }

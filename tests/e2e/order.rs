@@ -281,9 +281,10 @@ fn seven_namespaces_with_eight_binds_take_at_most_120_calls() {
                 "{clone:?}"
             );
         }
-        // Before Linux 6.15 a bind is this call and mount_setattr(2).
+        // Before Linux 6.15 one call is tried in vain, and a bind is this one
+        // and mount_setattr(2).
         let older = calls.iter().filter(|call| call.name == "open_tree").count();
-        let number = calls.len() - older;
+        let number = calls.len() - older - older.min(1);
         assert!(number <= 120, "{caller}: {number} calls: {:?}", names(&calls));
     }
 }

@@ -20,6 +20,8 @@ SHARE = $(DESTDIR)$(PREFIX)/share
 FUZZ_SECONDS ?= 60
 # How many random policies `make soak` compares.
 SOAK_CASES ?= 10000
+# How many launches it makes, 64 at a time.
+LAUNCHES ?= 1000000
 # How often `make soak` kills whatever takes part in a launch.
 KILLS ?= 1000
 # Which rows `make matrix` boots, a regular expression, and where it keeps what it downloads.
@@ -78,7 +80,8 @@ matrix-all: ## nearly all of them on every kernel of tests/matrix/rows
 	@$(MAKE) matrix ROWS='.*' PART=
 
 .PHONY: soak
-soak: build probe ## random policies against the kernel, SOAK_CASES=10000; kills at any moment, KILLS=1000 of each
+soak: build probe ## LAUNCHES=1000000 at once; random policies against the kernel, SOAK_CASES=10000; kills at any moment, KILLS=1000 of each
+	CI=true LAUNCHES=$(LAUNCHES) cargo test -p e2e --test load -- --nocapture
 	CI=true KILLS=$(KILLS) cargo test -p e2e --test e2e kills:: -- --nocapture
 	CI=true SOAK_CASES=$(SOAK_CASES) cargo test -p e2e --test e2e model:: -- --nocapture
 

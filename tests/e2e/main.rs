@@ -20,6 +20,7 @@ mod image;
 mod import;
 mod input;
 mod install;
+mod isolation;
 mod kernel;
 mod kills;
 mod landlock;

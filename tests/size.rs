@@ -90,6 +90,34 @@ fn no_segment_is_writable_and_executable() {
     }
 }
 
+/// What a panic of the standard library says. A call that could be made would
+/// have its words in the file, unless the compiler has found that it cannot.
+#[test]
+fn the_launcher_has_no_word_of_a_panic() {
+    let words = [
+        "out of bounds",
+        "out of range for slice",
+        "attempt to ",
+        "called `Option::unwrap()`",
+        "called `Result::unwrap()`",
+        "assertion failed",
+        "panicked at",
+        "already borrowed",
+    ];
+    let has = |name: &'static str, word: &str| {
+        Program::read(name).bytes.windows(word.len()).any(|window| window == word.as_bytes())
+    };
+    for name in LAUNCHERS {
+        for word in words {
+            assert!(!has(name, word), "{name}: {word}");
+        }
+    }
+    // The control: the encoder may panic, and would say so.
+    assert!(
+        has("encode-policy", "panicked at") && has("encode-policy", "called `Option::unwrap()`")
+    );
+}
+
 #[test]
 fn the_launcher_has_no_heap() {
     let trace = TempDir::with_file("trace", "");

@@ -190,3 +190,45 @@ fn the_encoders_own_failure_is_not_the_commands() {
         assert!(output.stderr_text().contains("/no/such/path"), "{caller}: {output:?}");
     }
 }
+
+#[test]
+fn a_failure_goes_to_the_error_descriptor_whose_end_says_that_the_command_runs() {
+    harness::needs_landlock!(6);
+    for caller in Caller::both() {
+        for policy in ["", IN_PLACE] {
+            let run = |words: &[&str]| {
+                let (mut reader, writer) = std::io::pipe().expect("a pipe is made");
+                let sandbox = Sandbox::new(policy).caller(caller).pass(writer, 20);
+                let probe = sandbox.probe_path();
+                let words = words.iter().map(|word| if *word == "PROBE" { &probe } else { *word });
+                let output = sandbox.option("--error-fd=20").run(words);
+                let mut text = String::new();
+                reader.read_to_string(&mut text).expect("text");
+                (output, text)
+            };
+            let (output, text) = run(&["/nowhere"]);
+            assert_eq!((output.code(), output.stderr_text().as_str()), (127, ""), "{output:?}");
+            let event: serde_json::Value = serde_json::from_str(&text).expect("one line of JSON");
+            assert_eq!((&event["event"], &event["path"]), (&"failure".into(), &"/nowhere".into()));
+            // The same as on the status descriptor.
+            assert_eq!(Some(&event), output.event("failure"), "{caller}");
+            let (output, text) = run(&["PROBE", "fds"]);
+            output.assert_said(&["ok 0 1 2"]);
+            assert_eq!(text, "", "{caller}: {output:?}");
+        }
+    }
+}
+
+#[test]
+fn a_ruleset_that_is_given_has_to_be_one_and_serves_no_mounts() {
+    harness::needs_landlock!(6);
+    for caller in Caller::both() {
+        for (policy, call) in [("", "--ruleset-fd"), (IN_PLACE, "landlock_restrict_self")] {
+            let null = std::fs::File::open("/dev/null").expect("it is there");
+            let sandbox = Sandbox::new(policy).caller(caller).pass(null, 20);
+            let output = sandbox.option("--ruleset-fd=20").run(["true"]);
+            assert_eq!(output.code(), 125, "{caller}: {output:?}");
+            assert_eq!(output.failure()["call"], call, "{caller}: {output:?}");
+        }
+    }
+}

@@ -1,12 +1,12 @@
 //! `launcher`: reads an encoded policy from a descriptor, enters it, and runs
 //! a command.
 //!
-//! The start code is musl's; there is no libc beyond it, no heap, one thread.
+//! There is no libc but for its memcpy, no heap, one thread.
 #![no_std]
 #![no_main]
 #![allow(unsafe_code, reason = "the entry point and its memory")]
 
-use core::ffi::{c_char, c_int};
+use core::ffi::c_int;
 use core::mem::MaybeUninit;
 
 use launcher::exec::{self, Arguments, Environment};
@@ -17,7 +17,7 @@ use launcher::probe::Host;
 use launcher::receipt::Notes;
 use launcher::report::{self, Words};
 use launcher::session::{self, Held};
-use launcher::sys::{self, CStrings, Slots};
+use launcher::sys::{self, CStrings, Initial, Slots};
 use launcher::{Caller, Launch, Options, Shared, Stacks};
 use launcher_policy::mounts::MAX_MOUNTS;
 use launcher_policy::wire::MAX_FRAME;
@@ -68,28 +68,54 @@ unsafe extern "C" {}
 #[allow(non_upper_case_globals, reason = "the helpers' name")]
 static __aarch64_have_lse_atomics: u8 = 0;
 
-/// The entry point that musl's start code calls.
+/// Where the kernel enters: passes on the stack as it is there. A libc's start
+/// code would make two system calls, and touch two pages, for what is not used
+/// here.
+#[unsafe(naked)]
 #[unsafe(no_mangle)]
-extern "C" fn main(_: c_int, argv: *const *const c_char, envp: *const *const c_char) -> c_int {
-    // SAFETY: this is the array that the kernel put on the stack of this
-    // process, and nothing writes to it.
-    let argv = unsafe { CStrings::new(argv) };
-    // SAFETY: as `argv`.
-    let envp = unsafe { CStrings::new(envp) };
-    // SAFETY: the kernel puts the auxiliary vector behind the null of `envp`.
-    let ids = unsafe { sys::effective_ids(envp) };
+unsafe extern "C" fn start() -> ! {
+    #[cfg(target_arch = "x86_64")]
+    core::arch::naked_asm!(
+        "xor ebp, ebp",
+        "mov rdi, rsp",
+        "call {main}",
+        main = sym main,
+    );
+    #[cfg(target_arch = "aarch64")]
+    core::arch::naked_asm!(
+        "mov x29, xzr",
+        "mov x30, xzr",
+        "mov x0, sp",
+        "b {main}",
+        main = sym main,
+    );
+    #[cfg(target_arch = "riscv64")]
+    core::arch::naked_asm!(
+        "mv ra, zero",
+        "mv a0, sp",
+        "tail {main}",
+        main = sym main,
+    );
+}
+
+/// The first function of ours; `stack` is what the kernel has put there.
+extern "C" fn main(stack: *const usize) -> ! {
+    // SAFETY: `start` passes the stack of this process as it was at its
+    // beginning, and nothing writes to that part of it.
+    let Initial { argv, envp, uid, gid } = unsafe { sys::initial(stack) };
     let memory = &raw mut MEMORY;
     // SAFETY: this function runs once, in the only thread, and is the only
     // place that names the memory.
     let memory = unsafe { &mut *memory };
     let mut words = Words::default();
-    match run(argv, envp, ids, memory, &mut words) {
+    let status = match run(argv, envp, (uid, gid), memory, &mut words) {
         Ok(status) => status,
         Err(failure) => {
             report::failure(&failure, &words);
             report::exit_status(&failure)
         }
-    }
+    };
+    sys::exit_group(status)
 }
 
 /// Reads the arguments and does what they say.

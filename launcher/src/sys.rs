@@ -123,6 +123,15 @@ impl<'a> CStrings<'a> {
         rest
     }
 
+    /// Where the null is.
+    fn end(self) -> *const *const c_char {
+        let mut rest = self;
+        while rest.first().is_some() {
+            rest = rest.skip(1);
+        }
+        rest.array
+    }
+
     /// The first string.
     pub fn first(self) -> Option<&'a CStr> {
         // SAFETY: `new` was promised a readable array, and `skip` never moves
@@ -146,24 +155,39 @@ impl<'a> CStrings<'a> {
     }
 }
 
-/// Effective user and group id out of the auxiliary vector, getauxval(3),
-/// which saves the two calls that ask for them.
+/// What the kernel has put on the stack of a program that it starts.
+pub struct Initial {
+    /// Its arguments.
+    pub argv: CStrings<'static>,
+    /// Its environment.
+    pub envp: CStrings<'static>,
+    /// Its effective user id; with the next one out of the auxiliary vector,
+    /// getauxval(3), which saves the two calls that ask for them.
+    pub uid: u32,
+    /// Its effective group id.
+    pub gid: u32,
+}
+
+/// Reads the stack that a program starts with: the number of arguments, those,
+/// the environment, each with a null behind, and the auxiliary vector.
 ///
 /// # Safety
 ///
-/// The auxiliary vector of this process follows the null of `envp`.
-pub unsafe fn effective_ids(envp: CStrings<'_>) -> (u32, u32) {
-    let mut end = envp;
-    while end.first().is_some() {
-        end = end.skip(1);
-    }
-    let mut entry = end.array.wrapping_add(1).cast::<[usize; 2]>();
+/// `stack` is the stack pointer as it was at the program's first instruction,
+/// and what lies there stays as it is.
+pub unsafe fn initial(stack: *const usize) -> Initial {
+    // SAFETY: behind the number lies an array of C strings.
+    let argv = unsafe { CStrings::new(stack.wrapping_add(1).cast()) };
+    // SAFETY: behind its null lies another one.
+    let envp = unsafe { CStrings::new(argv.end().wrapping_add(1)) };
+    let mut entry = envp.end().wrapping_add(1).cast::<[usize; 2]>();
     let (mut uid, mut gid) = (u32::MAX, u32::MAX);
     loop {
-        // SAFETY: the caller promises the vector, and the loop ends at its end.
+        // SAFETY: behind that null lies the auxiliary vector, and the loop
+        // ends at its end.
         let [key, value] = unsafe { *entry };
         match key as u32 {
-            AT_NULL => return (uid, gid),
+            AT_NULL => return Initial { argv, envp, uid, gid },
             AT_EUID => uid = value as u32,
             AT_EGID => gid = value as u32,
             _ => {}

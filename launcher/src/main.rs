@@ -34,23 +34,30 @@ const STAGE: Stage = Stage::Input;
 
 /// Everything that is too large for the stack. It is all zeroes, so it takes
 /// no room in the file and no page that is not used.
+// In this order most launches touch the first page, where a short environment
+// ends, and one each for the policy's bytes and a working directory.
+#[repr(C, align(4096))]
 struct Memory {
-    frame: [u8; MAX_FRAME],
-    environment: Environment,
-    arguments: Arguments,
-    carried: Carried,
     policy: MaybeUninit<Policy<'static>>,
     launch: MaybeUninit<Launch<'static>>,
+    environment: Environment,
+    frame: Paged<[u8; MAX_FRAME]>,
+    carried: Paged<Carried>,
+    arguments: Arguments,
     host: MaybeUninit<Host>,
 }
 
+/// What begins a page.
+#[repr(align(4096))]
+struct Paged<T>(T);
+
 static mut MEMORY: Memory = Memory {
-    frame: [0; MAX_FRAME],
-    environment: Environment::EMPTY,
-    arguments: Arguments::EMPTY,
-    carried: Carried::NOTHING,
     policy: MaybeUninit::uninit(),
     launch: MaybeUninit::uninit(),
+    environment: Environment::EMPTY,
+    frame: Paged([0; MAX_FRAME]),
+    carried: Paged(Carried::NOTHING),
+    arguments: Arguments::EMPTY,
     host: MaybeUninit::uninit(),
 };
 
@@ -164,7 +171,7 @@ fn launch(
         sys::inherited(source.fd),
         form,
         given.deadline,
-        &mut memory.frame,
+        &mut memory.frame.0,
         &mut memory.policy,
     )?;
     notes.is_over(Stage::Input);
@@ -182,7 +189,7 @@ fn launch(
     notes.is_over(Stage::Fds);
     let safe = policy.seccomp.is_some_and(|seccomp| seccomp.terminal_is_safe);
     let terminal = Held::of(policy.session.terminal, safe)?;
-    memory.carried.gather(policy, &given.options)?;
+    memory.carried.0.gather(policy, &given.options)?;
     let launch = memory.launch.write(Launch {
         command: given.command,
         argv,
@@ -195,7 +202,7 @@ fn launch(
         } else {
             0
         },
-        carried: &memory.carried,
+        carried: &memory.carried.0,
         terminal,
         shared: Shared::new(notes),
         stacks: &STACKS,

@@ -197,9 +197,11 @@ pub unsafe fn initial(stack: *const usize) -> Initial {
 }
 
 /// An array of C strings that is built here, with room for `N` and the null.
+// The length comes first: behind the pointers it would take another page.
+#[repr(C)]
 pub struct StringArray<const N: usize> {
-    pointers: [*const c_char; N],
     length: usize,
+    pointers: [*const c_char; N],
 }
 
 impl<const N: usize> StringArray<N> {
@@ -245,10 +247,12 @@ impl<'a, const N: usize> StringArrayBuilder<'a, N> {
     }
 }
 
-/// Bytes of a child's stack.
-const STACK: usize = 128 * 1024;
+/// Bytes of a child's stack: what is said of it stands behind, in the page that
+/// the child touches first.
+const STACK: usize = 128 * 1024 - 16;
 
 /// Memory for the stack of a child that shares this address space.
+#[repr(C, align(4096))]
 pub struct Stack {
     bytes: UnsafeCell<StackBytes>,
     taken: AtomicBool,

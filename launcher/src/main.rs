@@ -23,7 +23,7 @@ use launcher_policy::mounts::MAX_MOUNTS;
 use launcher_policy::wire::MAX_FRAME;
 use launcher_policy::{Call, Failure, Policy, Refusal, Stage, Subject};
 use rustix::fd::RawFd;
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::io::{Errno, fcntl_getfd};
 
 mod arguments;
@@ -169,6 +169,7 @@ fn launch(
     let form = source.form;
     let (policy, digest) = input::apply(
         sys::inherited(source.fd),
+        source.stat,
         form,
         given.deadline,
         &mut memory.frame.0,
@@ -216,25 +217,28 @@ fn launch(
 /// Where the policy is read from.
 struct Opened {
     fd: RawFd,
+    /// What it is, where that was asked.
+    stat: Option<Stat>,
     form: Form,
     /// Whether standard input was used up, and the command gets /dev/null.
     replaced_by_null: bool,
 }
 
 fn open_source(given: &Given, words: &mut Words<'static>) -> Result<Opened, Failure> {
-    let opened = |fd, form| Ok(Opened { fd, form, replaced_by_null: false });
+    let opened = |fd, form| Ok(Opened { fd, stat: None, form, replaced_by_null: false });
+    let input = Opened { fd: 0, stat: None, form: Form::Any, replaced_by_null: true };
     match given.source {
         Source::Fd(fd) if given.sealed => opened(fd, Form::Sealed),
         Source::Fd(0) => opened(0, Form::Shared),
-        Source::Fd(fd) => match fcntl_getfd(sys::inherited(fd)) {
-            Ok(_) => opened(fd, Form::Any),
-            // As in `encode-policy ... | launcher --fd 3 -- cmd`.
-            Err(Errno::BADF) if is_pipe(0) => {
-                Ok(Opened { fd: 0, form: Form::Any, replaced_by_null: true })
+        Source::Fd(fd) => match fstat(sys::inherited(fd)) {
+            Ok(stat) => {
+                Ok(Opened { fd, stat: Some(stat), form: Form::Any, replaced_by_null: false })
             }
-            Err(error) => Err(report::failed(STAGE, Call::Fcntl)(error)),
+            // As in `encode-policy ... | launcher --fd 3 -- cmd`.
+            Err(Errno::BADF) if is_pipe(0) => Ok(input),
+            Err(error) => Err(report::failed(STAGE, Call::Fstat)(error)),
         },
-        Source::Input => Ok(Opened { fd: 0, form: Form::Any, replaced_by_null: true }),
+        Source::Input => Ok(input),
         Source::File(path) => {
             words.argument = Some(path);
             let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;

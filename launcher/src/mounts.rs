@@ -64,9 +64,9 @@ impl Carried {
         launch: &launcher_policy::Policy<'_>,
         options: &Options,
     ) -> Result<(), Failure> {
-        if changes_directory(launch) {
+        if changes_directory(launch) && sys::getcwd(&mut self.cwd).is_err() {
             // A directory that was deleted has no path; the command starts in `/`.
-            let _ = sys::getcwd(&mut self.cwd);
+            self.cwd.fill(0);
         }
         for mount in launch.mounts.iter().flat_map(|mounts| mounts.mounts.iter()) {
             if let Source::Fd { fd } = mount.source {
@@ -217,7 +217,7 @@ fn build(
 /// call, and exec or PID 1 closes it anyway; but many would exhaust the limit
 /// on open descriptors.
 #[derive(Clone, Copy)]
-enum Spent {
+pub(crate) enum Spent {
     Left,
     Closed,
 }
@@ -414,11 +414,13 @@ impl Attach {
                 self.spent.let_go(made);
                 return Ok(());
             }
-            (Source::Tmpfs { size, mode }, None) => make::tmpfs(size, mode, attributes)?,
-            (Source::Overlay { lower, upper, work }, None) => {
-                make::overlay(lower, upper, work, attributes)?
+            (Source::Tmpfs { size, mode }, None) => {
+                make::tmpfs(size, mode, attributes, self.spent)?
             }
-            (Source::Devpts, None) => match make::devpts(attributes) {
+            (Source::Overlay { lower, upper, work }, None) => {
+                make::overlay(lower, upper, work, attributes, self.spent)?
+            }
+            (Source::Devpts, None) => match make::devpts(attributes, self.spent) {
                 Ok(made) => made,
                 // A facility, where the kernel does not give it.
                 Err(failure)
@@ -435,7 +437,9 @@ impl Attach {
         if let Some(ruleset) = ruleset {
             ruleset.allow(&made, mount.access)?;
         }
-        self.move_to(mount, &made)
+        self.move_to(mount, &made)?;
+        self.spent.let_go(made);
+        Ok(())
     }
 
     /// Attaches the skeleton below the first mount that is taken from it,

@@ -20,6 +20,8 @@ SHARE = $(DESTDIR)$(PREFIX)/share
 FUZZ_SECONDS ?= 60
 # How many random policies `make soak` compares.
 SOAK_CASES ?= 10000
+# How often `make soak` kills whatever takes part in a launch.
+KILLS ?= 1000
 # Which rows `make matrix` boots, a regular expression, and where it keeps what it downloads.
 ROWS ?= 6.1|6.1-nolandlock|6.12|arm64-6.12
 CACHE ?= $(TARGET)/matrix
@@ -76,12 +78,23 @@ matrix-all: ## nearly all of them on every kernel of tests/matrix/rows
 	@$(MAKE) matrix ROWS='.*' PART=
 
 .PHONY: soak
-soak: build probe ## what `explain` says against the kernel, with SOAK_CASES=10000 random policies
+soak: build probe ## random policies against the kernel, SOAK_CASES=10000; kills at any moment, KILLS=1000 of each
+	CI=true KILLS=$(KILLS) cargo test -p e2e --test e2e kills:: -- --nocapture
 	CI=true SOAK_CASES=$(SOAK_CASES) cargo test -p e2e --test e2e model:: -- --nocapture
 
 .PHONY: faults
 faults: build probe programs ## every system call of a launch fails, one at a time, with every error; `make test` has two of them
 	CI=true FAULTS=all cargo test -p e2e --test e2e sweep:: -- --nocapture
+
+.PHONY: battery
+battery: build probe programs ## attacks against plain exec, bubblewrap and this; writes docs/battery.md
+	CI=true WRITE_BATTERY=1 cargo test -q -p e2e --test e2e battery::the_document -- --nocapture
+
+.PHONY: miri
+miri: setup-miri ## what needs no kernel under Miri, which sees undefined behaviour
+	@# Tests leak what has to live for ever; those of every damaged byte take hours.
+	MIRIFLAGS='-Zmiri-disable-isolation -Zmiri-ignore-leaks' cargo +nightly miri test -p launcher-policy \
+		--lib --test failures --test golden --test lists -- --skip at_its_limits --skip is_cut
 
 .PHONY: check
 check: toolchain deny ## format, clippy, documentation, licences; warnings are errors
@@ -142,9 +155,11 @@ dist/launcher dist/encode-policy:
 .PHONY: probe
 probe: toolchain
 	cargo build --release -p e2e --bin probe --bin fault --target $(X86)
+	cargo build --release -p battery --target $(X86)
 	cargo build --release -p benches --bin nothing --target $(X86)
 	@install -CD $(TARGET)/$(X86)/release/probe dist/test/probe
 	@install -CD $(TARGET)/$(X86)/release/fault dist/test/fault
+	@install -CD $(TARGET)/$(X86)/release/battery dist/test/battery
 	@install -CD $(TARGET)/$(X86)/release/nothing dist/test/nothing
 
 # The end-to-end tests themselves, static: cargo has them run by what copies them.
@@ -175,6 +190,11 @@ guests:
 deny: toolchain
 	@# An unoptimised build takes a third of the time, and is fast enough.
 	@cargo deny --version >/dev/null 2>&1 || cargo install --quiet --locked --debug cargo-deny
+
+.PHONY: setup-miri
+setup-miri: toolchain
+	@rustup +nightly --version >/dev/null 2>&1 || rustup toolchain install nightly --profile minimal
+	@rustup --quiet component add --toolchain nightly miri rust-src
 
 .PHONY: setup-fuzz
 setup-fuzz: toolchain

@@ -13,6 +13,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use launcher_spawn::{Launcher, Sandbox};
 use policy_encoder::Place;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
@@ -33,15 +34,21 @@ const NAMESPACES: &str = "filesystem.execute = [PROGRAM]";
 const UNSHARE_ALL: &[&str] =
     &["--unshare-all", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"];
 
+/// One way to start the program and wait for it.
+type Way = (&'static str, Box<dyn Fn()>);
+
 fn startup(criterion: &mut Criterion) {
-    let launched = [("in place", IN_PLACE), ("namespaces", NAMESPACES)]
-        .map(|(name, policy)| (name, Start::launcher(policy)));
-    let mut ways = vec![("plain", Start::plain())];
-    ways.extend(launched);
+    let mut ways = vec![
+        ("plain", plain()),
+        ("in place", launcher(IN_PLACE)),
+        ("in place, by the library", library(IN_PLACE)),
+        ("namespaces", launcher(NAMESPACES)),
+        ("namespaces, by the library", library(NAMESPACES)),
+    ];
     // The usual yardstick. By itself it applies neither Landlock nor seccomp.
     if Command::new("bwrap").arg("--version").output().is_ok() {
-        ways.push(("bubblewrap --ro-bind", Start::bubblewrap(&[])));
-        ways.push(("bubblewrap --unshare-all", Start::bubblewrap(UNSHARE_ALL)));
+        ways.push(("bubblewrap --ro-bind", bubblewrap(&[])));
+        ways.push(("bubblewrap --unshare-all", bubblewrap(UNSHARE_ALL)));
     } else {
         eprintln!("bubblewrap is not installed");
     }
@@ -55,12 +62,12 @@ fn startup(criterion: &mut Criterion) {
 }
 
 /// The time that one of the ways takes, with all of them taking turns.
-fn time_in_turns(ways: &[(&str, Start)], measured: usize, rounds: u64) -> Duration {
+fn time_in_turns(ways: &[Way], measured: usize, rounds: u64) -> Duration {
     let mut total = Duration::ZERO;
     for _ in 0..rounds {
         for (turn, (_, start)) in ways.iter().enumerate() {
             let begin = Instant::now();
-            start.run();
+            start();
             if turn == measured {
                 total += begin.elapsed();
             }
@@ -69,47 +76,49 @@ fn time_in_turns(ways: &[(&str, Start)], measured: usize, rounds: u64) -> Durati
     total
 }
 
-/// One way to start the program.
-struct Start {
-    arguments: Vec<PathBuf>,
-    /// What the launcher inherits.
-    _policy: Option<OwnedFd>,
+fn plain() -> Box<dyn Fn()> {
+    let program = built("test/nothing");
+    Box::new(move || run(&program, &[]))
 }
 
-impl Start {
-    fn plain() -> Self {
-        Self { arguments: vec![built("test/nothing")], _policy: None }
-    }
-
-    fn launcher(policy: &str) -> Self {
-        let program = built("test/nothing");
-        let text = policy.replace("PROGRAM", &format!("{program:?}"));
-        let place = Place::here().expect("there is a working directory");
-        let policy = sealed(&policies::bytes(&policies::document(&text), &place));
+fn launcher(policy: &str) -> Box<dyn Fn()> {
+    let (launcher, program) = (built("launcher"), built("test/nothing"));
+    let place = Place::here().expect("there is a working directory");
+    let policy = sealed(&policies::bytes(&policies::document(&of_program(policy)), &place));
+    Box::new(move || {
         let fd = policy.as_raw_fd().to_string();
-        let mut arguments = vec![built("launcher")];
-        arguments.extend(["--sealed", "--fd", &fd, "--"].map(PathBuf::from));
-        arguments.push(program);
-        Self { arguments, _policy: Some(policy) }
-    }
+        let arguments = ["--sealed", "--fd", &fd, "--"].map(PathBuf::from);
+        run(&launcher, &[&arguments[..], &[program.clone()]].concat());
+    })
+}
 
-    fn bubblewrap(options: &[&str]) -> Self {
-        let program = built("test/nothing");
-        let mut arguments = ["bwrap", "--ro-bind", "/", "/"].map(PathBuf::from).to_vec();
-        arguments.extend(options.iter().map(PathBuf::from));
-        arguments.extend(["--".into(), program]);
-        Self { arguments, _policy: None }
-    }
+fn library(policy: &str) -> Box<dyn Fn()> {
+    let launcher = Launcher::from_path(built("launcher")).expect("it is built");
+    let sandbox = Sandbox::from_toml(&of_program(policy)).expect("it is a policy");
+    let sandbox = sandbox.launcher(launcher).prepare().expect("it can be prepared");
+    let program = built("test/nothing");
+    Box::new(move || {
+        let status = sandbox.command(&program).status().expect("it starts");
+        assert!(status.success(), "{status}");
+    })
+}
 
-    /// Starts it and waits for it. The standard library does so by
-    /// posix_spawn(3), which is vfork and exec.
-    fn run(&self) {
-        let [program, arguments @ ..] = self.arguments.as_slice() else {
-            unreachable!("there is a program to start")
-        };
-        let status = Command::new(program).args(arguments).status().expect("it starts");
-        assert!(status.success(), "{program:?} {arguments:?}: {status}");
-    }
+fn bubblewrap(options: &[&str]) -> Box<dyn Fn()> {
+    let mut arguments = ["--ro-bind", "/", "/"].map(PathBuf::from).to_vec();
+    arguments.extend(options.iter().map(PathBuf::from));
+    arguments.extend(["--".into(), built("test/nothing")]);
+    Box::new(move || run(Path::new("bwrap"), &arguments))
+}
+
+/// A policy that runs the program.
+fn of_program(policy: &str) -> String {
+    policy.replace("PROGRAM", &format!("{:?}", built("test/nothing")))
+}
+
+/// The standard library does so by posix_spawn(3), which is vfork and exec.
+fn run(program: &Path, arguments: &[PathBuf]) {
+    let status = Command::new(program).args(arguments).status().expect("it starts");
+    assert!(status.success(), "{program:?} {arguments:?}: {status}");
 }
 
 /// A program that was built.

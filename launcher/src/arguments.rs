@@ -31,8 +31,10 @@ Where the policy comes from:
 
 What else is passed in:
   --status-fd N    write what happens as JSON lines
+  --error-fd N     write a failure as a JSON line, instead of to standard error
   --parent-fd N    a pidfd: the command ends when this process does
   --cgroup-fd N    a cgroup v2 directory that the command gets its own in
+  --ruleset-fd N   the Landlock ruleset of the policy, which is not made then
   --exec-fd N      the program itself; COMMAND is only what it is called
 
   --landlock-abi N  use at most this Landlock ABI
@@ -95,6 +97,8 @@ words! {
         Policy "--policy"
         Deadline "--deadline"
         StatusFd "--status-fd"
+        ErrorFd "--error-fd"
+        RulesetFd "--ruleset-fd"
         ParentFd "--parent-fd"
         CgroupFd "--cgroup-fd"
         ExecFd "--exec-fd"
@@ -149,6 +153,8 @@ pub(crate) fn parse(
             Name::Deadline => deadline = number(value, 0)? as u32,
             Name::LandlockAbi => options.landlock_abi = Some(number(value, 0)? as u32),
             Name::StatusFd => options.status = Some(number(value, 3)?),
+            Name::ErrorFd => options.errors = Some(number(value, 3)?),
+            Name::RulesetFd => options.ruleset = Some(number(value, 3)?),
             Name::ParentFd => options.caller = Some(number(value, 3)?),
             Name::CgroupFd => options.cgroup = Some(number(value, 3)?),
             _ => options.program = Some(number(value, 3)?),

@@ -10,7 +10,7 @@ use linux_raw_sys::general as uapi;
 use linux_raw_sys::prctl;
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
-use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::{CapabilitySet, capabilities, set_thread_res_gid, set_thread_res_uid};
 
 use crate::report::failed;
 use crate::{Launch, namespaces, session, sys, wait};
@@ -63,13 +63,18 @@ fn drop_bounding_set() -> Result<(), Failure> {
     for capability in 0..MOST_CAPABILITIES {
         match sys::prctl(prctl::PR_CAPBSET_DROP, capability) {
             Ok(()) => {}
-            // Without CAP_SETPCAP, which is needed from the first one on.
-            Err(Errno::PERM) if capability == 0 => return Ok(()),
+            // Needed from the first one on. A fault is not taken for its lack.
+            Err(Errno::PERM) if capability == 0 && !may_drop() => return Ok(()),
             Err(Errno::INVAL) if capability >= LEAST_CAPABILITIES => break,
             Err(error) => return Err(failed(STAGE, Call::Prctl)(error)),
         }
     }
     sys::prctl(prctl::PR_SET_SECUREBITS, SECUREBITS).map_err(failed(STAGE, Call::Prctl))
+}
+
+/// Whether CAP_SETPCAP is held, or nobody says that it is not.
+fn may_drop() -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SETPCAP))
 }
 
 /// Changes group ids, then user ids.

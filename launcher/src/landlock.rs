@@ -69,6 +69,13 @@ pub fn errata() -> Result<u32, Failure> {
 /// landlock_create_ruleset(2), landlock_add_rule(2)
 pub fn create(launch: &Launch<'_>) -> Result<Option<Ruleset>, Failure> {
     let Some(landlock) = &launch.policy.landlock else { return Ok(None) };
+    if let Some(ready) = launch.options.ruleset {
+        if launch.abi == 0 || namespaces::has(launch, CLONE_NEWNS) {
+            return Err(Failure::refused(STAGE, Call::RulesetFd, Refusal::RulesetFd));
+        }
+        launch.shared.ruleset.store(ready, Ordering::Relaxed);
+        return Ok(None);
+    }
     let Some(handled) = landlock.handled.iter().take(launch.abi as usize).last() else {
         return Ok(None);
     };
@@ -109,6 +116,11 @@ fn granted(launch: &Launch<'_>, handled: u32) -> Result<u32, Failure> {
 }
 
 impl Ruleset {
+    /// Its descriptor.
+    pub const fn fd(self) -> BorrowedFd<'static> {
+        self.fd
+    }
+
     /// Grants `access` at and beneath what `fd` refers to, as far as this
     /// kernel handles it.
     ///

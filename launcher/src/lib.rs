@@ -22,6 +22,7 @@ pub mod credentials;
 mod errno;
 pub mod exec;
 pub mod fds;
+pub mod gather;
 pub mod input;
 pub mod landlock;
 pub mod limits;
@@ -45,10 +46,15 @@ use sys::{CStrings, Slots, Stack};
 pub struct Options {
     /// Where the events of the launch are written as JSON lines.
     pub status: Option<RawFd>,
+    /// Where a failure is written as a JSON line, instead of to standard error.
+    pub errors: Option<RawFd>,
     /// A pidfd of the process whose death ends the command.
     pub caller: Option<RawFd>,
     /// A cgroup v2 directory in which the command gets one of its own.
     pub cgroup: Option<RawFd>,
+    /// The Landlock ruleset of the policy, made by [`mounts::ruleset`] for
+    /// launches without a mount namespace.
+    pub ruleset: Option<RawFd>,
     /// The program that is run, instead of looking the command up.
     pub program: Option<RawFd>,
     /// The newest Landlock ABI that is used, of those the kernel has.
@@ -78,6 +84,9 @@ pub struct Launch<'a> {
     pub errata: u32,
     /// What has to be asked before the mount namespace changes.
     pub carried: &'a mounts::Carried,
+    /// The host's /proc, where the OOM score is set later, and by which the
+    /// command's number outside is known.
+    pub proc: Option<RawFd>,
     /// The terminal that the command takes over, if it does.
     pub terminal: session::Held,
     /// What the processes of this launch tell each other.
@@ -239,6 +248,20 @@ fn run(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
     } else {
         namespaces::unshare(launch)?;
     }
+    enter(launch)?;
+    become_command(launch)
+}
+
+/// [`launch`] in a process that becomes the command and starts no other, where
+/// [`wait::is_needed`] says no.
+///
+/// # Errors
+///
+/// The first call that failed.
+pub fn launch_in_place(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
+    namespaces::check(launch)?;
+    limits::check(launch)?;
+    namespaces::unshare(launch)?;
     enter(launch)?;
     become_command(launch)
 }

@@ -9,17 +9,14 @@
 use core::ffi::c_int;
 use core::mem::MaybeUninit;
 
-use launcher::exec::{self, Arguments, Environment};
+use launcher::gather::{Given, gather};
 use launcher::input::{self, Form};
-use launcher::landlock;
-use launcher::mounts::Carried;
 use launcher::probe::Host;
 use launcher::receipt::Notes;
 use launcher::report::{self, Words};
-use launcher::session::{self, Held};
-use launcher::sys::{self, CStrings, Initial, Slots};
-use launcher::{Caller, Launch, Options, Shared, Stacks};
-use launcher_policy::mounts::MAX_MOUNTS;
+use launcher::session;
+use launcher::sys::{self, CStrings, Initial};
+use launcher::{Caller, Options, Stacks};
 use launcher_policy::wire::MAX_FRAME;
 use launcher_policy::{Call, Failure, Policy, Refusal, Stage, Subject};
 use rustix::fd::RawFd;
@@ -28,22 +25,19 @@ use rustix::io::{Errno, fcntl_getfd};
 
 mod arguments;
 
-use arguments::{Arguments as Given, Request, Source};
+use arguments::{Arguments, Request, Source};
 
 const STAGE: Stage = Stage::Input;
 
 /// Everything that is too large for the stack. It is all zeroes, so it takes
 /// no room in the file and no page that is not used.
-// In this order most launches touch the first page, where a short environment
-// ends, and one each for the policy's bytes and a working directory.
+// In this order most launches touch the first page and one for the policy's
+// bytes.
 #[repr(C, align(4096))]
 struct Memory {
     policy: MaybeUninit<Policy<'static>>,
-    launch: MaybeUninit<Launch<'static>>,
-    environment: Environment,
+    gathered: launcher::gather::Memory,
     frame: Paged<[u8; MAX_FRAME]>,
-    carried: Paged<Carried>,
-    arguments: Arguments,
     host: MaybeUninit<Host>,
 }
 
@@ -53,17 +47,12 @@ struct Paged<T>(T);
 
 static mut MEMORY: Memory = Memory {
     policy: MaybeUninit::uninit(),
-    launch: MaybeUninit::uninit(),
-    environment: Environment::EMPTY,
+    gathered: launcher::gather::Memory::new(),
     frame: Paged([0; MAX_FRAME]),
-    carried: Paged(Carried::NOTHING),
-    arguments: Arguments::EMPTY,
     host: MaybeUninit::uninit(),
 };
 
 static STACKS: Stacks = Stacks::new();
-
-static SOURCES: Slots<MAX_MOUNTS> = Slots::new();
 
 #[link(name = "c")]
 unsafe extern "C" {}
@@ -141,6 +130,7 @@ fn run(
         }
         Request::Launch(given) => {
             words.status = given.options.status;
+            words.errors = given.options.errors;
             words.command = Some(given.command);
             match launch(&given, envp, ids, memory, words)? {}
         }
@@ -154,7 +144,7 @@ fn wrote(written: Result<usize, Errno>) -> Result<c_int, Failure> {
 
 /// Gathers what a launch needs and starts it.
 fn launch(
-    given: &Given,
+    given: &Arguments,
     envp: CStrings<'static>,
     ids: (u32, u32),
     memory: &'static mut Memory,
@@ -181,36 +171,18 @@ fn launch(
     if source.replaced_by_null {
         null_input()?;
     }
-    let argv = match policy.exec.argv0 {
-        None => given.argv,
-        Some(argv0) => exec::arguments(argv0.as_c_str(), given.argv, &mut memory.arguments)?,
-    };
-    let envp = exec::environment(&policy.exec, envp, &mut memory.environment)?;
-    launcher::fds::apply(&policy.fds)?;
-    notes.is_over(Stage::Fds);
-    let safe = policy.seccomp.is_some_and(|seccomp| seccomp.terminal_is_safe);
-    let terminal = Held::of(policy.session.terminal, safe)?;
-    memory.carried.0.gather(policy, &given.options)?;
-    let launch = memory.launch.write(Launch {
+    let given = Given {
+        policy,
+        digest,
         command: given.command,
-        argv,
+        argv: given.argv,
         envp,
         options: given.options,
         caller,
-        abi: if policy.landlock.is_some() { landlock::abi(given.options.landlock_abi)? } else { 0 },
-        errata: if policy.landlock.is_some() && given.options.status.is_some() {
-            landlock::errata()?
-        } else {
-            0
-        },
-        carried: &memory.carried.0,
-        terminal,
-        shared: Shared::new(notes),
+        notes,
         stacks: &STACKS,
-        sources: &SOURCES,
-        policy,
-        digest,
-    });
+    };
+    let launch = gather(given, &mut memory.gathered)?;
     launcher::launch(launch).inspect_err(|_| *words = Words::of(launch))
 }
 
@@ -224,7 +196,7 @@ struct Opened {
     replaced_by_null: bool,
 }
 
-fn open_source(given: &Given, words: &mut Words<'static>) -> Result<Opened, Failure> {
+fn open_source(given: &Arguments, words: &mut Words<'static>) -> Result<Opened, Failure> {
     let opened = |fd, form| Ok(Opened { fd, stat: None, form, replaced_by_null: false });
     let input = Opened { fd: 0, stat: None, form: Form::Any, replaced_by_null: true };
     match given.source {
@@ -261,12 +233,14 @@ fn is_pipe(fd: RawFd) -> bool {
 
 /// Refuses a descriptor that was named but is not open, and a caller that is
 /// no process.
-fn check_open(given: &Given) -> Result<(), Failure> {
-    let Options { status, caller, cgroup, program, .. } = given.options;
+fn check_open(given: &Arguments) -> Result<(), Failure> {
+    let Options { status, errors, caller, cgroup, ruleset, program, .. } = given.options;
     let named = [
         (status, Call::StatusFd),
+        (errors, Call::ErrorFd),
         (caller, Call::ParentFd),
         (cgroup, Call::CgroupFd),
+        (ruleset, Call::RulesetFd),
         (program, Call::ExecFd),
     ];
     for (fd, name) in named {
@@ -285,18 +259,18 @@ fn check_open(given: &Given) -> Result<(), Failure> {
 }
 
 /// Refuses a descriptor that would serve two purposes.
-fn check_numbers(policy: &Policy<'_>, given: &Given) -> Result<(), Failure> {
+fn check_numbers(policy: &Policy<'_>, given: &Arguments) -> Result<(), Failure> {
     let source = match given.source {
         Source::Fd(fd) => Some(fd),
         Source::Input | Source::File(_) => None,
     };
-    let Options { status, caller, cgroup, program, .. } = given.options;
-    let own = [source, status, caller, cgroup, program];
+    let Options { status, errors, caller, cgroup, ruleset, program, .. } = given.options;
+    let own = [source, status, errors, caller, cgroup, ruleset, program];
     if policy.fds.keep.iter().any(|keep| own.contains(&Some(keep.fd as RawFd))) {
         let why = Refusal::FdKept;
         return Err(Failure::refused(STAGE, Call::KeepFds, why));
     }
-    if source.is_some() && [status, caller, cgroup, program].contains(&source) {
+    if source.is_some() && [status, errors, caller, cgroup, ruleset, program].contains(&source) {
         let why = Refusal::FdTwice;
         return Err(Failure::refused(STAGE, Call::Fd, why));
     }

@@ -5,6 +5,7 @@
 //! before `landlock`, under which the kernel refuses to mount.
 
 use core::ffi::CStr;
+use core::mem;
 
 use launcher_policy::enforce::Mode as Enforce;
 use launcher_policy::exec::Cwd;
@@ -38,12 +39,7 @@ const STAGE: Stage = Stage::Mounts;
 const FD_PATHS: usize = 4 * MAX_PATH;
 
 /// What has to be asked before the mount namespace changes.
-// In this order what most launches use lies in one page.
-#[repr(C)]
 pub struct Carried {
-    /// The host's /proc, where the OOM score is set later, and by which the
-    /// command's number outside is known.
-    pub proc: Option<RawFd>,
     /// The working directory's path, NUL included; empty if it has none.
     cwd: [u8; MAX_PATH],
     /// The paths of descriptors that are sources, in the order of the mounts.
@@ -52,9 +48,11 @@ pub struct Carried {
 
 impl Carried {
     /// Before anything was asked; all zeroes.
-    pub const NOTHING: Self = Self { cwd: [0; MAX_PATH], fds: Text::new(), proc: None };
+    pub const NOTHING: Self = Self { cwd: [0; MAX_PATH], fds: Text::new() };
 
-    /// Asks, for a receipt too where somebody reads it.
+    /// Asks; returns the host's /proc where it is needed, for a receipt too
+    /// where somebody reads it. What is not needed is left as it was: it may be
+    /// of an earlier launch.
     ///
     /// # Errors
     ///
@@ -63,13 +61,17 @@ impl Carried {
         &mut self,
         launch: &launcher_policy::Policy<'_>,
         options: &Options,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<RawFd>, Failure> {
         if changes_directory(launch) && sys::getcwd(&mut self.cwd).is_err() {
             // A directory that was deleted has no path; the command starts in `/`.
             self.cwd.fill(0);
         }
+        let mut is_first = true;
         for mount in launch.mounts.iter().flat_map(|mounts| mounts.mounts.iter()) {
             if let Source::Fd { fd } = mount.source {
+                if mem::take(&mut is_first) {
+                    self.fds.view().clear();
+                }
                 self.gather_fd(fd)?;
             }
         }
@@ -78,14 +80,14 @@ impl Carried {
         let is_bound = memory.is_some() && options.cgroup.is_some();
         if is_needed || is_bound || options.status.is_some() && has_pids(launch) {
             match open_beneath_root(c"/proc", OFlags::DIRECTORY, ResolveFlags::empty()) {
-                Ok(proc) => self.proc = Some(sys::until_exec(proc).as_raw_fd()),
+                Ok(proc) => return Ok(Some(sys::until_exec(proc).as_raw_fd())),
                 Err(error) if is_needed => {
                     return Err(failed(STAGE, Call::Openat2)(error).about(Subject::Proc));
                 }
                 Err(_) => {}
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     fn fd_paths(&self) -> FdPaths<'_> {
@@ -168,10 +170,24 @@ pub fn apply(launch: &Launch<'static>) -> Result<(), Failure> {
         if namespaces::has(launch, uapi::CLONE_NEWNS) {
             build(launch, mounts, ruleset)?;
         } else {
-            only_rules(launch, mounts, ruleset)?;
+            only_rules(launch, mounts, ruleset, Spent::of(mounts))?;
         }
     }
     change_directory(launch)
+}
+
+/// Makes the ruleset of a policy without a mount namespace once for many
+/// launches, which are given it.
+///
+/// # Errors
+///
+/// The first call that failed, with the path it was about.
+pub fn ruleset(launch: &Launch<'static>) -> Result<Option<BorrowedFd<'static>>, Failure> {
+    let ruleset = landlock::create(launch)?;
+    if let Some(mounts) = &launch.policy.mounts {
+        only_rules(launch, mounts, ruleset, Spent::Closed)?;
+    }
+    Ok(ruleset.map(Ruleset::fd))
 }
 
 /// The whole view: sources, root, skeleton, mounts, in this order.
@@ -533,9 +549,9 @@ fn only_rules(
     launch: &Launch<'static>,
     mounts: &Mounts<'static>,
     ruleset: Option<Ruleset>,
+    spent: Spent,
 ) -> Result<(), Failure> {
     let Some(ruleset) = ruleset else { return Ok(()) };
-    let spent = Spent::of(mounts);
     let mut fd_paths = launch.carried.fd_paths();
     let at = |failure: Failure| failure.about(Subject::Source);
     for mount in launch.shared.each(mounts.mounts.iter()) {

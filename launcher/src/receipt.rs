@@ -219,7 +219,7 @@ fn pids(line: &mut Line, launch: &Launch<'_>) {
         line.count("command", launch.shared.notes.launcher.into());
     } else if !namespaces::has(launch, uapi::CLONE_NEWPID) {
         line.count("command", getpid().as_raw_nonzero().get().into());
-    } else if let Some(proc) = launch.carried.proc
+    } else if let Some(proc) = launch.proc
         // In the /proc of outside, this link has the number of outside.
         && let Ok(number) = sys::readlinkat(sys::inherited(proc), c"self", &mut number)
     {

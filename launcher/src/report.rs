@@ -59,6 +59,8 @@ pub struct Words<'a> {
     pub command: Option<&'a CStr>,
     /// Where the events are written.
     pub status: Option<RawFd>,
+    /// Where a failure is written, instead of to standard error.
+    pub errors: Option<RawFd>,
 }
 
 impl<'a> Words<'a> {
@@ -71,6 +73,7 @@ impl<'a> Words<'a> {
             abi: launch.abi,
             command: Some(launch.command),
             status: launch.options.status,
+            errors: launch.options.errors,
         }
     }
 
@@ -112,10 +115,21 @@ impl<'a> Words<'a> {
     }
 }
 
-/// Says why a launch failed, on standard error and on the status descriptor.
+/// Says why a launch failed, on standard error or the descriptor in its place,
+/// and on the status descriptor.
 ///
-/// Neither can be helped if it fails: the exit status still tells.
+/// None can be helped if it fails: the exit status still tells.
 pub fn failure(failure: &Failure, words: &Words<'_>) {
+    if words.errors.is_none() {
+        tell(failure, words);
+    }
+    if words.errors.is_some() || words.status.is_some() {
+        note(failure, words);
+    }
+}
+
+/// The line for people.
+fn tell(failure: &Failure, words: &Words<'_>) {
     let subject = words.subject(failure);
     let lost = words.lost(failure);
     let remedy = remedy::of(failure);
@@ -141,10 +155,25 @@ pub fn failure(failure: &Failure, words: &Words<'_>) {
         line.keeper(keeper, words.abi, Quotes::People);
     }
     line.text("\n").write(2, None);
+}
 
-    let Some(status) = words.status else { return };
+/// The event, on the descriptors that it is for.
+fn note(failure: &Failure, words: &Words<'_>) {
     let mut memory = Quoting::new();
-    let mut line = Line::new(&mut memory);
+    let line = event(failure, words, &mut memory);
+    for fd in [words.status, words.errors].into_iter().flatten() {
+        line.write(fd, None);
+    }
+}
+
+/// The event of a failure as a line of JSON.
+pub fn describe<'m>(failure: &Failure, words: &Words<'_>, memory: &'m mut Quoting) -> &'m [u8] {
+    event(failure, words, memory).text
+}
+
+fn event<'m>(failure: &Failure, words: &Words<'_>, memory: &'m mut Quoting) -> Line<'m> {
+    let subject = words.subject(failure);
+    let mut line = Line::new(memory);
     line.event("failure").count("version", receipt::VERSION);
     line.word("stage", failure.stage().name()).word("call", failure.call().name());
     if failure.error() != 0 {
@@ -153,13 +182,13 @@ pub fn failure(failure: &Failure, words: &Words<'_>) {
     }
     line.string("refused", failure.reason().map(|why| why.name().as_bytes()))
         .string("path", subject);
-    line.string("hint", remedy.map(str::as_bytes));
-    if let Some((lost, keeper)) = lost {
+    line.string("hint", remedy::of(failure).map(str::as_bytes));
+    if let Some((lost, keeper)) = words.lost(failure) {
         line.word("guarantee", lost.guarantee.name());
         line.key("why").text("\"").keeper(keeper, words.abi, Quotes::Json).text("\"");
     }
-    line.count("status", exit_status(failure).into());
-    line.send(status, None);
+    line.count("status", exit_status(failure).into()).text("}\n");
+    line
 }
 
 /// For whom bytes are made printable.
@@ -173,7 +202,7 @@ enum Quotes {
 }
 
 /// Room for a line that quotes a path, every byte of which may take six.
-type Quoting = Text<{ 6 * MAX_PATH + 2048 }>;
+pub type Quoting = Text<{ 6 * MAX_PATH + 2048 }>;
 
 /// One line under construction. What does not fit is left out.
 pub(crate) struct Line<'m> {

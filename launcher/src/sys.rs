@@ -325,8 +325,27 @@ pub fn clone<T: Sync>(
     start_on(stack, how, &start)
 }
 
+/// [`clone`] with `CLONE_VFORK`, after which the child has called exec or
+/// ended: what it was lent is free again.
+///
+/// # Errors
+///
+/// clone3(2)
+pub fn vfork<T: Sync>(
+    how: &Clone<'_>,
+    stack: &Stack,
+    run: extern "C" fn(&T) -> !,
+    argument: &T,
+) -> Result<Child> {
+    let how = Clone { flags: how.flags | u64::from(uapi::CLONE_VFORK), cgroup: how.cgroup };
+    let start = Start { run: run as *const c_void, argument: ptr::from_ref(argument).cast() };
+    let child = start_on(stack, &how, &start)?;
+    stack.taken.store(false, Ordering::Relaxed);
+    Ok(child)
+}
+
 /// [`clone`], once for all types.
-fn start_on(stack: &'static Stack, how: &Clone<'_>, start: &Start) -> Result<Child> {
+fn start_on(stack: &Stack, how: &Clone<'_>, start: &Start) -> Result<Child> {
     if stack.taken.swap(true, Ordering::Relaxed) {
         return Err(Errno::BUSY);
     }
@@ -359,7 +378,8 @@ fn start_on(stack: &'static Stack, how: &Clone<'_>, start: &Start) -> Result<Chi
     ];
     // SAFETY: `arguments`, `pidfd` and `stack.pid` outlive the call. The child
     // gets `stack` for as long as `taken` keeps it from anybody else, and
-    // enters `run` with an argument that lives for ever; `run` does not return.
+    // enters `run`, which does not return, with an argument that lives for ever,
+    // or is lent until the `CLONE_VFORK` of `vfork` lets its caller go on.
     let mut result = unsafe { trampoline(clone3, start) };
     // The low byte of clone(2)'s flags is the signal, where clone3(2) has a
     // namespace.
@@ -826,6 +846,21 @@ pub fn set_signal_mask(blocked: SignalSet) -> Result<()> {
     // and is not asked for the old mask.
     unsafe { syscall!(Sysno::rt_sigprocmask, uapi::SIG_SETMASK, &raw const set, 0, SIGNAL_SET) }
         .map(drop)
+        .map_err(errno)
+}
+
+/// rt_sigprocmask(2): blocks every signal, and returns those that were blocked.
+///
+/// # Errors
+///
+/// rt_sigprocmask(2)
+pub fn block_signals() -> Result<SignalSet> {
+    let (all, mut before) = (SignalSet::ALL, SignalSet::EMPTY);
+    let (set, old) = (&raw const all.0, &raw mut before.0);
+    // SAFETY: the kernel reads eight bytes of `all` and writes as many into
+    // `before`, which both outlive the call.
+    unsafe { syscall!(Sysno::rt_sigprocmask, uapi::SIG_SETMASK, set, old, SIGNAL_SET) }
+        .map(|_| before)
         .map_err(errno)
 }
 

@@ -243,6 +243,8 @@ words! {
         Signalfd "signalfd4"
         Socketpair "socketpair"
         StatusFd "--status-fd"
+        ErrorFd "--error-fd"
+        RulesetFd "--ruleset-fd"
         Stdio "stdio"
         Symlinkat "symlinkat"
         Tcsetpgrp "tcsetpgrp"

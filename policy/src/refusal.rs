@@ -55,6 +55,7 @@ words! {
         Number "the number is wrong: it has one to six digits"
         StandardFd "0 to 2 are the standard streams of the command"
         UnknownOption "unknown option, or a value is missing; see --help, and put -- before the command"
+        RulesetFd "a ruleset that was made before serves only launches without a mount namespace, with Landlock"
         FdClosed "the descriptor is not open"
         NoPidfd "the descriptor is not a pidfd"
         NoCgroup "the descriptor is not a directory of cgroup version 2"

@@ -113,8 +113,11 @@ impl Host {
 
 impl Display for Host {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.without_user_namespaces { "without" } else { "with" })?;
-        f.write_str(" user namespaces")
+        f.write_str(match self.without_user_namespaces {
+            [] => "with user namespaces",
+            WITHOUT_ID_MAPS => "with user namespaces that cannot be mapped",
+            _ => "without user namespaces",
+        })
     }
 }
 

@@ -220,6 +220,7 @@ fn check(policy: &TempDir, sandbox: &Sandbox) -> Output {
 
 #[test]
 fn what_check_says_of_a_host_is_what_a_launch_there_does() {
+    harness::needs_landlock!(6);
     needs_strace!();
     let minimal = "filesystem.root = \"minimal\"";
     let policies = [

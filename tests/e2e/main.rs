@@ -1,6 +1,7 @@
 //! The real binaries on the real kernel: one module per stage, and some for
 //! what goes through all of them.
 
+mod battery;
 mod cgroup;
 mod containers;
 mod credentials;
@@ -14,11 +15,13 @@ mod glob;
 mod guarantees;
 mod home;
 mod host;
+mod hostile;
 mod image;
 mod import;
 mod input;
 mod install;
 mod kernel;
+mod kills;
 mod landlock;
 mod limits;
 mod model;
@@ -35,6 +38,7 @@ mod receipt;
 mod seccomp;
 mod session;
 mod simulator;
+mod spawn;
 mod status;
 #[cfg(target_arch = "x86_64")]
 mod sweep;

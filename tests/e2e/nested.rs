@@ -188,6 +188,7 @@ fn what_is_passed_on_outlives_the_namespaces_that_are_left() {
 
 #[test]
 fn what_only_namespaces_keep_is_a_refusal_with_both_reasons() {
+    harness::needs_landlock!(6);
     needs_strace!();
     for caller in Caller::both() {
         let dir = TempDir::with_file("note", "x");
@@ -237,6 +238,7 @@ fn what_only_namespaces_keep_is_a_refusal_with_both_reasons() {
 
 #[test]
 fn what_goes_wrong_in_namespaces_is_no_reason_to_go_without_them() {
+    harness::needs_landlock!(6);
     needs_strace!();
     for caller in Caller::both() {
         for host in OF_EACH_CALL.map(|place| &REFUSED[place]) {

@@ -255,7 +255,7 @@ fn names(calls: &[Call]) -> BTreeMap<&str, usize> {
 }
 
 #[test]
-fn landlock_and_seccomp_with_eight_rules_take_at_most_37_calls_and_no_clone() {
+fn landlock_and_seccomp_with_eight_rules_take_at_most_38_calls_and_no_clone() {
     harness::needs_landlock!(6);
     needs_strace!();
     for caller in Caller::both() {
@@ -264,12 +264,12 @@ fn landlock_and_seccomp_with_eight_rules_take_at_most_37_calls_and_no_clone() {
         assert_eq!(rules, 8, "{caller}");
         let clones = ["clone", "clone3", "fork", "vfork"];
         assert!(calls.iter().all(|call| !clones.contains(&call.name.as_str())), "{caller}");
-        assert!(calls.len() <= 37, "{caller}: {} calls: {:?}", calls.len(), names(&calls));
+        assert!(calls.len() <= 38, "{caller}: {} calls: {:?}", calls.len(), names(&calls));
     }
 }
 
 #[test]
-fn seven_namespaces_with_eight_binds_take_at_most_112_calls() {
+fn seven_namespaces_with_eight_binds_take_at_most_111_calls() {
     needs_strace!();
     for caller in Caller::both() {
         let calls = count(BINDS, caller);
@@ -281,10 +281,11 @@ fn seven_namespaces_with_eight_binds_take_at_most_112_calls() {
                 "{clone:?}"
             );
         }
-        // Before Linux 6.15 a bind is this call and mount_setattr(2).
+        // Before Linux 6.15 one call is tried in vain, and a bind is this one
+        // and mount_setattr(2).
         let older = calls.iter().filter(|call| call.name == "open_tree").count();
-        let number = calls.len() - older;
-        assert!(number <= 112, "{caller}: {number} calls: {:?}", names(&calls));
+        let number = calls.len() - older - older.min(1);
+        assert!(number <= 111, "{caller}: {number} calls: {:?}", names(&calls));
     }
 }
 

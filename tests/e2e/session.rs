@@ -3,6 +3,7 @@
 
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use harness::{Caller, Errno, IN_PLACE, Outcome, Sandbox, TIMEOUT, is_ready, needs_strace};
 use rustix::process::Signal;
@@ -101,6 +102,65 @@ fn signals_to_the_launcher_reach_the_command() {
             assert_eq!(running.line(), "got it", "{caller}");
             assert_eq!(running.wait().code(), 7, "{caller}");
         }
+    }
+}
+
+#[test]
+fn every_signal_that_a_command_can_handle_is_forwarded() {
+    let script = "for each in HUP INT QUIT USR1 USR2 ALRM TERM WINCH PWR; do \
+        trap \"echo $each\" $each; done; echo ready; while :; do :; done";
+    for caller in Caller::both() {
+        for policy in ["", "namespaces.init = \"none\""] {
+            let policy = format!("filesystem.root = \"minimal\"\n{policy}");
+            let mut running = Sandbox::new(&policy).caller(caller).start(["sh", "-c", script]);
+            assert_eq!(running.line(), "ready", "{caller}: {}", running.stderr_text());
+            for (signal, name) in [
+                (Signal::HUP, "HUP"),
+                (Signal::INT, "INT"),
+                (Signal::QUIT, "QUIT"),
+                (Signal::USR1, "USR1"),
+                (Signal::USR2, "USR2"),
+                (Signal::ALARM, "ALRM"),
+                (Signal::TERM, "TERM"),
+                (Signal::WINCH, "WINCH"),
+                (Signal::POWER, "PWR"),
+            ] {
+                running.signal(signal);
+                assert_eq!(running.line(), name, "{caller}, {policy}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stop_stops_launcher_and_command_and_cont_continues_both() {
+    for caller in Caller::both() {
+        let policy = "filesystem.root = \"minimal\"\nprocess.terminal = \"none\"";
+        let script = "trap 'echo continued' CONT; echo ready; while :; do :; done";
+        let mut running = Sandbox::new(policy).caller(caller).start(["sh", "-c", script]);
+        assert_eq!(running.line(), "ready", "{caller}: {}", running.stderr_text());
+        let command = running.events()[0]["pids"]["command"].to_string();
+        let waits_for = |state: char| {
+            for pid in [&running.pid().to_string(), &command] {
+                let end = Instant::now() + TIMEOUT;
+                loop {
+                    let stat =
+                        std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+                    let is = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+                    if is == Some(state) {
+                        break;
+                    }
+                    assert!(Instant::now() < end, "{caller}: {pid} is {is:?}, not {state}");
+                    std::thread::yield_now();
+                }
+            }
+        };
+        running.signal(Signal::TSTP);
+        waits_for('T');
+        running.signal(Signal::CONT);
+        assert_eq!(running.line(), "continued", "{caller}");
+        running.signal(Signal::TERM);
+        assert_eq!(running.wait().code(), 143, "{caller}");
     }
 }
 

@@ -118,6 +118,7 @@ pub(crate) fn devpts(attributes: u64, spent: Spent) -> Result<OwnedFd, Failure> 
 }
 
 /// An overlay whose changes stay in `upper`.
+#[inline(never)]
 pub(super) fn overlay(
     lower: Path<'static>,
     upper: Path<'static>,

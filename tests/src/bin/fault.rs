@@ -1,8 +1,8 @@
-//! Makes one system call of one process fail: `fault PROCESS CALL ERRNO --
-//! COMMAND...`.
+//! Makes one system call of one process fail: `fault PROCESS NUMBER WHEN ERRNO
+//! -- COMMAND...`.
 //!
-//! Processes count from 0 in the order in which they were made, calls from 1
-//! behind the command's own exec. The call is not made; what made it sees the
+//! Processes count from 0 in the order in which they were made; of each, calls
+//! of a number count from 1 behind the command's own exec. The call is not made; what made it sees the
 //! error. A process that executes something else is let go, so that what a
 //! launcher launches is never hit. The exit status is the command's. strace(1)
 //! counts in every process for itself, so it cannot hit one alone.
@@ -36,7 +36,8 @@ mod x86_64 {
     /// What is to fail.
     struct Fault {
         process: usize,
-        call: usize,
+        number: u64,
+        when: usize,
         errno: u64,
     }
 
@@ -45,7 +46,7 @@ mod x86_64 {
     struct Traced {
         /// Its place in the order in which they were made.
         number: usize,
-        /// How many calls it has begun.
+        /// How many calls of the number it has begun.
         calls: usize,
         /// Whether it is in one.
         inside: bool,
@@ -56,11 +57,13 @@ mod x86_64 {
     pub(super) fn main() -> ExitCode {
         let mut words = std::env::args_os().skip(1);
         let mut number = || words.next()?.to_str()?.parse().ok();
-        let (Some(process), Some(call), Some(errno)) = (number(), number(), number()) else {
-            eprintln!("usage: fault PROCESS CALL ERRNO -- COMMAND...");
+        let (Some(process), Some(call), Some(when), Some(errno)) =
+            (number(), number(), number(), number())
+        else {
+            eprintln!("usage: fault PROCESS NUMBER WHEN ERRNO -- COMMAND...");
             return ExitCode::FAILURE;
         };
-        let fault = Fault { process, call, errno: errno as u64 };
+        let fault = Fault { process, number: call as u64, when, errno: errno as u64 };
         let command: Vec<OsString> = words.skip(1).collect();
         match trace(&fault, &command) {
             Ok(status) => ExitCode::from(status as u8),
@@ -143,8 +146,9 @@ mod x86_64 {
             // A new process ends a call that it has not begun.
             let begins = !self.inside && registers.rax == -i64::from(ENOSYS) as u64;
             if begins {
-                self.calls += 1;
-                self.failing = self.number == fault.process && self.calls == fault.call;
+                let is_its = registers.orig_rax == fault.number;
+                self.calls += usize::from(is_its);
+                self.failing = is_its && self.number == fault.process && self.calls == fault.when;
                 if self.failing {
                     registers.orig_rax = u64::MAX;
                     ptrace::setregs(pid, registers)?;

@@ -27,8 +27,9 @@
 //! `oom-score`, `signals` (blocked and ignored), `dumpable`, `death-signal`,
 //! `securebits`, `fds`, `fd-kind N`, `namespace NAME`, `kill PID SIGNAL`,
 //! `ptrace PID`, `read-mem PID`, `waitable PID`, `fork`, `threads N`, `allocate
-//! BYTES`, `touch BYTES` (in a child), `fork-many N`, `raise SIGNAL`, `abort`, `exit N`, `spin`, `pause`,
-//! `say TEXT`, `echo-input`, `orphan`. A PID may be `parent`.
+//! BYTES`, `touch BYTES` (in a child), `fork-many N`, `raise SIGNAL`, `abort`,
+//! `exit N`, `spin`, `spin-for MILLISECONDS` (of CPU time), `pause`, `say TEXT`,
+//! `echo-input`, `orphan`. A PID may be `parent`.
 //!
 //! Of other processes: `rlimit-of PID NAME`, `set-rlimit-of PID NAME SOFT
 //! HARD`, `set-affinity-of PID` (to the probe's), `set-policy-of PID` (to
@@ -689,6 +690,11 @@ fn processes(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
         "spin" => loop {
             std::hint::black_box(0);
         },
+        "spin-for" => {
+            let milliseconds = given.number(0);
+            while cpu_milliseconds() < milliseconds {}
+            Ok(String::new())
+        }
         "pause" => loop {
             std::thread::park();
         },
@@ -731,6 +737,12 @@ fn fork_once() -> Answer {
         0 => exit_group(0),
         child => call(Sysno::wait4, [child, 0, 0, 0, 0, 0]).map(|_| "1".to_owned()),
     }
+}
+
+/// CPU time of this process in milliseconds.
+fn cpu_milliseconds() -> i64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec * 1000 + time.tv_nsec / 1_000_000
 }
 
 /// As many children at once as are allowed, up to a number.

@@ -1,0 +1,35 @@
+//! Runs commands in sandboxes, with an interface like that of
+//! [`std::process`].
+//!
+//! A [`Sandbox`] is a policy, encoded once. A [`Command`] runs a program in
+//! it; what that costs beyond plain vfork and exec is what the kernel takes
+//! for the layers themselves.
+//!
+//! ```no_run
+//! use launcher_spawn::{Sandbox, Stdio};
+//!
+//! let sandbox = Sandbox::from_file("policy.toml")?.prepare()?;
+//! let mut child = sandbox.command("cc").arg("-c").arg("a.c").stdout(Stdio::piped()).spawn()?;
+//! assert!(child.wait()?.success());
+//! # Ok::<(), launcher_spawn::Error>(())
+//! ```
+
+mod child;
+mod command;
+mod error;
+mod in_place;
+mod launcher;
+mod policy;
+mod sandbox;
+mod start;
+mod stdio;
+mod strings;
+
+pub use child::Child;
+pub use command::Command;
+pub use error::Error;
+pub use launcher::Launcher;
+pub use policy_encoder::document::Document;
+pub use policy_encoder::receipt::{Failure, Receipt};
+pub use sandbox::Sandbox;
+pub use stdio::Stdio;

@@ -1,0 +1,174 @@
+//! A sandbox: a policy, and what is made once for all commands in it.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use policy_encoder::document::Document;
+use rustix::fs::MemfdFlags;
+use rustix::io::fcntl_dupfd_cloexec;
+
+use crate::in_place::{self, Decoded};
+use crate::launcher::{beyond_streams, sealed};
+use crate::policy::Encoded;
+use crate::{Command, Error, Launcher};
+
+/// A policy under which commands run.
+///
+/// It is cheap to clone, and commands may be started in it from many threads at
+/// once.
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    policy: Option<Arc<Encoded>>,
+    launcher: Option<Launcher>,
+    prepared: Option<Arc<Prepared>>,
+}
+
+/// What is made once.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// The launcher.
+    program: OwnedFd,
+    /// The policy in a sealed memfd.
+    memfd: OwnedFd,
+    /// The policy, where the launcher is not needed.
+    in_place: Option<Decoded>,
+    /// Its Landlock ruleset, where no launch has a part in that.
+    ruleset: Option<OwnedFd>,
+}
+
+impl Sandbox {
+    /// The policy in a file, in TOML or JSON, with all that it extends. Paths
+    /// in it that are not absolute start from the working directory.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Encoded::from_file(path.as_ref()).map(Self::of)
+    }
+
+    /// The policy in a text, as [`Sandbox::from_file`].
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it.
+    pub fn from_toml(text: &str) -> Result<Self, Error> {
+        Encoded::from_text(text).map(Self::of)
+    }
+
+    /// A policy that was built in code.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it.
+    pub fn from_document(document: &Document) -> Result<Self, Error> {
+        Encoded::from_document(document).map(Self::of)
+    }
+
+    /// A policy that was encoded before.
+    ///
+    /// # Errors
+    ///
+    /// Where the bytes are none, or of another version or architecture.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        Encoded::from_bytes(bytes).map(Self::of)
+    }
+
+    /// No sandbox: commands run as [`std::process::Command`] runs them. For
+    /// callers whose users may turn sandboxing off.
+    pub fn none() -> Self {
+        Self { policy: None, launcher: None, prepared: None }
+    }
+
+    fn of(policy: Encoded) -> Self {
+        Self { policy: Some(Arc::new(policy)), launcher: None, prepared: None }
+    }
+
+    /// With this launcher, instead of the one that [`Launcher::find`] finds.
+    #[must_use]
+    pub fn launcher(self, launcher: Launcher) -> Self {
+        Self { launcher: Some(launcher), prepared: None, ..self }
+    }
+
+    /// Opens and builds what all commands share. A sandbox that is not prepared
+    /// does this for each of them.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no launcher, or no descriptor left.
+    pub fn prepare(self) -> Result<Self, Error> {
+        let prepared = self.prepared()?;
+        Ok(Self { prepared, ..self })
+    }
+
+    /// A command in this sandbox.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        Command::new(self.clone(), program.as_ref())
+    }
+
+    /// The encoded policy; `None` for [`Sandbox::none`].
+    pub fn policy(&self) -> Option<&[u8]> {
+        self.policy.as_ref().map(|policy| policy.bytes.as_slice())
+    }
+
+    /// What is prepared, or is now; nothing where there is no sandbox.
+    pub(crate) fn prepared(&self) -> Result<Option<Arc<Prepared>>, Error> {
+        let Some(policy) = &self.policy else { return Ok(None) };
+        if let Some(prepared) = &self.prepared {
+            return Ok(Some(Arc::clone(prepared)));
+        }
+        let launcher = match &self.launcher {
+            Some(launcher) => launcher.clone(),
+            None => Launcher::find()?,
+        };
+        // On numbers that nothing is handed over under.
+        let apart = |fd| apart(beyond_streams(fd)?, |number| policy.fds.contains(&number));
+        let program = fcntl_dupfd_cloexec(launcher.program(), 3)
+            .and_then(apart)
+            .map_err(Error::io("cannot keep the launcher open"))?;
+        let memfd = sealed(c"policy", &policy.bytes, MemfdFlags::NOEXEC_SEAL)
+            .and_then(apart)
+            .map_err(Error::io("cannot put the policy into a memfd"))?;
+        let in_place = in_place::decode(&policy.bytes);
+        let ruleset = in_place.as_ref().map(in_place::ruleset).transpose()?.flatten();
+        let ruleset = ruleset.map(apart).transpose();
+        let ruleset = ruleset.map_err(Error::io("cannot keep the Landlock ruleset open"))?;
+        Ok(Some(Arc::new(Prepared { program, memfd, in_place, ruleset })))
+    }
+
+    /// Whether the policy speaks of a descriptor of this number.
+    pub(crate) fn takes(&self, number: RawFd) -> bool {
+        self.policy.as_ref().is_none_or(|policy| policy.fds.contains(&number))
+    }
+}
+
+impl Prepared {
+    pub(crate) fn program(&self) -> BorrowedFd<'_> {
+        self.program.as_fd()
+    }
+
+    pub(crate) fn in_place(&self) -> Option<&Decoded> {
+        self.in_place.as_ref()
+    }
+
+    pub(crate) fn ruleset(&self) -> Option<RawFd> {
+        self.ruleset.as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    pub(crate) fn memfd(&self) -> RawFd {
+        self.memfd.as_raw_fd()
+    }
+}
+
+/// The same file on a number that is not taken.
+pub(crate) fn apart(
+    mut fd: OwnedFd,
+    is_taken: impl Fn(RawFd) -> bool,
+) -> rustix::io::Result<OwnedFd> {
+    while is_taken(fd.as_raw_fd()) {
+        fd = fcntl_dupfd_cloexec(fd.as_fd(), fd.as_raw_fd() + 1)?;
+    }
+    Ok(fd)
+}

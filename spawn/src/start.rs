@@ -1,0 +1,121 @@
+//! The child: from vfork to exec.
+//!
+//! Nothing here allocates or takes a lock once the child runs: the thread that
+//! called stands still, and what other threads held at that moment stays held.
+
+use std::ffi::CStr;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use crate::in_place::InPlace;
+use launcher::sys::{self, CStrings, Clone, SignalSet, Stack};
+use linux_raw_sys::general::{CLONE_CLEAR_SIGHAND, SIGPIPE};
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use rustix::process::chdir;
+
+/// What a child does before exec.
+pub(crate) struct Start<'a> {
+    /// What is executed.
+    pub(crate) program: Program<'a>,
+    pub(crate) argv: CStrings<'a>,
+    pub(crate) envp: CStrings<'a>,
+    /// The working directory, if it is another.
+    pub(crate) directory: Option<&'a CStr>,
+    /// Descriptors, all above 2, and the numbers that they get, none of which
+    /// another of them has.
+    pub(crate) moved: &'a [(RawFd, RawFd)],
+    /// Descriptors that stay open as they are.
+    pub(crate) kept: &'a [RawFd],
+    /// Why exec was not reached.
+    pub(crate) failed: AtomicI32,
+}
+
+/// What a child executes.
+#[derive(Clone, Copy)]
+pub(crate) enum Program<'a> {
+    /// The launcher, which sees to the signals itself.
+    Launcher(BorrowedFd<'a>),
+    /// A program by its path.
+    Path(&'a CStr),
+    /// The command itself, when all stages are behind it.
+    InPlace(&'a InPlace<'a>),
+}
+
+/// A process, and a descriptor that stays its own.
+pub(crate) type Process = sys::Child;
+
+/// Stacks that were used before.
+static STACKS: Mutex<Vec<Box<Stack>>> = Mutex::new(Vec::new());
+
+/// How many stacks are kept, of 128 KiB each, most of which are never touched.
+const MAX_STACKS: usize = 64;
+
+impl Start<'_> {
+    /// Starts the child.
+    ///
+    /// # Errors
+    ///
+    /// What kept it from being made, or from exec.
+    pub(crate) fn run(&self) -> Result<Process, Errno> {
+        let kept = STACKS.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
+        let stack = kept.unwrap_or_else(|| Box::new(Stack::new()));
+        // The child must not run the handlers of this program in its memory.
+        let blocked = sys::block_signals()?;
+        let flags = match self.program {
+            Program::Launcher(_) => 0,
+            // Before it lets signals in.
+            Program::Path(_) | Program::InPlace(_) => CLONE_CLEAR_SIGHAND,
+        };
+        let child = sys::vfork(&Clone { flags, cgroup: None }, &stack, main, self);
+        let restored = sys::set_signal_mask(blocked);
+        let mut stacks = STACKS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if stacks.len() < MAX_STACKS {
+            stacks.push(stack);
+        }
+        drop(stacks);
+        let child = child?;
+        restored?;
+        match self.failed.load(Ordering::Relaxed) {
+            0 => Ok(child),
+            error => {
+                crate::child::reap(&child);
+                Err(Errno::from_raw_os_error(error))
+            }
+        }
+    }
+}
+
+/// The child, from its first instruction on.
+extern "C" fn main(start: &Start<'_>) -> ! {
+    let error = match prepare(start) {
+        Ok(()) => match start.program {
+            Program::Launcher(program) => sys::execveat(program, start.argv, start.envp),
+            Program::Path(path) => sys::execve(path, start.argv, start.envp),
+            Program::InPlace(in_place) => in_place.enter(start.argv, start.envp),
+        },
+        Err(error) => error,
+    };
+    start.failed.store(error.raw_os_error(), Ordering::Relaxed);
+    sys::exit_group(launcher::report::FAILED)
+}
+
+fn prepare(start: &Start<'_>) -> Result<(), Errno> {
+    for &(from, to) in start.moved {
+        sys::dup_onto(sys::inherited(from), to)?;
+    }
+    for &fd in start.kept {
+        fcntl_setfd(sys::inherited(fd), FdFlags::empty())?;
+    }
+    if let Some(directory) = start.directory {
+        chdir(directory)?;
+    }
+    match start.program {
+        Program::Launcher(_) | Program::InPlace(_) => Ok(()),
+        Program::Path(_) => {
+            // As std::process has it, which ignores this one itself.
+            sys::set_default_action(SIGPIPE)?;
+            sys::set_signal_mask(SignalSet::EMPTY)
+        }
+    }
+}

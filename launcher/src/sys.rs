@@ -115,7 +115,7 @@ impl<'a> CStrings<'a> {
     pub fn skip(self, n: usize) -> Self {
         let mut rest = self;
         for _ in 0..n {
-            if rest.first().is_none() {
+            if rest.is_empty() {
                 break;
             }
             rest.array = rest.array.wrapping_add(1);
@@ -126,20 +126,26 @@ impl<'a> CStrings<'a> {
     /// Where the null is.
     fn end(self) -> *const *const c_char {
         let mut rest = self;
-        while rest.first().is_some() {
+        while !rest.is_empty() {
             rest = rest.skip(1);
         }
         rest.array
     }
 
-    /// The first string.
-    pub fn first(self) -> Option<&'a CStr> {
+    /// Whether there is no string. Making one of its pointer takes its length.
+    fn is_empty(self) -> bool {
         // SAFETY: `new` was promised a readable array, and `skip` never moves
         // behind its null.
-        let string = unsafe { *self.array };
-        if string.is_null() {
+        unsafe { *self.array }.is_null()
+    }
+
+    /// The first string.
+    pub fn first(self) -> Option<&'a CStr> {
+        if self.is_empty() {
             return None;
         }
+        // SAFETY: as `is_empty`.
+        let string = unsafe { *self.array };
         // SAFETY: `new` was promised C strings that live for `'a`.
         Some(unsafe { CStr::from_ptr(string) })
     }

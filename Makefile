@@ -130,9 +130,9 @@ fuzz: setup-fuzz ## run each fuzz target for FUZZ_SECONDS=60
 	done
 
 .PHONY: size
-size: build probe programs ## sizes, segments and system calls of what is in dist/, with their limits
+size: build probe programs ## sizes, segments, system calls and page faults of what is in dist/, with their limits
 	cargo test -q -p e2e --test size -- --nocapture --test-threads=1
-	cargo test -q -p e2e --test e2e calls
+	cargo test -q -p e2e --test e2e order::
 
 .PHONY: install
 install: $(DIST)/launcher $(DIST)/encode-policy ## both programs, their manual pages and completions to DESTDIR= PREFIX=/usr/local

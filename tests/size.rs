@@ -119,6 +119,21 @@ fn the_launcher_has_no_word_of_a_panic() {
 }
 
 #[test]
+fn a_launcher_is_one_segment_and_nothing_is_relocated_or_copied() {
+    for name in LAUNCHERS {
+        let program = Program::read(name);
+        let segments = program.segments().iter().filter(|each| each.p_type(Endian) == PT_LOAD);
+        let (code, data): (Vec<&ProgramHeader64<Endian>>, Vec<_>) =
+            segments.partition(|each| each.p_flags(Endian).contains(PF_X));
+        assert_eq!(code.len(), 1, "{name}: {code:?}");
+        // What a segment takes from the file and writes to is copied, page by page.
+        assert!(data.iter().all(|each| each.p_filesz(Endian) == 0), "{name}: {data:?}");
+        // Relocations at the start would write to what was read from the file.
+        assert!(code.iter().all(|each| !each.p_flags(Endian).contains(PF_W)), "{name}: {code:?}");
+    }
+}
+
+#[test]
 fn the_launcher_has_no_heap() {
     let trace = TempDir::with_file("trace", "");
     let output = trace.join("trace").to_string_lossy().into_owned();

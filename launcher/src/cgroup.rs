@@ -135,6 +135,8 @@ fn is_cgroup(directory: BorrowedFd<'_>) -> bool {
 }
 
 /// The outermost of the groups around the caller that is delegated to it.
+// Its buffer is on no stack but its own.
+#[inline(never)]
 fn delegated(launch: &Launch<'_>) -> Option<OwnedFd> {
     let root = ROOTS.into_iter().find_map(|root| {
         let root = openat(CWD, root, DIRECTORY, FileMode::empty()).ok()?;

@@ -98,6 +98,8 @@ pub fn apply(launch: &Launch<'static>) -> Result<Infallible, Failure> {
 }
 
 /// Tries the command in each directory of PATH, as execvp(3) does.
+// What it puts together is long, and most commands are paths.
+#[inline(never)]
 fn search(launch: &Launch<'static>, name: &CStr) -> Errno {
     let path = launch
         .envp

@@ -17,23 +17,26 @@ use crate::{Caller, Launch, Options, Shared, Stacks, fds, landlock};
 
 /// Everything that is too large for a stack. It is all zeroes, so it takes no
 /// room in a file and no page that is not used.
+// A short environment ends in the page where it begins with what all launches
+// use; the rest is touched by some.
+#[repr(C)]
 pub struct Memory {
+    launch: MaybeUninit<Launch<'static>>,
     environment: Environment,
-    arguments: Arguments,
     carried: Carried,
     sources: Slots<MAX_MOUNTS>,
-    launch: MaybeUninit<Launch<'static>>,
+    arguments: Arguments,
 }
 
 impl Memory {
     /// Memory that nothing was gathered in.
     pub const fn new() -> Self {
         Self {
+            launch: MaybeUninit::uninit(),
             environment: Environment::EMPTY,
-            arguments: Arguments::EMPTY,
             carried: Carried::NOTHING,
             sources: Slots::new(),
-            launch: MaybeUninit::uninit(),
+            arguments: Arguments::EMPTY,
         }
     }
 }
@@ -86,7 +89,7 @@ pub fn gather(
     let safe = policy.seccomp.is_some_and(|seccomp| seccomp.terminal_is_safe);
     let terminal = Held::of(policy.session.terminal, safe)?;
     let receipt = options.status.is_some();
-    memory.carried.gather(policy, &options)?;
+    let proc = memory.carried.gather(policy, &options)?;
     let landlock = policy.landlock.is_some();
     Ok(memory.launch.write(Launch {
         command: given.command,
@@ -97,6 +100,7 @@ pub fn gather(
         abi: if landlock { landlock::abi(options.landlock_abi)? } else { 0 },
         errata: if landlock && receipt { landlock::errata()? } else { 0 },
         carried: &memory.carried,
+        proc,
         terminal,
         shared: Shared::new(notes),
         stacks: given.stacks,

@@ -10,7 +10,7 @@ use launcher_policy::wire::{self, DecodeError, Digest, HEADER, MAX_FRAME};
 use launcher_policy::{Call, Failure, Policy, Refusal, Stage};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::BorrowedFd;
-use rustix::fs::{FileType, SealFlags, fcntl_get_seals, fstat};
+use rustix::fs::{FileType, SealFlags, Stat, fcntl_get_seals, fstat};
 use rustix::io::{Errno, pread, read};
 
 use crate::report::failed;
@@ -31,19 +31,23 @@ pub enum Form {
 }
 
 /// Reads one frame from `fd` within `deadline` seconds and decodes it; beside
-/// the policy, what it is called.
+/// the policy, what it is called. `stat` is what `fd` is, where that was asked.
 ///
 /// # Errors
 ///
 /// What is wrong with the descriptor or with the bytes.
 pub fn apply<'m>(
     fd: BorrowedFd<'_>,
+    stat: Option<Stat>,
     form: Form,
     deadline: u32,
     memory: &'m mut [u8; MAX_FRAME],
     policy: &'m mut MaybeUninit<Policy<'m>>,
 ) -> Result<(&'m Policy<'m>, &'m Digest), Failure> {
-    let stat = fstat(fd).map_err(failed(STAGE, Call::Fstat))?;
+    let stat = match stat {
+        Some(stat) => stat,
+        None => fstat(fd).map_err(failed(STAGE, Call::Fstat))?,
+    };
     let length = match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile if form == Form::Sealed => sealed(fd, stat.st_size, memory)?,
         _ if form == Form::Sealed => return Err(refused(Refusal::IsNoMemfd)),

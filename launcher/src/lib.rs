@@ -84,6 +84,9 @@ pub struct Launch<'a> {
     pub errata: u32,
     /// What has to be asked before the mount namespace changes.
     pub carried: &'a mounts::Carried,
+    /// The host's /proc, where the OOM score is set later, and by which the
+    /// command's number outside is known.
+    pub proc: Option<RawFd>,
     /// The terminal that the command takes over, if it does.
     pub terminal: session::Held,
     /// What the processes of this launch tell each other.

@@ -119,7 +119,6 @@ fn score_of_a_victim(launch: &Launch<'_>) -> Option<i16> {
 fn adjust_oom_score(launch: &Launch<'_>, score: i16) -> Result<(), Failure> {
     const PATH: &core::ffi::CStr = c"self/oom_score_adj";
     let proc = launch
-        .carried
         .proc
         .map(sys::inherited)
         .ok_or_else(|| Failure::refused(STAGE, Call::Openat, Refusal::NoProc))?;

@@ -1,12 +1,12 @@
 //! `launcher`: reads an encoded policy from a descriptor, enters it, and runs
 //! a command.
 //!
-//! The start code is musl's; there is no libc beyond it, no heap, one thread.
+//! There is no libc but for its memcpy, no heap, one thread.
 #![no_std]
 #![no_main]
 #![allow(unsafe_code, reason = "the entry point and its memory")]
 
-use core::ffi::{c_char, c_int};
+use core::ffi::c_int;
 use core::mem::MaybeUninit;
 
 use launcher::gather::{Given, gather};
@@ -15,12 +15,12 @@ use launcher::probe::Host;
 use launcher::receipt::Notes;
 use launcher::report::{self, Words};
 use launcher::session;
-use launcher::sys::{self, CStrings};
+use launcher::sys::{self, CStrings, Initial};
 use launcher::{Caller, Options, Stacks};
 use launcher_policy::wire::MAX_FRAME;
 use launcher_policy::{Call, Failure, Policy, Refusal, Stage, Subject};
 use rustix::fd::RawFd;
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::io::{Errno, fcntl_getfd};
 
 mod arguments;
@@ -31,17 +31,24 @@ const STAGE: Stage = Stage::Input;
 
 /// Everything that is too large for the stack. It is all zeroes, so it takes
 /// no room in the file and no page that is not used.
+// In this order most launches touch the first page and one for the policy's
+// bytes.
+#[repr(C, align(4096))]
 struct Memory {
-    frame: [u8; MAX_FRAME],
     policy: MaybeUninit<Policy<'static>>,
     gathered: launcher::gather::Memory,
+    frame: Paged<[u8; MAX_FRAME]>,
     host: MaybeUninit<Host>,
 }
 
+/// What begins a page.
+#[repr(align(4096))]
+struct Paged<T>(T);
+
 static mut MEMORY: Memory = Memory {
-    frame: [0; MAX_FRAME],
     policy: MaybeUninit::uninit(),
     gathered: launcher::gather::Memory::new(),
+    frame: Paged([0; MAX_FRAME]),
     host: MaybeUninit::uninit(),
 };
 
@@ -57,28 +64,54 @@ unsafe extern "C" {}
 #[allow(non_upper_case_globals, reason = "the helpers' name")]
 static __aarch64_have_lse_atomics: u8 = 0;
 
-/// The entry point that musl's start code calls.
+/// Where the kernel enters: passes on the stack as it is there. A libc's start
+/// code would make two system calls, and touch two pages, for what is not used
+/// here.
+#[unsafe(naked)]
 #[unsafe(no_mangle)]
-extern "C" fn main(_: c_int, argv: *const *const c_char, envp: *const *const c_char) -> c_int {
-    // SAFETY: this is the array that the kernel put on the stack of this
-    // process, and nothing writes to it.
-    let argv = unsafe { CStrings::new(argv) };
-    // SAFETY: as `argv`.
-    let envp = unsafe { CStrings::new(envp) };
-    // SAFETY: the kernel puts the auxiliary vector behind the null of `envp`.
-    let ids = unsafe { sys::effective_ids(envp) };
+unsafe extern "C" fn start() -> ! {
+    #[cfg(target_arch = "x86_64")]
+    core::arch::naked_asm!(
+        "xor ebp, ebp",
+        "mov rdi, rsp",
+        "call {main}",
+        main = sym main,
+    );
+    #[cfg(target_arch = "aarch64")]
+    core::arch::naked_asm!(
+        "mov x29, xzr",
+        "mov x30, xzr",
+        "mov x0, sp",
+        "b {main}",
+        main = sym main,
+    );
+    #[cfg(target_arch = "riscv64")]
+    core::arch::naked_asm!(
+        "mv ra, zero",
+        "mv a0, sp",
+        "tail {main}",
+        main = sym main,
+    );
+}
+
+/// The first function of ours; `stack` is what the kernel has put there.
+extern "C" fn main(stack: *const usize) -> ! {
+    // SAFETY: `start` passes the stack of this process as it was at its
+    // beginning, and nothing writes to that part of it.
+    let Initial { argv, envp, uid, gid } = unsafe { sys::initial(stack) };
     let memory = &raw mut MEMORY;
     // SAFETY: this function runs once, in the only thread, and is the only
     // place that names the memory.
     let memory = unsafe { &mut *memory };
     let mut words = Words::default();
-    match run(argv, envp, ids, memory, &mut words) {
+    let status = match run(argv, envp, (uid, gid), memory, &mut words) {
         Ok(status) => status,
         Err(failure) => {
             report::failure(&failure, &words);
             report::exit_status(&failure)
         }
-    }
+    };
+    sys::exit_group(status)
 }
 
 /// Reads the arguments and does what they say.
@@ -126,9 +159,10 @@ fn launch(
     let form = source.form;
     let (policy, digest) = input::apply(
         sys::inherited(source.fd),
+        source.stat,
         form,
         given.deadline,
-        &mut memory.frame,
+        &mut memory.frame.0,
         &mut memory.policy,
     )?;
     notes.is_over(Stage::Input);
@@ -155,25 +189,28 @@ fn launch(
 /// Where the policy is read from.
 struct Opened {
     fd: RawFd,
+    /// What it is, where that was asked.
+    stat: Option<Stat>,
     form: Form,
     /// Whether standard input was used up, and the command gets /dev/null.
     replaced_by_null: bool,
 }
 
 fn open_source(given: &Arguments, words: &mut Words<'static>) -> Result<Opened, Failure> {
-    let opened = |fd, form| Ok(Opened { fd, form, replaced_by_null: false });
+    let opened = |fd, form| Ok(Opened { fd, stat: None, form, replaced_by_null: false });
+    let input = Opened { fd: 0, stat: None, form: Form::Any, replaced_by_null: true };
     match given.source {
         Source::Fd(fd) if given.sealed => opened(fd, Form::Sealed),
         Source::Fd(0) => opened(0, Form::Shared),
-        Source::Fd(fd) => match fcntl_getfd(sys::inherited(fd)) {
-            Ok(_) => opened(fd, Form::Any),
-            // As in `encode-policy ... | launcher --fd 3 -- cmd`.
-            Err(Errno::BADF) if is_pipe(0) => {
-                Ok(Opened { fd: 0, form: Form::Any, replaced_by_null: true })
+        Source::Fd(fd) => match fstat(sys::inherited(fd)) {
+            Ok(stat) => {
+                Ok(Opened { fd, stat: Some(stat), form: Form::Any, replaced_by_null: false })
             }
-            Err(error) => Err(report::failed(STAGE, Call::Fcntl)(error)),
+            // As in `encode-policy ... | launcher --fd 3 -- cmd`.
+            Err(Errno::BADF) if is_pipe(0) => Ok(input),
+            Err(error) => Err(report::failed(STAGE, Call::Fstat)(error)),
         },
-        Source::Input => Ok(Opened { fd: 0, form: Form::Any, replaced_by_null: true }),
+        Source::Input => Ok(input),
         Source::File(path) => {
             words.argument = Some(path);
             let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;

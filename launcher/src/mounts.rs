@@ -5,6 +5,7 @@
 //! before `landlock`, under which the kernel refuses to mount.
 
 use core::ffi::CStr;
+use core::mem;
 
 use launcher_policy::enforce::Mode as Enforce;
 use launcher_policy::exec::Cwd;
@@ -40,19 +41,18 @@ const FD_PATHS: usize = 4 * MAX_PATH;
 /// What has to be asked before the mount namespace changes.
 pub struct Carried {
     /// The working directory's path, NUL included; empty if it has none.
-    cwd: Text<MAX_PATH>,
+    cwd: [u8; MAX_PATH],
     /// The paths of descriptors that are sources, in the order of the mounts.
     fds: Text<FD_PATHS>,
-    /// The host's /proc, where the OOM score is set later, and by which the
-    /// command's number outside is known.
-    pub proc: Option<RawFd>,
 }
 
 impl Carried {
     /// Before anything was asked; all zeroes.
-    pub const NOTHING: Self = Self { cwd: Text::new(), fds: Text::new(), proc: None };
+    pub const NOTHING: Self = Self { cwd: [0; MAX_PATH], fds: Text::new() };
 
-    /// Asks, for a receipt too where somebody reads it.
+    /// Asks; returns the host's /proc where it is needed, for a receipt too
+    /// where somebody reads it. What is not needed is left as it was: it may be
+    /// of an earlier launch.
     ///
     /// # Errors
     ///
@@ -61,21 +61,17 @@ impl Carried {
         &mut self,
         launch: &launcher_policy::Policy<'_>,
         options: &Options,
-    ) -> Result<(), Failure> {
-        // The rest may be of an earlier launch.
-        self.cwd.view().clear();
-        self.fds.view().clear();
-        self.proc = None;
-        let mut buffer = [0_u8; MAX_PATH];
-        // A directory that was deleted has no path; the command starts in `/`.
-        if changes_directory(launch)
-            && let Ok(path) = sys::getcwd(&mut buffer)
-        {
-            // The path came out of a buffer of the same size.
-            self.cwd.bytes(path.to_bytes_with_nul());
+    ) -> Result<Option<RawFd>, Failure> {
+        if changes_directory(launch) && sys::getcwd(&mut self.cwd).is_err() {
+            // A directory that was deleted has no path; the command starts in `/`.
+            self.cwd.fill(0);
         }
+        let mut is_first = true;
         for mount in launch.mounts.iter().flat_map(|mounts| mounts.mounts.iter()) {
             if let Source::Fd { fd } = mount.source {
+                if mem::take(&mut is_first) {
+                    self.fds.view().clear();
+                }
                 self.gather_fd(fd)?;
             }
         }
@@ -84,18 +80,24 @@ impl Carried {
         let is_bound = memory.is_some() && options.cgroup.is_some();
         if is_needed || is_bound || options.status.is_some() && has_pids(launch) {
             match open_beneath_root(c"/proc", OFlags::DIRECTORY, ResolveFlags::empty()) {
-                Ok(proc) => self.proc = Some(sys::until_exec(proc).as_raw_fd()),
+                Ok(proc) => return Ok(Some(sys::until_exec(proc).as_raw_fd())),
                 Err(error) if is_needed => {
                     return Err(failed(STAGE, Call::Openat2)(error).about(Subject::Proc));
                 }
                 Err(_) => {}
             }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    fn fd_paths(&self) -> FdPaths<'_> {
+        FdPaths { all: &self.fds, begin: 0 }
     }
 
     /// open_tree(2) refuses a descriptor of another mount namespace, so its
     /// path is noted while it still means something.
+    // Its buffer is on no stack but its own.
+    #[inline(never)]
     fn gather_fd(&mut self, fd: u32) -> Result<(), Failure> {
         let mut link = fd_path(fd as RawFd);
         let mut buffer = [0_u8; MAX_PATH];
@@ -106,6 +108,22 @@ impl Carried {
             return Ok(());
         }
         Err(Failure::refused(STAGE, Call::Readlink, Refusal::FdPath))
+    }
+}
+
+/// The paths of descriptors that are sources, each read when its turn comes:
+/// most policies have none, and the page they stand in is not touched.
+struct FdPaths<'a> {
+    all: &'a Text<FD_PATHS>,
+    begin: usize,
+}
+
+impl<'a> FdPaths<'a> {
+    fn next(&mut self) -> &'a CStr {
+        let rest = self.all.as_bytes().get(self.begin..).unwrap_or_default();
+        let path = CStr::from_bytes_until_nul(rest).unwrap_or_default();
+        self.begin += path.count_bytes() + 1;
+        path
     }
 }
 
@@ -179,7 +197,7 @@ fn build(
     ruleset: Option<Ruleset>,
 ) -> Result<(), Failure> {
     let spent = Spent::of(mounts);
-    let mut fd_paths = launch.carried.fds.as_bytes();
+    let mut fd_paths = launch.carried.fd_paths();
     for mount in launch.shared.each(mounts.mounts.iter()) {
         let source = clone_source(&mount, &mut fd_paths, ruleset, spent)
             .map_err(|failure| failure.about(Subject::Source))?;
@@ -215,7 +233,7 @@ fn build(
 /// call, and exec or PID 1 closes it anyway; but many would exhaust the limit
 /// on open descriptors.
 #[derive(Clone, Copy)]
-enum Spent {
+pub(crate) enum Spent {
     Left,
     Closed,
 }
@@ -306,7 +324,7 @@ fn clone_of_skeleton(
 /// is made later, and for what is missing and may be.
 fn clone_source(
     mount: &Mount<'static>,
-    fd_paths: &mut &[u8],
+    fd_paths: &mut FdPaths<'_>,
     ruleset: Option<Ruleset>,
     spent: Spent,
 ) -> Result<Option<OwnedFd>, Failure> {
@@ -325,7 +343,10 @@ fn clone_source(
 
 /// Opens what a mount or a rule is made from, if that is something of the
 /// host's.
-fn open_host(source: &Source<'static>, fd_paths: &mut &[u8]) -> Result<Option<OwnedFd>, Failure> {
+fn open_host(
+    source: &Source<'static>,
+    fd_paths: &mut FdPaths<'_>,
+) -> Result<Option<OwnedFd>, Failure> {
     match *source {
         Source::Host { path, kind, symlinks, missing } => {
             let flags = match kind {
@@ -345,11 +366,9 @@ fn open_host(source: &Source<'static>, fd_paths: &mut &[u8]) -> Result<Option<Ow
 
 /// Opens by its name what a descriptor refers to, and makes sure that it is
 /// the same thing.
-fn reopen(fd: u32, fd_paths: &mut &[u8]) -> Result<OwnedFd, Failure> {
-    let path = CStr::from_bytes_until_nul(fd_paths).unwrap_or_default();
-    *fd_paths = fd_paths.get(path.count_bytes() + 1..).unwrap_or_default();
+fn reopen(fd: u32, fd_paths: &mut FdPaths<'_>) -> Result<OwnedFd, Failure> {
     let reopened = open_beneath_root(
-        path,
+        fd_paths.next(),
         OFlags::DIRECTORY,
         ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
     )
@@ -411,11 +430,13 @@ impl Attach {
                 self.spent.let_go(made);
                 return Ok(());
             }
-            (Source::Tmpfs { size, mode }, None) => make::tmpfs(size, mode, attributes)?,
-            (Source::Overlay { lower, upper, work }, None) => {
-                make::overlay(lower, upper, work, attributes)?
+            (Source::Tmpfs { size, mode }, None) => {
+                make::tmpfs(size, mode, attributes, self.spent)?
             }
-            (Source::Devpts, None) => match make::devpts(attributes) {
+            (Source::Overlay { lower, upper, work }, None) => {
+                make::overlay(lower, upper, work, attributes, self.spent)?
+            }
+            (Source::Devpts, None) => match make::devpts(attributes, self.spent) {
                 Ok(made) => made,
                 // A facility, where the kernel does not give it.
                 Err(failure)
@@ -432,7 +453,9 @@ impl Attach {
         if let Some(ruleset) = ruleset {
             ruleset.allow(&made, mount.access)?;
         }
-        self.move_to(mount, &made)
+        self.move_to(mount, &made)?;
+        self.spent.let_go(made);
+        Ok(())
     }
 
     /// Attaches the skeleton below the first mount that is taken from it,
@@ -511,7 +534,7 @@ fn change_directory(launch: &Launch<'static>) -> Result<(), Failure> {
             .map_err(|failure| failure.about(Subject::Cwd)),
         Cwd::Launch if !namespaces::has(launch, uapi::CLONE_NEWNS) => Ok(()),
         Cwd::Launch => {
-            let cwd = CStr::from_bytes_until_nul(launch.carried.cwd.as_bytes()).unwrap_or_default();
+            let cwd = CStr::from_bytes_until_nul(&launch.carried.cwd).unwrap_or_default();
             // A path that does not begin with a slash lies outside the root.
             if cwd.to_bytes().starts_with(b"/") && chdir(cwd).is_ok() {
                 return Ok(());
@@ -529,7 +552,7 @@ fn only_rules(
     spent: Spent,
 ) -> Result<(), Failure> {
     let Some(ruleset) = ruleset else { return Ok(()) };
-    let mut fd_paths = launch.carried.fds.as_bytes();
+    let mut fd_paths = launch.carried.fd_paths();
     let at = |failure: Failure| failure.about(Subject::Source);
     for mount in launch.shared.each(mounts.mounts.iter()) {
         if let Some(source) = open_host(&mount.source, &mut fd_paths).map_err(at)? {
@@ -562,7 +585,7 @@ fn add_rules(
             symlinks: Symlinks::Refuse,
             missing: Missing::Skip,
         };
-        if let Some(object) = open_host(&source, &mut &[][..]).map_err(at)? {
+        if let Some(object) = open_host(&source, &mut launch.carried.fd_paths()).map_err(at)? {
             ruleset.allow(&object, rule.access).map_err(at)?;
         }
     }

@@ -5,6 +5,7 @@
 
 use core::ffi::CStr;
 
+use heapless::VecView;
 use launcher_policy::enforce::Mode;
 use launcher_policy::mounts::{Mounts, Root};
 use launcher_policy::namespaces::{IdMap, Init, Loopback, Namespaces};
@@ -19,13 +20,16 @@ use core::sync::atomic::Ordering;
 
 use crate::credentials::become_ids;
 use crate::report::failed;
-use crate::text::Text;
+use crate::text::{Text, append, digits};
 use crate::{Caller, Facility, Launch, limits, reaper, sys, wait};
 
 const STAGE: Stage = Stage::Namespaces;
 
 /// The kernel takes no map that is as long as a page, user_namespaces(7).
 const MAX_MAP: usize = 4096;
+
+/// More than a line of a map is long: three numbers.
+const MAX_LINE: usize = 48;
 
 /// `CLONE_NEW*` of this launch; none once it goes on without namespaces.
 pub fn flags(launch: &Launch<'_>) -> u32 {
@@ -204,10 +208,15 @@ fn map_own(
     // Denied first: without that the kernel refuses the group map of an
     // unprivileged process, user_namespaces(7).
     write_file(closes, Subject::Setgroups, c"/proc/self/setgroups", b"deny")?;
-    let gid_map = content(gid_map, caller.gid)?;
-    write_file(closes, Subject::GidMap, c"/proc/self/gid_map", gid_map.as_bytes())?;
-    let uid_map = content(uid_map, caller.uid)?;
-    write_file(closes, Subject::UidMap, c"/proc/self/uid_map", uid_map.as_bytes())
+    for (subject, path, map, own) in [
+        (Subject::GidMap, c"/proc/self/gid_map", gid_map, caller.gid),
+        (Subject::UidMap, c"/proc/self/uid_map", uid_map, caller.uid),
+    ] {
+        // Ranges are written from outside.
+        let mut memory = Text::<MAX_LINE>::new();
+        write_file(closes, subject, path, content(map, own, memory.view())?)?;
+    }
+    Ok(())
 }
 
 /// Maps the caller's ids onto themselves.
@@ -247,6 +256,8 @@ pub fn check_writer(launch: &Launch<'_>) -> Result<(), Failure> {
 /// # Errors
 ///
 /// What writing the maps says.
+// Such maps are long, and others should not be written on as large a stack.
+#[inline(never)]
 pub fn write_maps_of(launch: &Launch<'_>, child: i32) -> Result<(), Failure> {
     let Some(namespaces) = wanted(launch) else { return Ok(()) };
     for (name, subject, map, own) in [
@@ -257,7 +268,9 @@ pub fn write_maps_of(launch: &Launch<'_>, child: i32) -> Result<(), Failure> {
         path.text("/proc/").signed(child.into()).text(name);
         // Twelve digits and a name fit.
         let path = path.c_str().unwrap_or_default();
-        write_file(closes_maps(launch), subject, path, content(map, own)?.as_bytes())?;
+        let mut memory = Text::<MAX_MAP>::new();
+        let content = content(map, own, memory.view())?;
+        write_file(closes_maps(launch), subject, path, content)?;
     }
     Ok(())
 }
@@ -316,11 +329,12 @@ pub fn raise_loopback() -> Result<(), Errno> {
 }
 
 /// The content of a map.
-fn content(map: IdMap<'_>, own: u32) -> Result<Text<MAX_MAP>, Failure> {
-    let mut text = Text::new();
+fn content<'m>(map: IdMap<'_>, own: u32, memory: &'m mut VecView<u8>) -> Result<&'m [u8], Failure> {
     let mut line = |inside: u32, outside: u32, count: u32| {
-        text.number(inside.into()).text(" ").number(outside.into());
-        text.text(" ").number(count.into()).text("\n");
+        for (number, behind) in [(inside, b" "), (outside, b" "), (count, b"\n")] {
+            digits(memory, number.into(), 10);
+            append(memory, behind);
+        }
     };
     match map {
         IdMap::Caller => line(own, own, 1),
@@ -329,8 +343,8 @@ fn content(map: IdMap<'_>, own: u32) -> Result<Text<MAX_MAP>, Failure> {
             ranges.iter().for_each(|range| line(range.inside, range.outside, range.count));
         }
     }
-    if text.is_full() {
+    if memory.is_full() {
         return Err(Failure::refused(STAGE, Call::UidMap, Refusal::LongIdMap));
     }
-    Ok(text)
+    Ok(memory)
 }

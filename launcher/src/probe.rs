@@ -17,7 +17,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::getpid;
 use rustix::system::uname;
 
-use crate::mounts::make;
+use crate::mounts::{Spent, make};
 use crate::report::Line;
 use crate::sys::{self, QUESTIONS};
 use crate::text::Text;
@@ -180,14 +180,14 @@ extern "C" fn try_mounts(host: &'static Host) -> ! {
     host.note(Fact::Maps as usize, maps.map_or_else(Failure::error, |()| 0));
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     host.note(Fact::Private as usize, error(mount_change(c"/", private)));
-    host.note(Fact::Tmpfs as usize, failure(make::tmpfs(4096, 0o555, 0)));
+    host.note(Fact::Tmpfs as usize, failure(make::tmpfs(4096, 0o555, 0, Spent::Left)));
     // As restricted as a /proc can be that is visible already.
     let proc = uapi::MOUNT_ATTR_RDONLY
         | uapi::MOUNT_ATTR_NOSUID
         | uapi::MOUNT_ATTR_NODEV
         | uapi::MOUNT_ATTR_NOEXEC;
     host.note(Fact::Proc as usize, failure(make::proc(proc.into())));
-    host.note(Fact::Devpts as usize, failure(make::devpts(0)));
+    host.note(Fact::Devpts as usize, failure(make::devpts(0, Spent::Left)));
     let overlay = match mount(c"", c"/", c"overlay", MountFlags::SILENT, None) {
         // It is allowed, and lacks its layers.
         Err(Errno::INVAL) => Ok(()),

@@ -60,7 +60,9 @@ impl Channel {
     ///
     /// socketpair(2)
     pub fn open(launch: &Launch<'_>) -> Result<Self, Errno> {
-        let (waiter, reaper) =
+        // The lower number is PID 1's: those that it keeps follow each other, and
+        // the rest takes it two calls to close.
+        let (reaper, waiter) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         let ends = [waiter, reaper].map(|end| sys::until_exec(end).as_raw_fd());
         for (place, end) in launch.shared.channel.iter().zip(ends) {
@@ -256,6 +258,9 @@ fn attend(
         }
         let [signaled, message, ended] = watched;
         if !signaled.revents().is_empty() {
+            // Most often the command has ended, and nothing is to be read any
+            // more; else a child may end before the signals are read.
+            reap(launch, channel, child)?;
             sys::read_signal(signals).map_err(failed(STAGE, Call::Read))?;
             reap(launch, channel, child)?;
         } else if !ended.revents().is_empty() {

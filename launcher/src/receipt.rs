@@ -28,7 +28,7 @@ const PER_PROCESS: &str = "per process";
 const NOTHING: &str = "nothing";
 
 /// More bytes than a line about a launch has, with every guarantee, facility
-/// and reason. A stack has touched as much before, so it costs no new page.
+/// and reason.
 const MAX_LINE: usize = 4096;
 
 /// More bytes than the other lines have.
@@ -77,6 +77,8 @@ impl Notes {
 
 /// `launch`: all that the command will run under is in force, but for the
 /// filter, which is next: it may forbid what is called here.
+// Its line is long, and where nobody asks it should be on no stack.
+#[inline(never)]
 pub fn launched(launch: &Launch<'_>) {
     let Some(status) = launch.options.status else { return };
     let policy = launch.policy;
@@ -217,7 +219,7 @@ fn pids(line: &mut Line, launch: &Launch<'_>) {
         line.count("command", launch.shared.notes.launcher.into());
     } else if !namespaces::has(launch, uapi::CLONE_NEWPID) {
         line.count("command", getpid().as_raw_nonzero().get().into());
-    } else if let Some(proc) = launch.carried.proc
+    } else if let Some(proc) = launch.proc
         // In the /proc of outside, this link has the number of outside.
         && let Ok(number) = sys::readlinkat(sys::inherited(proc), c"self", &mut number)
     {
@@ -287,6 +289,7 @@ impl Ending {
 }
 
 /// `exit`: the command has ended.
+#[inline(never)]
 pub fn ended(launch: &Launch<'_>, ending: Ending, usage: Usage) {
     let Some(status) = launch.options.status else { return };
     let notes = &launch.shared.notes;

@@ -33,7 +33,7 @@ words! {
 /// Which failure has which remedy: its stage, its call where that matters, its
 /// error number, or 0 for any.
 const REMEDIES: [(Stage, Option<Call>, u8, Remedy); 29] = [
-    (Stage::Input, Some(Call::Fcntl), uapi::EBADF as u8, Remedy::NoPolicy),
+    (Stage::Input, Some(Call::Fstat), uapi::EBADF as u8, Remedy::NoPolicy),
     (Stage::Fds, Some(Call::CloseRange), uapi::EINVAL as u8, Remedy::Kernel511),
     (Stage::Namespaces, Some(Call::Unshare), uapi::EPERM as u8, Remedy::UserNamespaces),
     (Stage::Namespaces, Some(Call::Unshare), uapi::EACCES as u8, Remedy::UserNamespaces),

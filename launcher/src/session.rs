@@ -109,8 +109,10 @@ pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
     }
     // An ignored SIGCHLD has hung programs that wait for their children, and
     // a launcher written in Rust ignores SIGPIPE.
-    for signal in [uapi::SIGCHLD, uapi::SIGPIPE] {
-        sys::set_default_action(signal).map_err(failed(STAGE, Call::RtSigaction))?;
+    sys::set_default_action(uapi::SIGPIPE).map_err(failed(STAGE, Call::RtSigaction))?;
+    // A waiter has done so for itself and its children.
+    if !wait::is_needed(launch) {
+        sys::set_default_action(uapi::SIGCHLD).map_err(failed(STAGE, Call::RtSigaction))?;
     }
     sys::set_signal_mask(SignalSet::EMPTY).map_err(failed(STAGE, Call::RtSigprocmask))
 }

@@ -115,7 +115,7 @@ impl<'a> CStrings<'a> {
     pub fn skip(self, n: usize) -> Self {
         let mut rest = self;
         for _ in 0..n {
-            if rest.first().is_none() {
+            if rest.is_empty() {
                 break;
             }
             rest.array = rest.array.wrapping_add(1);
@@ -123,14 +123,29 @@ impl<'a> CStrings<'a> {
         rest
     }
 
-    /// The first string.
-    pub fn first(self) -> Option<&'a CStr> {
+    /// Where the null is.
+    fn end(self) -> *const *const c_char {
+        let mut rest = self;
+        while !rest.is_empty() {
+            rest = rest.skip(1);
+        }
+        rest.array
+    }
+
+    /// Whether there is no string. Making one of its pointer takes its length.
+    fn is_empty(self) -> bool {
         // SAFETY: `new` was promised a readable array, and `skip` never moves
         // behind its null.
-        let string = unsafe { *self.array };
-        if string.is_null() {
+        unsafe { *self.array }.is_null()
+    }
+
+    /// The first string.
+    pub fn first(self) -> Option<&'a CStr> {
+        if self.is_empty() {
             return None;
         }
+        // SAFETY: as `is_empty`.
+        let string = unsafe { *self.array };
         // SAFETY: `new` was promised C strings that live for `'a`.
         Some(unsafe { CStr::from_ptr(string) })
     }
@@ -146,24 +161,39 @@ impl<'a> CStrings<'a> {
     }
 }
 
-/// Effective user and group id out of the auxiliary vector, getauxval(3),
-/// which saves the two calls that ask for them.
+/// What the kernel has put on the stack of a program that it starts.
+pub struct Initial {
+    /// Its arguments.
+    pub argv: CStrings<'static>,
+    /// Its environment.
+    pub envp: CStrings<'static>,
+    /// Its effective user id; with the next one out of the auxiliary vector,
+    /// getauxval(3), which saves the two calls that ask for them.
+    pub uid: u32,
+    /// Its effective group id.
+    pub gid: u32,
+}
+
+/// Reads the stack that a program starts with: the number of arguments, those,
+/// the environment, each with a null behind, and the auxiliary vector.
 ///
 /// # Safety
 ///
-/// The auxiliary vector of this process follows the null of `envp`.
-pub unsafe fn effective_ids(envp: CStrings<'_>) -> (u32, u32) {
-    let mut end = envp;
-    while end.first().is_some() {
-        end = end.skip(1);
-    }
-    let mut entry = end.array.wrapping_add(1).cast::<[usize; 2]>();
+/// `stack` is the stack pointer as it was at the program's first instruction,
+/// and what lies there stays as it is.
+pub unsafe fn initial(stack: *const usize) -> Initial {
+    // SAFETY: behind the number lies an array of C strings.
+    let argv = unsafe { CStrings::new(stack.wrapping_add(1).cast()) };
+    // SAFETY: behind its null lies another one.
+    let envp = unsafe { CStrings::new(argv.end().wrapping_add(1)) };
+    let mut entry = envp.end().wrapping_add(1).cast::<[usize; 2]>();
     let (mut uid, mut gid) = (u32::MAX, u32::MAX);
     loop {
-        // SAFETY: the caller promises the vector, and the loop ends at its end.
+        // SAFETY: behind that null lies the auxiliary vector, and the loop
+        // ends at its end.
         let [key, value] = unsafe { *entry };
         match key as u32 {
-            AT_NULL => return (uid, gid),
+            AT_NULL => return Initial { argv, envp, uid, gid },
             AT_EUID => uid = value as u32,
             AT_EGID => gid = value as u32,
             _ => {}
@@ -173,9 +203,11 @@ pub unsafe fn effective_ids(envp: CStrings<'_>) -> (u32, u32) {
 }
 
 /// An array of C strings that is built here, with room for `N` and the null.
+// The length comes first: behind the pointers it would take another page.
+#[repr(C)]
 pub struct StringArray<const N: usize> {
-    pointers: [*const c_char; N],
     length: usize,
+    pointers: [*const c_char; N],
 }
 
 impl<const N: usize> StringArray<N> {
@@ -221,10 +253,12 @@ impl<'a, const N: usize> StringArrayBuilder<'a, N> {
     }
 }
 
-/// Bytes of a child's stack.
-const STACK: usize = 128 * 1024;
+/// Bytes of a child's stack: what is said of it stands behind, in the page that
+/// the child touches first.
+const STACK: usize = 128 * 1024 - 16;
 
 /// Memory for the stack of a child that shares this address space.
+#[repr(C, align(4096))]
 pub struct Stack {
     bytes: UnsafeCell<StackBytes>,
     taken: AtomicBool,

@@ -299,11 +299,11 @@ impl<'l> Waiter<'l> {
                 Some(Message::Stopped) => self.follow_stop()?,
                 _ => {}
             }
-            if ready.signaled
-                && let Some(signal) =
-                    sys::read_signal(self.signals).map_err(failed(STAGE, Call::Read))?
-            {
-                self.forward(signal)?;
+            if ready.signaled {
+                // Most often the child has ended, and nothing is to be read.
+                self.check_child()?;
+                let signal = sys::read_signal(self.signals).map_err(failed(STAGE, Call::Read))?;
+                signal.map_or(Ok(()), |signal| self.forward(signal))?;
             }
         }
     }

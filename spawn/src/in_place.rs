@@ -105,6 +105,7 @@ pub(crate) fn ruleset(decoded: &Decoded) -> Result<Option<OwnedFd>, Error> {
         abi,
         errata: 0,
         carried: &CARRIED,
+        proc: None,
         terminal: Held::None,
         shared: Shared::default(),
         stacks: &STACKS,

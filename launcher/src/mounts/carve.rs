@@ -20,6 +20,8 @@ const NAMES: usize = 4096;
 
 /// Grants on a directory what everything in it has, and the rest on each thing
 /// in it that is not left out. `left` counts down what may be granted.
+// Its buffer of names is on no stack but its own.
+#[inline(never)]
 pub(super) fn grant(
     carved: &Carved<'static>,
     ruleset: Ruleset,

@@ -15,7 +15,7 @@ use rustix::mount::{
 };
 use rustix::process::umask;
 
-use super::{FD_PATH, STAGE, fd_path, open_source};
+use super::{FD_PATH, STAGE, Spent, fd_path, open_source};
 use crate::report::failed;
 use crate::text::Text;
 use crate::{Launch, sys};
@@ -56,7 +56,7 @@ pub(super) fn skeleton(
     mounts: &Mounts<'static>,
 ) -> Result<OwnedFd, Failure> {
     let attributes = u64::from(uapi::MOUNT_ATTR_NOSUID | uapi::MOUNT_ATTR_NODEV);
-    let skeleton = tmpfs(mounts.skeleton_size, 0o755, attributes)?;
+    let skeleton = tmpfs(mounts.skeleton_size, 0o755, attributes, Spent::Left)?;
     // The modes are the policy's, whatever mask the caller has set.
     let mask = umask(Mode::empty());
     let made = launch.shared.each(mounts.skeleton.iter()).try_for_each(|node| {
@@ -94,30 +94,37 @@ fn make_node(skeleton: &OwnedFd, node: &Node<'static>) -> Result<(), Failure> {
 }
 
 /// A tmpfs of bounded size.
-pub(crate) fn tmpfs(size: u64, mode: u16, attributes: u64) -> Result<OwnedFd, Failure> {
+pub(crate) fn tmpfs(
+    size: u64,
+    mode: u16,
+    attributes: u64,
+    spent: Spent,
+) -> Result<OwnedFd, Failure> {
     let inodes = (size / BYTES_PER_INODE).max(LEAST_INODES);
     let context = Context::open(c"tmpfs")?;
     context.set(c"size", Text::<24>::new().number(size).c_str())?;
     context.set(c"nr_inodes", Text::<24>::new().number(inodes).c_str())?;
     context.set(c"mode", Text::<24>::new().octal(mode).c_str())?;
-    context.mount(attributes)
+    context.mount(attributes, spent)
 }
 
 /// A pseudo-terminal file system that shares nothing with the host's.
-pub(crate) fn devpts(attributes: u64) -> Result<OwnedFd, Failure> {
+pub(crate) fn devpts(attributes: u64, spent: Spent) -> Result<OwnedFd, Failure> {
     let context = Context::open(c"devpts")?;
     context.set(c"newinstance", None)?;
     context.set(c"ptmxmode", Some(c"0666"))?;
     context.set(c"mode", Some(c"0620"))?;
-    context.mount(attributes)
+    context.mount(attributes, spent)
 }
 
 /// An overlay whose changes stay in `upper`.
+#[inline(never)]
 pub(super) fn overlay(
     lower: Path<'static>,
     upper: Path<'static>,
     work: Path<'static>,
     attributes: u64,
+    spent: Spent,
 ) -> Result<OwnedFd, Failure> {
     let context = Context::open(c"overlay")?;
     for (key, path) in [(c"lowerdir", lower), (c"upperdir", upper), (c"workdir", work)] {
@@ -125,7 +132,7 @@ pub(super) fn overlay(
     }
     // In a user namespace the attributes of trusted.overlay are out of reach.
     context.set(c"userxattr", None)?;
-    context.mount(attributes)
+    context.mount(attributes, spent)
 }
 
 /// A layer by its descriptor: the option is a list in which some characters
@@ -138,7 +145,7 @@ fn layer(path: Path<'static>) -> Result<Text<FD_PATH>, Failure> {
 
 /// A fresh proc(5) of the caller's PID namespace.
 pub(crate) fn proc(attributes: u64) -> Result<OwnedFd, Failure> {
-    Context::open(c"proc")?.mount(attributes)
+    Context::open(c"proc")?.mount(attributes, Spent::Left)
 }
 
 /// A file system that is being made: fsopen(2).
@@ -161,12 +168,14 @@ impl Context {
     }
 
     /// A mount of the file system.
-    fn mount(self, attributes: u64) -> Result<OwnedFd, Failure> {
+    fn mount(self, attributes: u64, spent: Spent) -> Result<OwnedFd, Failure> {
         let context = self.0.as_fd();
         fsconfig_create(context).map_err(failed(STAGE, Call::Fsconfig))?;
         // Every attribute of a policy fits in the flags of fsmount(2).
         let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
-        fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-            .map_err(failed(STAGE, Call::Fsmount))
+        let made = fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+            .map_err(failed(STAGE, Call::Fsmount))?;
+        spent.let_go(self.0);
+        Ok(made)
     }
 }

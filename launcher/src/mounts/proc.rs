@@ -11,11 +11,11 @@ use rustix::fs::{Mode, OFlags, openat2};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, move_mount};
 
-use super::{Attach, STAGE, make};
+use super::{Attach, STAGE, Spent, make};
 use crate::landlock::Ruleset;
 use crate::report::failed;
 use crate::text::Text;
-use crate::{Facility, Launch};
+use crate::{Facility, Launch, sys};
 
 /// What of /proc reaches beyond the command's own processes, and is covered
 /// read-only. Not all of it exists on every kernel.
@@ -63,7 +63,9 @@ pub(super) fn attach(
     if !whole {
         cover_entries(&proc)?;
     }
-    verify(&proc)
+    verify(&proc)?;
+    place.spent.let_go(proc);
+    Ok(())
 }
 
 /// Whether the kernel withholds a file system here: a fresh /proc it gives
@@ -85,7 +87,7 @@ fn cover(
     }
     launch.shared.miss(Facility::Proc);
     let attributes = u64::from(mount.attributes | uapi::MOUNT_ATTR_RDONLY);
-    place.move_to(mount, &make::tmpfs(4096, 0o555, attributes)?)
+    place.move_to(mount, &make::tmpfs(4096, 0o555, attributes, Spent::Left)?)
 }
 
 /// Binds each entry onto itself, read-only.
@@ -100,6 +102,7 @@ fn cover_entries(proc: &OwnedFd) -> Result<(), Failure> {
             Err(failure) if i32::from(failure.error()) == Errno::NOENT.raw_os_error() => continue,
             Err(failure) => return Err(at(failure)),
         };
+        let entry = sys::until_exec(entry);
         move_mount(entry, c"", proc, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .map_err(failed(STAGE, Call::MoveMount))
             .map_err(at)?;

@@ -88,7 +88,7 @@ fn launcher(policy: &str) -> Box<dyn Fn()> {
     Box::new(move || {
         let fd = policy.as_raw_fd().to_string();
         let arguments = ["--sealed", "--fd", &fd, "--"].map(PathBuf::from);
-        run(&launcher, &[&arguments[..], &[program.clone()]].concat());
+        run(&launcher, &[&arguments[..], std::slice::from_ref(&program)].concat());
     })
 }
 

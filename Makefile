@@ -157,7 +157,7 @@ dist/launcher dist/encode-policy:
 # Programs of the tests and benches that run inside the sandbox: static, too.
 .PHONY: probe
 probe: toolchain
-	cargo build --release -p e2e --bin probe --bin fault --target $(X86)
+	cargo build --release -p probe --target $(X86)
 	cargo build --release -p battery --target $(X86)
 	cargo build --release -p benches --bin nothing --target $(X86)
 	@install -CD $(TARGET)/$(X86)/release/probe dist/test/probe
@@ -168,7 +168,7 @@ probe: toolchain
 # The end-to-end tests themselves, static: cargo has them run by what copies them.
 .PHONY: guest-tests
 guest-tests: probe
-	cargo build --release -p e2e --bin probe --target $(ARM)
+	cargo build --release -p probe --target $(ARM)
 	@install -CD $(TARGET)/$(ARM)/release/probe dist/aarch64/test/probe
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUNNER='install -CDT' cargo test --config profile.dev.strip=true \
 		-p e2e --test e2e --target $(X86) -- $(CURDIR)/dist/test/e2e

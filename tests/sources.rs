@@ -14,7 +14,7 @@ const UNSAFE: [&str; 7] = [
     "spawn/src/in_place.rs",
     "spawn/src/strings.rs",
     "tests/battery/src/sys.rs",
-    "tests/src/bin/probe.rs",
+    "tests/probe/src/bin/probe.rs",
 ];
 
 /// The crates that forbid it.

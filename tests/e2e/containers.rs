@@ -116,7 +116,7 @@ impl Host {
         let mut config = config(&[&launcher, lines].concat());
         let process = &mut config["process"];
         process["user"] = json!({ "uid": self.uid, "gid": self.uid });
-        process["cwd"] = json!("/work");
+        process["cwd"] = json!("/project");
         for set in ["bounding", "effective", "permitted"] {
             process["capabilities"][set] = json!(self.capabilities);
         }
@@ -154,18 +154,19 @@ fn container(preset: &str) -> Container {
         .directory("rootfs/dev")
         .directory("rootfs/proc")
         .directory("rootfs/tmp")
-        .directory("rootfs/work/src")
-        .file("rootfs/work/note", "kept")
-        .file("rootfs/work/.env", "secret")
-        .file("rootfs/work/.git/config", "kept")
+        .directory("rootfs/project/src")
+        .file("rootfs/project/note", "kept")
+        .file("rootfs/project/.env", "secret")
+        .file("rootfs/project/.git/config", "kept")
         .file("rootfs/root/key", "secret")
         .file("rootfs/srv/data", "secret");
-    for (path, mode) in [("rootfs/work/src", 0o777), ("rootfs/work", 0o777), ("rootfs/root", 0o755)]
+    for (path, mode) in
+        [("rootfs/project/src", 0o777), ("rootfs/project", 0o777), ("rootfs/root", 0o755)]
     {
         let permissions = Permissions::from_mode(mode);
         fs::set_permissions(bundle.join(path), permissions).expect("a mode is set");
     }
-    Container::of(bundle, &text, &APP[1..], "/work")
+    Container::of(bundle, &text, &APP[1..], "/project")
 }
 
 /// Runs the probe under a policy; what came of it, and the receipt.
@@ -193,10 +194,10 @@ fn presets_hold_in_containers_on_the_rung_that_is_there() {
         (
             "agent",
             [
-                ("read /work/note", "ok kept"),
-                ("create /work/src/new", "ok"),
-                ("read /work/.env", "refused"),
-                ("open-for-write /work/.git/config", "refused"),
+                ("read /project/note", "ok kept"),
+                ("create /project/src/new", "ok"),
+                ("read /project/.env", "refused"),
+                ("open-for-write /project/.git/config", "refused"),
                 ("read /root/key", "refused"),
                 ("open-for-write /srv/data", "refused"),
                 ("socket inet stream", "errno 97"),
@@ -205,10 +206,10 @@ fn presets_hold_in_containers_on_the_rung_that_is_there() {
         (
             "shim",
             [
-                ("read /work/note", "ok kept"),
-                ("create /work/src/new", "ok"),
+                ("read /project/note", "ok kept"),
+                ("create /project/src/new", "ok"),
                 ("create /usr/bin/new", "refused"),
-                ("chmod /work/note 600", "errno 1"),
+                ("chmod /project/note 600", "errno 1"),
                 ("read /root/key", "refused"),
                 ("open-for-read /srv/data", "refused"),
                 ("socket inet stream", "errno 97"),

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! - [`Sandbox::new`] takes TOML. The harness adds an `execute` entry for the
-//!   `probe` binary (see `src/bin/probe.rs` for its verbs), unless
+//!   `probe` binary (see `probe/src/bin/probe.rs` for its verbs), unless
 //!   [`Sandbox::without_probe`] is said. [`Sandbox::outside`] runs the same
 //!   without any sandbox: the control of a negative check.
 //! - [`Sandbox::probe`] makes one system call inside, [`Sandbox::probes`]

@@ -1,7 +1,7 @@
 //! What an attack finds: where things are that it must not reach.
 //!
 //! Below [`BASE`] lie `secret`, which no policy speaks of; `data`, which may be
-//! read; `work`, which may be written; and `project`, which may be written,
+//! read; `writable`, which may be written; and `project`, which may be written,
 //! but for `masked` and `hidden`, which are denied, and `.git`, which is
 //! protected; `project/fixed` may only be read. `bin` holds this program.
 
@@ -94,8 +94,8 @@ impl World {
         format!("{BASE}/data/{name}")
     }
 
-    pub(crate) fn work(&self, name: &str) -> String {
-        format!("{BASE}/work/{name}")
+    pub(crate) fn writable(&self, name: &str) -> String {
+        format!("{BASE}/writable/{name}")
     }
 
     pub(crate) fn project(&self, name: &str) -> String {

@@ -41,7 +41,7 @@ impl Contender {
     pub fn command(self) -> Vec<String> {
         let all = "--ro-bind / / --dev /dev --proc /proc --unshare-all --die-with-parent";
         // What a policy grants, too.
-        let granted = "--bind BASE/work BASE/work --bind BASE/project BASE/project";
+        let granted = "--bind BASE/writable BASE/writable --bind BASE/project BASE/project";
         let around = match self {
             Self::Plain => String::new(),
             Self::Bubblewrap => format!("bwrap {all} {granted}"),

@@ -23,11 +23,11 @@ const DIRECTORIES: [&str; 15] = [
     "secret/directory",
     "data",
     "data/later",
-    "work",
-    "work/later",
-    "work/moved",
-    "work/moved/deep",
-    "work/other",
+    "writable",
+    "writable/later",
+    "writable/moved",
+    "writable/moved/deep",
+    "writable/other",
     "project",
     "project/hidden",
     "project/fixed",
@@ -44,8 +44,8 @@ const FILES: [&str; 14] = [
     "secret/other",
     "data/file",
     "data/other",
-    "work/file",
-    "work/moved/file",
+    "writable/file",
+    "writable/moved/file",
     "project/file",
     "project/masked",
     "project/around/masked",
@@ -144,7 +144,7 @@ fn specials(base: &Path, uid: u32) -> io::Result<()> {
         ("data/fifo", libc::S_IFIFO, 0),
         ("project/fixed/fifo", libc::S_IFIFO, 0),
         // The null device: whoever opens it does no harm.
-        ("work/device", libc::S_IFCHR, libc::makedev(1, 3)),
+        ("writable/device", libc::S_IFCHR, libc::makedev(1, 3)),
         ("data/device", libc::S_IFCHR, libc::makedev(1, 3)),
     ];
     for (name, kind, device) in nodes {
@@ -154,7 +154,7 @@ fn specials(base: &Path, uid: u32) -> io::Result<()> {
         give(&base.join(name), uid, 0o666)?;
     }
     symlink("../masked", base.join("project/.git/link"))?;
-    symlink(base.join("secret/file"), base.join("work/link"))
+    symlink(base.join("secret/file"), base.join("writable/link"))
 }
 
 fn give(path: &Path, uid: u32, mode: u32) -> io::Result<()> {

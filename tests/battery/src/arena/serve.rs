@@ -6,8 +6,8 @@
 //! - `exists PATH`: whether the host has it.
 //! - `udp`, `datagram`: whether somebody got one since.
 //! - `mount`, `unmount`: mounts a file system on `data/later` and on
-//!   `work/later`, and takes both away again.
-//! - `move`, `back`: moves `work/moved` to `secret`, and back.
+//!   `writable/later`, and takes both away again.
+//! - `move`, `back`: moves `writable/moved` to `secret`, and back.
 //! - `hand over PATH`: answers with a descriptor of it.
 
 use std::fs;
@@ -21,7 +21,7 @@ use crate::sys;
 use crate::world::{BASE, SECRET, VICTIM};
 
 /// Where a file system is mounted while an attack runs.
-const LATER: [&str; 2] = ["data/later", "work/later"];
+const LATER: [&str; 2] = ["data/later", "writable/later"];
 
 /// Answers requests until nobody is left to make any.
 pub(super) fn serve(line: &Line, host: &Host, socket: &OwnedFd) -> io::Result<()> {
@@ -45,7 +45,7 @@ pub(super) fn serve(line: &Line, host: &Host, socket: &OwnedFd) -> io::Result<()
 }
 
 fn answer(line: &Line, host: &Host, request: &str) -> io::Result<String> {
-    let moved = [format!("{BASE}/work/moved"), format!("{BASE}/secret/moved")];
+    let moved = [format!("{BASE}/writable/moved"), format!("{BASE}/secret/moved")];
     let truth = match request.split_once(' ').unwrap_or((request, "")) {
         ("terminal", _) => return Ok(line.name.clone()),
         ("pending", signal) => is_pending(signal)?,

@@ -40,13 +40,13 @@ pub(super) const CHECKS: &[Check] = &[
         attack: |world| Ok(open(&world.data("device"), O_RDONLY).map(drop)?),
     },
     Check {
-        name: "device-in-work",
+        name: "device-in-writable",
         tries: "opens a device that lies in a directory it may write",
         source: "CVE-2016-9962",
         control: Anybody,
         strict: Check::blocked(Mounts, EACCES),
         landlock: Check::allowed(NODES),
-        attack: |world| Ok(open(&world.work("device"), O_RDWR).map(drop)?),
+        attack: |world| Ok(open(&world.writable("device"), O_RDWR).map(drop)?),
     },
     Check {
         name: "make-character-device",
@@ -250,7 +250,7 @@ fn tell(name: &str) -> Result<(), Refused> {
 }
 
 fn make_node(world: &World, kind: mode_t, device: dev_t) -> Result<(), Refused> {
-    let path = world.work("node");
+    let path = world.writable("node");
     let name = sys::text(&path);
     let mode = u64::from(kind) | 0o600;
     call(SYS_mknodat, [sys::CWD, name.as_ptr() as u64, mode, device])?;

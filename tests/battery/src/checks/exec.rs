@@ -21,7 +21,7 @@ const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
 pub(super) const CHECKS: &[Check] = &[
     closed("run-data", "runs a program that it may only read", |world| run(&world.data("program"))),
     closed("run-own", "runs a program that it wrote", |world| {
-        let copy = world.work("program");
+        let copy = world.writable("program");
         copy_program(&world.bin("battery"), &copy)?;
         let answer = run(&copy);
         fs::remove_file(copy)?;
@@ -76,7 +76,7 @@ pub(super) const CHECKS: &[Check] = &[
         strict: Check::blocked(Mounts, EPERM),
         landlock: Check::allowed(WAIVED),
         ..closed("map-own-executable", "maps a file that it wrote to run it", |world| {
-            let copy = world.work("mapped");
+            let copy = world.writable("mapped");
             copy_program(&world.bin("battery"), &copy)?;
             let file = open(&copy, O_RDONLY)?;
             let answer = sys::map(4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, file);

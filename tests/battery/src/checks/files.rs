@@ -60,19 +60,19 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         strict: Check::blocked(Mounts, EXDEV),
         ..changed("data-move", "moves a file to a directory that may be written", |world| {
-            there_and_back(&world.data("other"), &world.work("taken"))
+            there_and_back(&world.data("other"), &world.writable("taken"))
         })
     },
     Check {
         strict: Check::blocked(Mounts, EXDEV),
         landlock: Check::blocked(Landlock, EXDEV),
         ..changed("data-link", "gives a file a name in a directory that may be written", |world| {
-            fs::hard_link(world.data("file"), world.work("linked"))?;
-            Ok(fs::remove_file(world.work("linked"))?)
+            fs::hard_link(world.data("file"), world.writable("linked"))?;
+            Ok(fs::remove_file(world.writable("linked"))?)
         })
     },
     changed("data-link-in", "gives a file of its own a name among them", |world| {
-        fs::hard_link(world.work("file"), world.data("linked"))?;
+        fs::hard_link(world.writable("file"), world.data("linked"))?;
         Ok(fs::remove_file(world.data("linked"))?)
     }),
     metadata("data-mode", "changes the mode of a file", |world| {

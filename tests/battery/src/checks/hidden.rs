@@ -30,20 +30,20 @@ pub(super) const CHECKS: &[Check] = &[
         Ok(fs::create_dir(world.secret("directory"))?)
     }),
     hidden("hidden-by-link", "reads a hidden file by a symlink to it", |world| {
-        Ok(open(&world.work("link"), O_RDONLY).map(drop)?)
+        Ok(open(&world.writable("link"), O_RDONLY).map(drop)?)
     }),
     Check {
         landlock: Check::blocked(Landlock, EXDEV),
         ..hidden("hidden-hard-link", "gives a hidden file a name that may be read", |world| {
-            fs::hard_link(world.secret("file"), world.work("linked"))?;
-            Ok(fs::remove_file(world.work("linked"))?)
+            fs::hard_link(world.secret("file"), world.writable("linked"))?;
+            Ok(fs::remove_file(world.writable("linked"))?)
         })
     },
     Check {
         landlock: Check::blocked(Landlock, EACCES),
         ..hidden("hidden-moved", "moves a hidden file to where it may be read", |world| {
-            fs::rename(world.secret("other"), world.work("taken"))?;
-            Ok(fs::rename(world.work("taken"), world.secret("other"))?)
+            fs::rename(world.secret("other"), world.writable("taken"))?;
+            Ok(fs::rename(world.writable("taken"), world.secret("other"))?)
         })
     },
     changed("hidden-mode", "changes the mode of a hidden file", |world| {
@@ -71,10 +71,10 @@ pub(super) const CHECKS: &[Check] = &[
         landlock: Check::blocked(Landlock, EXDEV),
         ..hidden("path-descriptor-link", "links a hidden file by an O_PATH descriptor", |world| {
             let file = open(&world.secret("file"), O_PATH)?;
-            let name = sys::text(&world.work("linked"));
+            let name = sys::text(&world.writable("linked"));
             let (empty, flags) = (c"".as_ptr() as u64, AT_EMPTY_PATH as u64);
             call(SYS_linkat, [file, empty, sys::CWD, name.as_ptr() as u64, flags])?;
-            Ok(fs::remove_file(world.work("linked"))?)
+            Ok(fs::remove_file(world.writable("linked"))?)
         })
     },
     Check {

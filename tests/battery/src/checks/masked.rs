@@ -30,8 +30,8 @@ pub(super) const CHECKS: &[Check] = &[
         strict: Check::blocked(Mounts, EXDEV),
         landlock: Check::blocked(Landlock, EXDEV),
         attack: |world| {
-            fs::hard_link(world.project("masked"), world.work("linked"))?;
-            Ok(fs::remove_file(world.work("linked"))?)
+            fs::hard_link(world.project("masked"), world.writable("linked"))?;
+            Ok(fs::remove_file(world.writable("linked"))?)
         },
     },
     Check {
@@ -165,7 +165,7 @@ fn make_and_remove(path: &str) -> Result<(), Refused> {
 
 /// A symlink leads to a file and to a denied one in turn.
 fn race(world: &World) -> Result<(), Refused> {
-    let [link, next] = ["race", "race-next"].map(|name| world.work(name));
+    let [link, next] = ["race", "race-next"].map(|name| world.writable(name));
     let [shown, masked] = ["file", "masked"].map(|name| world.project(name));
     fs::write(&shown, "shown")?;
     let Some(child) = sys::fork()? else {

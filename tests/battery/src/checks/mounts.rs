@@ -8,22 +8,22 @@ const SAME_VIEW: &str = "without a mount namespace the command sees the host's m
 
 pub(super) const CHECKS: &[Check] = &[
     filtered("mount-tmpfs", "mounts a tmpfs over a directory", "mount(2)", |world| {
-        mount("tmpfs", &world.work("other"), "tmpfs", 0)
+        mount("tmpfs", &world.writable("other"), "tmpfs", 0)
     }),
     filtered("mount-proc", "mounts another /proc", "CVE-2025-52881", |world| {
-        mount("proc", &world.work("other"), "proc", 0)
+        mount("proc", &world.writable("other"), "proc", 0)
     }),
     filtered("mount-bind", "mounts a directory at another place", "CVE-2021-30465", |world| {
-        mount(&world.data(""), &world.work("other"), "", MS_BIND)
+        mount(&world.data(""), &world.writable("other"), "", MS_BIND)
     }),
     filtered("mount-sysfs", "mounts /sys", "CVE-2024-21626", |world| {
-        mount("sysfs", &world.work("other"), "sysfs", 0)
+        mount("sysfs", &world.writable("other"), "sysfs", 0)
     }),
     filtered("mount-cgroup", "mounts cgroups, to name a release agent", "CVE-2022-0492", |world| {
-        mount("none", &world.work("other"), "cgroup2", 0)
+        mount("none", &world.writable("other"), "cgroup2", 0)
     }),
     filtered("mount-overlay", "mounts an overlay", "CVE-2023-0386", |world| {
-        let target = sys::text(&world.work("other"));
+        let target = sys::text(&world.writable("other"));
         let options = format!("lowerdir={}:{}", world.data("later"), world.data(""));
         let options = sys::text(&options);
         let kind = c"overlay".as_ptr() as u64;
@@ -114,7 +114,7 @@ pub(super) const CHECKS: &[Check] = &[
         },
     },
     Check {
-        name: "later-mount-in-work",
+        name: "later-mount-in-writable",
         tries: "writes to a file system that the host mounts after the launch in what is writable",
         source: "mount_namespaces(7)",
         control: Anybody,
@@ -122,7 +122,7 @@ pub(super) const CHECKS: &[Check] = &[
         landlock: Check::allowed(SAME_VIEW),
         attack: |world| {
             world.ask("mount")?;
-            let answer = open(&world.work("later/file"), O_WRONLY);
+            let answer = open(&world.writable("later/file"), O_WRONLY);
             world.ask("unmount")?;
             Ok(answer.map(drop)?)
         },
@@ -135,7 +135,7 @@ pub(super) const CHECKS: &[Check] = &[
         strict: Check::blocked(Mounts, ENOENT),
         landlock: Check::blocked(Landlock, EACCES),
         attack: |world| {
-            let directory = open(&world.work("moved/deep"), O_DIRECTORY)?;
+            let directory = open(&world.writable("moved/deep"), O_DIRECTORY)?;
             world.ask("move")?;
             let answer = sys::open_at(directory, "../../file", O_RDONLY);
             world.ask("back")?;

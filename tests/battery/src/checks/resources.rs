@@ -56,7 +56,7 @@ pub(super) const CHECKS: &[Check] = &[
     limit("large-file", "writes behind the first 20 MiB of a file", EFBIG, |world| {
         // Without a signal, so that the error says it.
         call(SYS_rt_sigprocmask, [0, sys::at(&(1_u64 << (SIGXFSZ - 1))), 0, 8])?;
-        let path = world.work("large");
+        let path = world.writable("large");
         let file = fs::File::create(&path)?;
         let written = std::os::unix::fs::FileExt::write_all_at(&file, b"x", 20 * MEBI);
         fs::remove_file(path)?;

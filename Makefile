@@ -31,6 +31,10 @@ CACHE ?= $(TARGET)/matrix
 PART ?= cgroup:: guarantees::every guarantees::what kernel:: landlock::
 # Passed on to criterion, --quick for instance.
 BENCH ?=
+# How often `make compare` and `make scale` measure each way to launch.
+ROUNDS ?= 1000
+# Where `make contenders` puts programs.
+CONTENDERS := $(TARGET)/contenders
 
 # The programs that the tests run, and the Debian packages they come from.
 PROGRAMS := \
@@ -118,6 +122,19 @@ check: toolchain deny ## format, clippy, documentation, licences; warnings are e
 bench: build probe programs ## what things cost; BENCH=--quick for a first look
 	cargo bench --profile encoder -p benches -- $(BENCH)
 
+.PHONY: compare
+compare: measure ## launches beside those of other sandboxes, ROUNDS=1000 in turns; writes docs/comparison.*
+	PATH="$(CONTENDERS)/bin:$$PATH" $(TARGET)/encoder/compare --rounds $(ROUNDS) --out docs
+
+.PHONY: scale
+scale: measure ## how their cost grows, with what; writes docs/scale/
+	$(TARGET)/encoder/scale --rounds $(ROUNDS) --out docs/scale
+
+.PHONY: contenders
+contenders: toolchain ## more programs for `make compare`, from Debian and from crates.io
+	@tests/programs.sh firejail:firejail
+	cargo install --quiet --locked --root $(CONTENDERS) hakoniwa-cli sandlock-cli zerobox
+
 .PHONY: fuzz
 fuzz: setup-fuzz ## run each fuzz target for FUZZ_SECONDS=60
 	@# Without a sanitizer: what is fuzzed has no unsafe code. What is found goes to the first
@@ -164,6 +181,10 @@ probe: toolchain
 	@install -CD $(TARGET)/$(X86)/release/fault dist/test/fault
 	@install -CD $(TARGET)/$(X86)/release/battery dist/test/battery
 	@install -CD $(TARGET)/$(X86)/release/nothing dist/test/nothing
+
+.PHONY: measure
+measure: build probe programs
+	cargo build --profile encoder -p measure
 
 # The end-to-end tests themselves, static: cargo has them run by what copies them.
 .PHONY: guest-tests

@@ -1,0 +1,57 @@
+//! The launcher's own ways.
+
+use crate::stage::Stage;
+use crate::way::Way;
+
+/// Landlock with eight rules and a filter.
+const SHIM: &str = r#"
+    filesystem.read = ["STAGE/1", "STAGE/2", "STAGE/3", "STAGE/4", "STAGE/5", "STAGE/6"]
+    filesystem.write = ["STAGE/8"]
+    filesystem.execute = [JOB]
+    filesystem.tmp = "none"
+    filesystem.proc = false
+    filesystem.dev = "none"
+    network.unix = "host"
+    enforce = { namespaces = "off", waive = ["execute"] }
+"#;
+
+/// What bubblewrap does with `--ro-bind / /`.
+const READ_ONLY: &str = r#"
+    filesystem = { root = "host", home = "host", tmp = "host", proc = false, dev = "none", execute = [JOB] }
+    network = { access = "host", unix = "host" }
+    namespaces = { pid = false, ipc = false, uts = false, cgroup = false }
+    enforce = { landlock = "off", seccomp = "off", waive = ["signal-scope", "processes"] }
+"#;
+
+/// What it does with `--unshare-all`, `/proc`, `/dev` and a tmpfs.
+const UNSHARE_ALL: &str = r#"
+    filesystem = { root = "host", home = "host", execute = [JOB] }
+    enforce = { landlock = "off", seccomp = "off", waive = ["unix-path"] }
+"#;
+
+/// The same, with Landlock and a filter.
+const HOST_TREE: &str = r#"
+    filesystem = { root = "host", home = "host", execute = [JOB] }
+"#;
+
+/// Seven namespaces and a view of nothing but the program.
+const EMPTY_ROOT: &str = r#"
+    filesystem = { tmp = "none", proc = false, dev = "none", execute = [JOB] }
+"#;
+
+/// Each policy, by the launcher and where it differs by the library.
+pub fn ways(stage: &Stage) -> Vec<Way> {
+    const IN_PLACE: &str = "Landlock, seccomp";
+    const TREE: &str = "mount namespace, read-only tree";
+    const VIEW: &str = "namespaces, own view";
+    const ALL: &str = "namespaces, own view, Landlock, seccomp";
+    vec![
+        Way::launcher("launcher: in place, 8 rules", IN_PLACE, SHIM, stage),
+        Way::library("library: in place, 8 rules", IN_PLACE, SHIM, stage),
+        Way::launcher("launcher: as bwrap --ro-bind", TREE, READ_ONLY, stage),
+        Way::launcher("launcher: as bwrap --unshare-all", VIEW, UNSHARE_ALL, stage),
+        Way::launcher("launcher: the same, all layers", ALL, HOST_TREE, stage),
+        Way::launcher("launcher: empty root, all layers", ALL, EMPTY_ROOT, stage),
+        Way::library("library: empty root, all layers", ALL, EMPTY_ROOT, stage),
+    ]
+}

@@ -1,0 +1,129 @@
+//! What a launch takes that no clock is needed for.
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use nix::errno::Errno;
+use nix::libc::PTRACE_SYSCALL_INFO_ENTRY;
+use nix::sys::ptrace::{self, Event, Options};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+/// What a launch took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Taken {
+    /// System calls of all processes, but for those of the job itself.
+    pub system_calls: usize,
+    /// The most memory that one of the processes had, in KiB: what it shares is
+    /// counted, what the job has is not.
+    pub memory: usize,
+}
+
+/// Launches a job by a command line and follows all processes to their end, by
+/// ptrace(2).
+///
+/// # Errors
+///
+/// Where the kernel refuses to have them followed.
+pub fn follow(argv: &[OsString], job: &Path) -> Result<Taken, Box<dyn Error>> {
+    // It stops itself, so that it can be seized before it begins.
+    let script = "kill -STOP $$; exec \"$@\"";
+    let shell = Command::new("sh")
+        .args(["-c", script, "sh"])
+        .args(argv)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let main = Pid::from_raw(shell.id().try_into()?);
+    waitpid(main, Some(WaitPidFlag::WUNTRACED))?;
+    let options = Options::PTRACE_O_TRACEFORK
+        | Options::PTRACE_O_TRACEVFORK
+        | Options::PTRACE_O_TRACECLONE
+        | Options::PTRACE_O_TRACEEXEC
+        | Options::PTRACE_O_TRACESYSGOOD
+        | Options::PTRACE_O_EXITKILL;
+    ptrace::seize(main, options)?;
+    kill(main, Signal::SIGCONT)?;
+    let mut follower = Follower { job, main, counted: HashSet::new(), taken: Taken::default() };
+    loop {
+        match waitpid(None, Some(WaitPidFlag::__WALL)) {
+            Ok(status) => follower.at(status)?,
+            Err(Errno::ECHILD) => return Ok(follower.taken),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+struct Follower<'a> {
+    job: &'a Path,
+    main: Pid,
+    /// The processes of the launch that do not run the job yet.
+    counted: HashSet<Pid>,
+    taken: Taken,
+}
+
+impl Follower<'_> {
+    /// Something has stopped or ended.
+    fn at(&mut self, status: WaitStatus) -> Result<(), Errno> {
+        let (pid, signal) = match status {
+            WaitStatus::PtraceSyscall(pid) => {
+                self.at_call(pid)?;
+                (pid, None)
+            }
+            WaitStatus::PtraceEvent(pid, _, event) => {
+                self.at_event(pid, event);
+                (pid, None)
+            }
+            WaitStatus::Stopped(pid, signal) => (pid, Some(signal)),
+            _ => return Ok(()),
+        };
+        match ptrace::syscall(pid, signal) {
+            // It was killed while it was looked at; its end comes next.
+            Err(Errno::ESRCH) => Ok(()),
+            answer => answer,
+        }
+    }
+
+    fn at_event(&mut self, pid: Pid, event: i32) {
+        if event == Event::PTRACE_EVENT_EXEC as i32 {
+            let program = fs::read_link(format!("/proc/{pid}/exe"));
+            // Its directory may be another one inside.
+            let is_job = program.is_ok_and(|program| program.file_name() == self.job.file_name());
+            match is_job {
+                true => self.counted.remove(&pid),
+                false => self.counted.insert(pid),
+            };
+        } else if pid != self.main {
+            // The first stop of a new one.
+            self.counted.insert(pid);
+        }
+    }
+
+    fn at_call(&mut self, pid: Pid) -> Result<(), Errno> {
+        if !self.counted.contains(&pid) {
+            return Ok(());
+        }
+        // The op says so without the union that depends on it.
+        if ptrace::syscall_info(pid)?.op == PTRACE_SYSCALL_INFO_ENTRY {
+            self.taken.system_calls += 1;
+            // With exec it would be gone.
+            self.look_at(pid);
+        }
+        Ok(())
+    }
+
+    /// Notes the memory of a process.
+    fn look_at(&mut self, pid: Pid) {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+        self.taken.memory = self.taken.memory.max(peak.unwrap_or_default());
+    }
+}

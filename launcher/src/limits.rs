@@ -56,7 +56,16 @@ pub fn check(launch: &Launch<'_>) -> Result<(), Failure> {
 /// Whether `RLIMIT_NPROC` counts this launch alone: per user namespace since
 /// Linux 5.14, and never for a real user id that is root outside.
 fn nproc_binds(launch: &Launch<'_>) -> bool {
-    namespaces::has(launch, uapi::CLONE_NEWUSER) && launch.caller.uid != 0
+    let outside = namespaces::uid_outside(launch, launch.policy.credentials.uid);
+    namespaces::has(launch, uapi::CLONE_NEWUSER) && outside.is_some_and(|uid| uid != 0)
+}
+
+/// As many processes of the command's user id. PID 1 is one of them, unless id
+/// ranges give it another one.
+fn nproc(launch: &Launch<'_>, processes: u64) -> u64 {
+    let outside = |inside| namespaces::uid_outside(launch, inside);
+    let same = outside(None) == outside(launch.policy.credentials.uid);
+    if same { processes + own_processes(launch) } else { processes }
 }
 
 fn miss(launch: &Launch<'_>, facility: Facility, limit: Call) -> Result<(), Failure> {
@@ -92,7 +101,7 @@ pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
     if let Some(processes) = limits.processes
         && nproc_binds(launch)
     {
-        let most = processes + own_processes(launch);
+        let most = nproc(launch, processes);
         set(uapi::RLIMIT_NPROC, most, most)?;
     }
     for rlimit in limits.rlimits.iter() {

@@ -1,6 +1,6 @@
 //! Limits: rlimits, nice value, OOM score, affinity, and time on the wall.
 
-use harness::{Caller, Errno, Handover, Outcome, Sandbox, TempDir, needs_strace};
+use harness::{Caller, Errno, Handover, Outcome, Sandbox, TempDir, needs_strace, skip};
 
 use crate::faults::inject;
 
@@ -182,6 +182,41 @@ fn processes_are_limited_for_a_caller_who_is_not_root() {
     assert!(!missing(&output).contains(&"limits.processes".into()), "{output:?}");
     let control = Sandbox::outside().as_nobody().probe("fork-many 20");
     assert_eq!(control, Outcome::Ok("20".into()));
+}
+
+#[test]
+fn processes_are_limited_for_root_where_its_ids_are_others_outside() {
+    if !rustix::process::geteuid().is_root() {
+        skip!("as_root", "the tests do not run as root");
+    }
+    const OTHERS: &str = "[namespaces]\n\
+        uid_map = [{ inside = 0, outside = 100000, count = 65536 }]\n\
+        gid_map = [{ inside = 0, outside = 100000, count = 65536 }]\n";
+    const SAME: &str = "[namespaces]\n\
+        uid_map = [{ inside = 0, outside = 0, count = 65536 }]\n\
+        gid_map = [{ inside = 0, outside = 0, count = 65536 }]\n";
+    // The probe itself is one of the four; where PID 1 has another id than the
+    // command, it is not counted, and where it has the same, it is one more.
+    for (ids, map, end) in [
+        ("", OTHERS, Some("ok 3 11\n")),
+        ("process = { uid = 1000, gid = 1000 }\n", OTHERS, Some("ok 3 11\n")),
+        ("process = { uid = 1000, gid = 1000 }\n", SAME, Some("ok 3 11\n")),
+        // Root is not counted, by whatever name it has inside.
+        ("", SAME, None),
+        ("process = { uid = 1000, gid = 1000 }\n", "", None),
+    ] {
+        let policy = format!("limits.processes = 4\n{ids}{map}");
+        let sandbox = Sandbox::new(&policy);
+        let fork = |sandbox: &Sandbox| sandbox.run([sandbox.probe_path(), "fork-many 20".into()]);
+        let output = fork(&sandbox);
+        assert_eq!(output.stdout_text(), end.unwrap_or("ok 20\n"), "{policy}: {output:?}");
+        let is_missing = missing(&output).contains(&"limits.processes".into());
+        assert_eq!(is_missing, end.is_none(), "{policy}: {output:?}");
+
+        let sandbox = Sandbox::new(&format!("enforce.limits = \"require\"\n{policy}"));
+        let code = if end.is_some() { 0 } else { 125 };
+        assert_eq!(fork(&sandbox).code(), code, "{policy}");
+    }
 }
 
 #[test]

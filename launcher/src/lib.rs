@@ -291,6 +291,7 @@ fn become_command(launch: &'static Launch<'static>) -> Result<Infallible, Failur
 }
 
 /// One stage, noted for the receipt.
+    limits::bind_files(launch)?; // the file that this was written to among them
 fn stage(
     launch: &'static Launch<'static>,
     stage: Stage,

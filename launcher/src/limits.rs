@@ -104,7 +104,25 @@ pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
         let most = nproc(launch, processes);
         set(uapi::RLIMIT_NPROC, most, most)?;
     }
-    for rlimit in limits.rlimits.iter() {
+    set_rlimits(launch, |resource| resource != uapi::RLIMIT_FSIZE)
+}
+
+/// Sets the limit on the size of files, which binds the receipt, too, where
+/// that is written to one.
+///
+/// # Errors
+///
+/// prlimit(2)
+pub fn bind_files(launch: &Launch<'_>) -> Result<(), Failure> {
+    if launch.policy.enforce.limits == Mode::Off {
+        return Ok(());
+    }
+    set_rlimits(launch, |resource| resource == uapi::RLIMIT_FSIZE)
+}
+
+fn set_rlimits(launch: &Launch<'_>, is_wanted: impl Fn(u32) -> bool) -> Result<(), Failure> {
+    let rlimits = launch.policy.limits.rlimits.iter();
+    for rlimit in rlimits.filter(|rlimit| is_wanted(rlimit.resource.into())) {
         set(rlimit.resource.into(), rlimit.soft, rlimit.hard)?;
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! Limits: rlimits, nice value, OOM score, affinity, and time on the wall.
 
+use std::fs::File;
+
 use harness::{Caller, Errno, Handover, Outcome, Sandbox, TempDir, needs_strace, skip};
 
 use crate::faults::inject;
@@ -216,6 +218,45 @@ fn processes_are_limited_for_root_where_its_ids_are_others_outside() {
         let sandbox = Sandbox::new(&format!("enforce.limits = \"require\"\n{policy}"));
         let code = if end.is_some() { 0 } else { 125 };
         assert_eq!(fork(&sandbox).code(), code, "{policy}");
+    }
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_binds_the_command_and_not_what_is_said_of_it() {
+    harness::needs_landlock!(6);
+    for caller in Caller::both() {
+        for more in
+            ["", "namespaces.pid = false\nfilesystem.proc = false", "limits.wall_time = '1h'"]
+        {
+            let status = TempDir::with_file("status", "");
+            let open = || File::options().append(true).open(status.join("status")).expect("opens");
+            let policy = format!("limits.rlimit.fsize = 0\n{more}");
+            let run = |command: &str| {
+                let (said, errors) = std::io::pipe().expect("a pipe is made");
+                let sandbox = Sandbox::new(&policy).caller(caller).stderr_to(errors);
+                let sandbox = sandbox.pass(open(), 150).option("--status-fd=150");
+                let output = sandbox.run([command, "fill /tmp/file 1"]);
+                drop(sandbox);
+                (output, std::io::read_to_string(said).expect("it ends"))
+            };
+            // Where the probe is, it is for as long as this is.
+            let outside = Sandbox::outside().caller(caller);
+            let probe = outside.probe_path();
+
+            // Past RLIMIT_FSIZE a write is a SIGXFSZ, 25, or EFBIG, 27.
+            let (output, _) = run(&probe);
+            let is_bound = output.code() == 128 + 25
+                || output.signal() == Some(25)
+                || output.stdout_text().contains("errno 27");
+            assert!(is_bound, "{caller}, {more}: {output:?}");
+            let said = status.read("status");
+            assert!(said.starts_with("{\"event\":\"launch\""), "{caller}, {more}: {said}");
+
+            // A file gets nothing more when it is in force, but the rest does.
+            let (output, said) = run("/no/such/program");
+            assert_eq!(output.code(), 127, "{caller}, {more}: {output:?}");
+            assert!(said.contains("/no/such/program"), "{caller}, {more}: {said}");
+        }
     }
 }
 

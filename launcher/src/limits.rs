@@ -54,7 +54,7 @@ pub fn check(launch: &Launch<'_>) -> Result<(), Failure> {
 }
 
 /// Whether `RLIMIT_NPROC` counts this launch alone: per user namespace since
-/// Linux 5.14, and never for a real user id that is root outside.
+/// Linux 5.14, and never for a user id that is root outside.
 fn nproc_binds(launch: &Launch<'_>) -> bool {
     let outside = namespaces::uid_outside(launch, launch.policy.credentials.uid);
     namespaces::has(launch, uapi::CLONE_NEWUSER) && outside.is_some_and(|uid| uid != 0)
@@ -137,7 +137,7 @@ fn set(resource: u32, soft: u64, hard: u64) -> Result<(), Failure> {
 /// and nobody would be there to tell how the command ended. The highest score
 /// is the only one that everybody may set.
 fn score_of_a_victim(launch: &Launch<'_>) -> Option<i16> {
-    let is_bound = launch.options.cgroup.is_some() && !launch.shared.misses(Facility::Memory);
+    let is_bound = cgroup::of(launch).is_some() && !launch.shared.misses(Facility::Memory);
     launch.policy.limits.memory.filter(|_| is_bound && wait::has_reaper(launch)).map(|_| 1000)
 }
 

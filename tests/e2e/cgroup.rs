@@ -214,6 +214,17 @@ fn memory_beyond_the_limit_of_the_cgroup_ends_the_command() {
         assert_eq!(in_cgroup(&cgroup, &policy).probes(&said), [score], "{policy}");
     }
     let control = Sandbox::new(policy).probe("fill /tmp/large 33554432");
+    // Where the launcher finds the group by itself, too.
+    if harness::has_program("setpriv") {
+        let inner = cgroup.directory.join("session");
+        fs::create_dir(&inner).expect("a group is made");
+        cgroup.delegate(0, true);
+        let limits = "cgroup = 'auto', memory = '16M'";
+        let score = inside(&inner.to_string_lossy(), 0, limits).probes(&said);
+        assert_eq!(score, [Outcome::Ok("1000".into())]);
+        fs::remove_dir(&inner).expect("it is empty");
+        cgroup.delegate(0, false);
+    }
     assert!(control.is_ok(), "{control:?}");
 }
 

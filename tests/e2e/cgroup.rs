@@ -4,15 +4,16 @@
 use std::fs::{self, File};
 use std::os::unix::fs::chown;
 use std::path::PathBuf;
+use std::time::Instant;
 
-use harness::{Outcome, Output, Sandbox, TempDir, skip};
+use harness::{Outcome, Output, Sandbox, TIMEOUT, TempDir, skip};
 use rustix::fs::{XattrFlags, setxattr};
 
 use crate::faults::inject;
 use crate::limits::missing;
 
 /// Where [`Cgroup::open`] is passed in.
-const CGROUP_FD: i32 = 150;
+pub(crate) const CGROUP_FD: i32 = 150;
 
 const NOBODY: u32 = 65534;
 
@@ -21,11 +22,11 @@ const NOBODY: u32 = 65534;
 const MANY_SHORT: &str = "for each in 1 2 3 4 5 6 7 8; do $1 'spin-for 300'; done";
 
 /// Programs of the system, no PID namespace.
-const WITHOUT_PID: &str =
+pub(crate) const WITHOUT_PID: &str =
     "filesystem = { root = 'minimal', proc = false }\nnamespaces.pid = false\n";
 
 /// As root: another user would have to be delegated the directory.
-fn in_cgroup(cgroup: &Cgroup, policy: &str) -> Sandbox {
+pub(crate) fn in_cgroup(cgroup: &Cgroup, policy: &str) -> Sandbox {
     Sandbox::new(policy).pass(cgroup.open(), CGROUP_FD).option(format!("--cgroup-fd={CGROUP_FD}"))
 }
 
@@ -213,7 +214,6 @@ fn memory_beyond_the_limit_of_the_cgroup_ends_the_command() {
         let score = Outcome::Ok(score.into());
         assert_eq!(in_cgroup(&cgroup, &policy).probes(&said), [score], "{policy}");
     }
-    let control = Sandbox::new(policy).probe("fill /tmp/large 33554432");
     // Where the launcher finds the group by itself, too.
     if harness::has_program("setpriv") {
         let inner = cgroup.directory.join("session");
@@ -225,6 +225,7 @@ fn memory_beyond_the_limit_of_the_cgroup_ends_the_command() {
         fs::remove_dir(&inner).expect("it is empty");
         cgroup.delegate(0, false);
     }
+    let control = Sandbox::new(policy).probe("fill /tmp/large 33554432");
     assert!(control.is_ok(), "{control:?}");
 }
 
@@ -279,13 +280,13 @@ fn auto_finds_the_outermost_cgroup_that_is_the_users_own() {
 }
 
 /// A cgroup of the test's own. It is removed when this goes out of scope.
-struct Cgroup {
-    directory: PathBuf,
+pub(crate) struct Cgroup {
+    pub(crate) directory: PathBuf,
 }
 
 impl Cgroup {
     /// One below where version 2 is mounted, if that is anywhere.
-    fn new(name: &str) -> Option<Self> {
+    pub(crate) fn new(name: &str) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
         let mount = mounts.lines().find(|mount| mount.split(' ').nth(2) == Some("cgroup2"))?;
         let name = format!("launcher-e2e-{}-{name}", std::process::id());
@@ -294,7 +295,7 @@ impl Cgroup {
         Some(Self { directory })
     }
 
-    fn open(&self) -> File {
+    pub(crate) fn open(&self) -> File {
         File::open(&self.directory).expect("it opens")
     }
 
@@ -308,10 +309,19 @@ impl Cgroup {
     }
 
     /// The groups in it.
-    fn children(&self) -> Vec<PathBuf> {
+    pub(crate) fn children(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(&self.directory).expect("it is listed");
         let entries = entries.map(|entry| entry.expect("it is listed").path());
         entries.filter(|path| path.is_dir()).collect()
+    }
+
+    /// Waits until the guards of launchers that were killed have done their part.
+    pub(crate) fn wait_until_empty(&self) {
+        let end = Instant::now() + TIMEOUT;
+        while !self.children().is_empty() {
+            assert!(Instant::now() < end, "{:?}", self.children());
+            std::thread::yield_now();
+        }
     }
 
     /// Gives it to a user, or marks it as systemd does.

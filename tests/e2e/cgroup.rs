@@ -279,6 +279,30 @@ fn auto_finds_the_outermost_cgroup_that_is_the_users_own() {
     }
 }
 
+#[test]
+fn auto_takes_no_group_that_is_only_named_in_a_path() {
+    let (Some(cgroup), Some(other)) = (Cgroup::new("named"), Cgroup::new("taken")) else {
+        skip!("cgroup", "no cgroup of version 2 can be made here");
+    };
+    harness::needs!("setpriv");
+    // The path ends as a line would that says that the caller is in the other one.
+    let misleading = cgroup.directory.join("x0::");
+    let inner = misleading.join(other.directory.file_name().expect("it has a name"));
+    fs::create_dir_all(&inner).expect("groups are made");
+    other.delegate(0, true);
+
+    let sandbox = inside(&inner.to_string_lossy(), 0, "cgroup = 'auto'");
+    let mut running = sandbox.start(["sh", "-c", "echo ready; read line"]);
+    assert_eq!(running.line(), "ready", "{}", running.stderr_text());
+    assert!(other.children().is_empty(), "{:?}", other.children());
+    assert_eq!(bound(&running.wait(), "cpu_time"), "per process");
+    // The control: a group around the caller is taken.
+    cgroup.delegate(0, true);
+    let output = sandbox.run([sandbox.probe_path()]);
+    assert_eq!(bound(&output, "cpu_time"), "whole tree", "{output:?}");
+    fs::remove_dir(&inner).expect("it is empty");
+}
+
 /// A cgroup of the test's own. It is removed when this goes out of scope.
 pub(crate) struct Cgroup {
     pub(crate) directory: PathBuf,

@@ -125,6 +125,28 @@ fn a_launch_whose_guard_is_killed_is_over() {
 }
 
 #[test]
+#[cfg(target_arch = "x86_64")]
+fn a_launch_whose_guard_cannot_do_its_part_is_over() {
+    use syscalls::Sysno;
+    let cgroup = cgroup!("guard-faults");
+    harness::needs_strace!();
+    for call in [Sysno::capset, Sysno::prctl, Sysno::close_range, Sysno::ppoll] {
+        for policy in POLICIES {
+            let sandbox = in_cgroup(&cgroup, policy);
+            // The first call of the second process, which is the guard, is EPERM.
+            let fault = sandbox.binaries().fault();
+            let numbers = [1, call.id(), 1, 1].map(|number| number.to_string());
+            let sandbox = sandbox.wrap([fault]).wrap(numbers).wrap(["--"]);
+            let output = sandbox.run(["sleep", "1000"]);
+            assert_eq!(output.code(), 125, "{call}, {policy}: {output:?}");
+            let failure = output.event("failure").unwrap_or_else(|| panic!("{call}: {output:?}"));
+            assert_eq!(failure["call"], "guard", "{call}, {policy}");
+            assert!(cgroup.children().is_empty(), "{call}: {:?}", cgroup.children());
+        }
+    }
+}
+
+#[test]
 fn no_signal_but_kill_ends_the_guard() {
     let cgroup = cgroup!("guard-signaled");
     let mut victim = Victim::start(&cgroup, WITHOUT_PID, |sandbox| sandbox);

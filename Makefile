@@ -16,8 +16,9 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 DIST ?= dist
 SHARE = $(DESTDIR)$(PREFIX)/share
-# How long each fuzz target runs, in seconds.
+# How long each fuzz target runs, in seconds, and how often; 0 and -1 are no limit.
 FUZZ_SECONDS ?= 60
+FUZZ_RUNS ?= -1
 # How many random policies `make soak` compares.
 SOAK_CASES ?= 10000
 # How many launches it makes, 64 at a time.
@@ -143,7 +144,7 @@ fuzz: setup-fuzz ## run each fuzz target for FUZZ_SECONDS=60
 		mkdir -p fuzz/target/corpus/$$target; \
 		cargo +nightly fuzz run -s none $$target fuzz/target/corpus/$$target fuzz/corpus/$$target \
 			policy/testdata/v1 examples policy-encoder/presets -- \
-			-max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=10 -verbosity=0 -print_final_stats=1; \
+			-max_total_time=$(FUZZ_SECONDS) -runs=$(FUZZ_RUNS) -max_len=16384 -timeout=10 -verbosity=0 -print_final_stats=1; \
 	done
 
 .PHONY: size

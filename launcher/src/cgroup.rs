@@ -2,7 +2,8 @@
 //! with the command.
 //!
 //! Made before the first process, which is born in it, so that nothing the
-//! command starts was ever outside.
+//! command starts was ever outside. Where the launcher is killed, its guard
+//! ends and removes it.
 
 use core::ffi::CStr;
 use core::mem;
@@ -22,7 +23,7 @@ use rustix::process::getpid;
 
 use crate::report::failed;
 use crate::text::Text;
-use crate::{Launch, sys, wait};
+use crate::{Launch, guard, sys, wait};
 
 const STAGE: Stage = Stage::Limits;
 
@@ -59,7 +60,8 @@ pub struct Group {
     /// Its directory, and the one it is in; 0 where there is none.
     directory: AtomicI32,
     parent: AtomicI32,
-    /// What makes its name its own.
+    /// What makes its name its own: the launcher's process id, and a time.
+    launcher: AtomicI32,
     number: AtomicU64,
 }
 
@@ -86,12 +88,12 @@ fn opened(fd: &AtomicI32) -> Option<BorrowedFd<'static>> {
 ///
 /// A directory that is given and is no cgroup, or in which no group can be
 /// made.
-pub fn make(launch: &Launch<'_>) -> Result<(), Failure> {
+pub fn make(launch: &'static Launch<'static>) -> Result<(), Failure> {
     if let Some(given) = launch.options.cgroup.map(sys::inherited) {
         if !is_cgroup(given) {
             return Err(Failure::refused(STAGE, Call::CgroupFd, Refusal::NoCgroup));
         }
-        return make_in(launch, given).map_err(failed(STAGE, Call::CgroupFd));
+        return make_in(launch, given);
     }
     let policy = launch.policy;
     let wanted = policy.limits.cgroup == Cgroup::Auto && policy.enforce.limits != Mode::Off;
@@ -102,30 +104,34 @@ pub fn make(launch: &Launch<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn make_in(launch: &Launch<'_>, parent: BorrowedFd<'static>) -> Result<(), Errno> {
+/// Makes it below this directory, under the eyes of its guard.
+fn make_in(launch: &'static Launch<'static>, parent: BorrowedFd<'static>) -> Result<(), Failure> {
     let group = &launch.shared.cgroup;
+    group.launcher.store(getpid().as_raw_nonzero().get(), Ordering::Relaxed);
     group.number.store(sys::monotonic_microseconds(), Ordering::Relaxed);
+    group.parent.store(parent.as_raw_fd(), Ordering::Relaxed);
+    guard::start(launch)?;
+    let directory = make_directory(group, parent)
+        .map_err(failed(STAGE, Call::CgroupFd))
+        .inspect_err(|_| guard::dismiss(launch))?;
+    group.directory.store(sys::until_exec(directory).as_raw_fd(), Ordering::Relaxed);
+    Ok(())
+}
+
+fn make_directory(group: &Group, parent: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let mut name = name(group);
     let name = name.c_str().unwrap_or_default();
     mkdirat(parent, name, FileMode::from_raw_mode(0o755))?;
-    match openat(parent, name, DIRECTORY, FileMode::empty()) {
-        Ok(directory) => {
-            group.parent.store(parent.as_raw_fd(), Ordering::Relaxed);
-            group.directory.store(sys::until_exec(directory).as_raw_fd(), Ordering::Relaxed);
-            Ok(())
-        }
-        Err(error) => {
-            // It is empty, and nobody else knows it.
-            let _ = unlinkat(parent, name, AtFlags::REMOVEDIR);
-            Err(error)
-        }
-    }
+    openat(parent, name, DIRECTORY, FileMode::empty()).inspect_err(|_| {
+        // It is empty, and nobody else knows it.
+        let _ = unlinkat(parent, name, AtFlags::REMOVEDIR);
+    })
 }
 
 /// Two launchers have one number only in different PID namespaces.
 fn name(group: &Group) -> Text<64> {
     let mut name = Text::new();
-    name.text("launcher-").signed(getpid().as_raw_nonzero().get().into());
+    name.text("launcher-").signed(group.launcher.load(Ordering::Relaxed).into());
     name.text("-").number(group.number.load(Ordering::Relaxed));
     name
 }
@@ -145,9 +151,8 @@ fn delegated(launch: &Launch<'_>) -> Option<OwnedFd> {
     let file = openat(CWD, c"/proc/self/cgroup", OFlags::CLOEXEC, FileMode::empty()).ok()?;
     let mut buffer = [0; 4096];
     let length = read(&file, &mut buffer).ok()?;
-    // The line of version 2 is the last one; nothing else is believed than that
-    // a group of this path is the caller's.
-    let begin = buffer.windows(4).rposition(|four| four == b"0::/")? + 4;
+    // Nothing else is believed than that a group of this path is the caller's.
+    let begin = path_of_version_2(buffer.get(..length)?)?;
     let path = buffer.get_mut(begin..length)?;
     if is_delegated(&root, launch.caller.uid)
         // No manager leaves processes in the root, and what a container has in
@@ -174,6 +179,15 @@ fn delegated(launch: &Launch<'_>) -> Option<OwnedFd> {
         *path.get_mut(end)? = byte;
     }
     None
+}
+
+/// Where the path begins in the line of version 2. A name may have all in it
+/// but a new line.
+fn path_of_version_2(lines: &[u8]) -> Option<usize> {
+    if lines.starts_with(b"0::/") {
+        return Some(4);
+    }
+    lines.windows(5).position(|five| five == b"\n0::/").map(|line| line + 5)
 }
 
 /// A user's own group is delegated; root owns all of them, but not what a
@@ -259,31 +273,57 @@ fn count_in(file: BorrowedFd<'_>, key: &[u8]) -> Option<u64> {
 /// Ends everything in the group.
 pub fn kill(launch: &Launch<'_>) {
     if let Some(group) = of(launch) {
-        // Before Linux 5.14 there is no such file, and what other ends there
-        // are have to do.
-        let _ = set(group, KILL, b"1");
+        kill_all(group);
     }
 }
 
-/// Ends what is left in the group, and removes it.
+fn kill_all(group: BorrowedFd<'_>) {
+    // Before Linux 5.14 there is no such file, and what other ends there are
+    // have to do.
+    let _ = set(group, KILL, b"1");
+}
+
+/// Ends what is left in the group, removes it, and ends its guard, to which is
+/// left what takes longer.
 pub fn end(launch: &Launch<'_>) {
     let Some(group) = of(launch) else { return };
-    if remove(launch).is_ok() {
-        return;
+    if remove(launch).is_err() {
+        empty(group, Some(sys::monotonic_milliseconds() + PATIENCE));
+        if remove(launch).is_err() {
+            return;
+        }
     }
-    kill(launch);
+    guard::dismiss(launch);
+}
+
+/// [`end`] by the guard, when the launcher has ended: of a group that may be
+/// removed already, or was not made yet.
+pub fn end_by_name(launch: &Launch<'_>) {
+    let mut name = name(&launch.shared.cgroup);
+    let name = name.c_str().unwrap_or_default();
+    let Some(parent) = parent(launch) else { return };
+    if let Ok(group) = openat(parent, name, DIRECTORY, FileMode::empty()) {
+        // Nobody waits for a guard, so it waits for all that is sure to end.
+        let is_sure = has(group.as_fd(), KILL);
+        let deadline = (!is_sure).then(|| sys::monotonic_milliseconds() + PATIENCE);
+        empty(group.as_fd(), deadline);
+        // What cannot be ended stays, and so does its group.
+        let _ = remove(launch);
+    }
+}
+
+/// Ends everything in a group, and waits until it has ended, if need be until
+/// a time on the monotonic clock in milliseconds.
+fn empty(group: BorrowedFd<'_>, deadline: Option<u64>) {
+    kill_all(group);
     let Ok(events) = openat(group, c"cgroup.events", OFlags::CLOEXEC, FileMode::empty()) else {
         return;
     };
-    let deadline = sys::monotonic_milliseconds() + PATIENCE;
-    while count_in(events.as_fd(), b"populated ") == Some(1)
-        && sys::monotonic_milliseconds() < deadline
-    {
+    let is_over = |deadline| sys::monotonic_milliseconds() >= deadline;
+    while count_in(events.as_fd(), b"populated ") == Some(1) && !deadline.is_some_and(is_over) {
         let mut changed = [PollFd::new(&events, PollFlags::PRI)];
-        let _ = poll(&mut changed, Some(&wait::time_until(deadline)));
+        let _ = poll(&mut changed, deadline.map(wait::time_until).as_ref());
     }
-    // What cannot be ended stays, and so does its group.
-    let _ = remove(launch);
 }
 
 fn remove(launch: &Launch<'_>) -> Result<(), Errno> {

@@ -139,13 +139,21 @@ pub fn end_with_parent(launch: &Launch<'_>) -> Result<(), Failure> {
     session::check_parent(launch)
 }
 
-/// Gives up the privileges of PID 1, which only has to signal the command,
-/// whose user id may be another.
+/// Gives up the privileges of PID 1 but one, with which it signals a command
+/// whose user id is another. The command has none, and the kernel lets nobody
+/// change the priority, the scheduling or the CPUs of a process that has more.
 ///
 /// # Errors
 ///
-/// capset(2), prctl(2)
+/// capset(2)
 pub fn give_up(launch: &Launch<'_>) -> Result<(), Failure> {
-    let other = launch.policy.credentials.uid.is_some();
-    sys::capset(if other { 1 << uapi::CAP_KILL } else { 0 }).map_err(failed(STAGE, Call::Capset))
+    let kill = 1 << uapi::CAP_KILL;
+    let needed = launch.policy.credentials.uid.is_some();
+    // Who has made a user namespace has all of them.
+    let kept = if needed || namespaces::has(launch, uapi::CLONE_NEWUSER) {
+        kill
+    } else {
+        sys::capabilities() as u32 & kill
+    };
+    sys::capset(kept).map_err(failed(STAGE, Call::Capset))
 }

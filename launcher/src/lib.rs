@@ -23,6 +23,7 @@ mod errno;
 pub mod exec;
 pub mod fds;
 pub mod gather;
+pub mod guard;
 pub mod input;
 pub mod landlock;
 pub mod limits;
@@ -145,8 +146,10 @@ pub struct Shared {
     caller: AtomicI32,
     /// PID 1's end of its channel to the waiter, and the waiter's.
     channel: [AtomicI32; 2],
-    /// The cgroup of everything but the waiter.
+    /// The cgroup of everything but the waiter and the guard.
     cgroup: cgroup::Group,
+    /// What ends and removes that, if the waiter is killed.
+    guard: guard::Guard,
 }
 
 impl Shared {
@@ -209,6 +212,8 @@ impl Shared {
 
 /// The memory of children.
 pub struct Stacks {
+    /// Of the guard, where there is a cgroup.
+    guard: Stack,
     /// Of PID 1 where it reaps.
     reaper: Stack,
     /// Of the command until it is executed.
@@ -218,7 +223,7 @@ pub struct Stacks {
 impl Stacks {
     /// Stacks nobody has run on, all zeroes.
     pub const fn new() -> Self {
-        Self { reaper: Stack::new(), command: Stack::new() }
+        Self { guard: Stack::new(), reaper: Stack::new(), command: Stack::new() }
     }
 }
 
@@ -286,6 +291,7 @@ fn become_command(launch: &'static Launch<'static>) -> Result<Infallible, Failur
     stage(launch, Stage::Credentials, credentials::apply)?;
     stage(launch, Stage::Landlock, landlock::apply)?; // after the mounts, which it forbids
     receipt::launched(launch); // before the filter, which may close what tells it
+    limits::bind_files(launch)?; // the file that this was written to among them
     seccomp::apply(launch)?; // last, so that it need not allow any of the above
     exec::apply(launch)
 }

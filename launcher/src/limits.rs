@@ -54,9 +54,18 @@ pub fn check(launch: &Launch<'_>) -> Result<(), Failure> {
 }
 
 /// Whether `RLIMIT_NPROC` counts this launch alone: per user namespace since
-/// Linux 5.14, and never for a real user id that is root outside.
+/// Linux 5.14, and never for a user id that is root outside.
 fn nproc_binds(launch: &Launch<'_>) -> bool {
-    namespaces::has(launch, uapi::CLONE_NEWUSER) && launch.caller.uid != 0
+    let outside = namespaces::uid_outside(launch, launch.policy.credentials.uid);
+    namespaces::has(launch, uapi::CLONE_NEWUSER) && outside.is_some_and(|uid| uid != 0)
+}
+
+/// As many processes of the command's user id. PID 1 is one of them, unless id
+/// ranges give it another one.
+fn nproc(launch: &Launch<'_>, processes: u64) -> u64 {
+    let outside = |inside| namespaces::uid_outside(launch, inside);
+    let same = outside(None) == outside(launch.policy.credentials.uid);
+    if same { processes + own_processes(launch) } else { processes }
 }
 
 fn miss(launch: &Launch<'_>, facility: Facility, limit: Call) -> Result<(), Failure> {
@@ -92,10 +101,28 @@ pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
     if let Some(processes) = limits.processes
         && nproc_binds(launch)
     {
-        let most = processes + own_processes(launch);
+        let most = nproc(launch, processes);
         set(uapi::RLIMIT_NPROC, most, most)?;
     }
-    for rlimit in limits.rlimits.iter() {
+    set_rlimits(launch, |resource| resource != uapi::RLIMIT_FSIZE)
+}
+
+/// Sets the limit on the size of files, which binds the receipt, too, where
+/// that is written to one.
+///
+/// # Errors
+///
+/// prlimit(2)
+pub fn bind_files(launch: &Launch<'_>) -> Result<(), Failure> {
+    if launch.policy.enforce.limits == Mode::Off {
+        return Ok(());
+    }
+    set_rlimits(launch, |resource| resource == uapi::RLIMIT_FSIZE)
+}
+
+fn set_rlimits(launch: &Launch<'_>, is_wanted: impl Fn(u32) -> bool) -> Result<(), Failure> {
+    let rlimits = launch.policy.limits.rlimits.iter();
+    for rlimit in rlimits.filter(|rlimit| is_wanted(rlimit.resource.into())) {
         set(rlimit.resource.into(), rlimit.soft, rlimit.hard)?;
     }
     Ok(())
@@ -110,7 +137,7 @@ fn set(resource: u32, soft: u64, hard: u64) -> Result<(), Failure> {
 /// and nobody would be there to tell how the command ended. The highest score
 /// is the only one that everybody may set.
 fn score_of_a_victim(launch: &Launch<'_>) -> Option<i16> {
-    let is_bound = launch.options.cgroup.is_some() && !launch.shared.misses(Facility::Memory);
+    let is_bound = cgroup::of(launch).is_some() && !launch.shared.misses(Facility::Memory);
     launch.policy.limits.memory.filter(|_| is_bound && wait::has_reaper(launch)).map(|_| 1000)
 }
 

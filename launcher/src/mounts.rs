@@ -9,7 +9,7 @@ use core::mem;
 
 use launcher_policy::enforce::Mode as Enforce;
 use launcher_policy::exec::Cwd;
-use launcher_policy::limits::Limits;
+use launcher_policy::limits::{Cgroup, Limits};
 use launcher_policy::mounts::{
     MAX_CARVED, Missing, Mount, Mounts, Parents, Root, Source, Symlinks,
 };
@@ -75,9 +75,10 @@ impl Carried {
                 self.gather_fd(fd)?;
             }
         }
-        let Limits { memory, oom_score_adj, .. } = launch.limits;
+        let Limits { memory, oom_score_adj, cgroup, .. } = launch.limits;
         let is_needed = oom_score_adj.is_some();
-        let is_bound = memory.is_some() && options.cgroup.is_some();
+        let has_cgroup = options.cgroup.is_some() || cgroup == Cgroup::Auto;
+        let is_bound = memory.is_some() && has_cgroup;
         if is_needed || is_bound || options.status.is_some() && has_pids(launch) {
             match open_beneath_root(c"/proc", OFlags::DIRECTORY, ResolveFlags::empty()) {
                 Ok(proc) => return Ok(Some(sys::until_exec(proc).as_raw_fd())),

@@ -292,6 +292,18 @@ pub fn take_mapped_ids(launch: &Launch<'_>) -> Result<(), Failure> {
     become_ids(STAGE, first_inside(&namespaces.uid_map), gid)
 }
 
+/// The user id outside that is this one inside, or without one, PID 1's;
+/// `None` where nothing outside is.
+pub fn uid_outside(launch: &Launch<'_>, inside: Option<u32>) -> Option<u32> {
+    let map = wanted(launch).map_or(IdMap::Caller, |namespaces| namespaces.uid_map);
+    let IdMap::Ranges(ranges) = map else { return Some(launch.caller.uid) };
+    let inside = inside.or_else(|| first_inside(&map))?;
+    ranges.iter().find_map(|range| {
+        let place = inside.checked_sub(range.inside)?;
+        (place < range.count).then_some(range.outside + place)
+    })
+}
+
 /// The first id of a map of ranges.
 fn first_inside(map: &IdMap<'_>) -> Option<u32> {
     match map {

@@ -6,13 +6,16 @@ use core::ffi::CStr;
 use heapless::VecView;
 use launcher_policy::enforce::{Guaranteed, Keeper};
 use launcher_policy::exec::Cwd;
+use launcher_policy::limits::Rlimit;
 use launcher_policy::mounts::{Mount, Root, Source};
 use launcher_policy::{Call, Failure, MAX_PATH, Policy, Refusal, Stage, Subject};
 use linux_raw_sys::errno::ENOENT;
+use linux_raw_sys::general::RLIMIT_FSIZE;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{BorrowedFd, RawFd};
 use rustix::io::{Errno, write};
 
+use crate::sys::SignalSet;
 use crate::text::{Text, append, digits};
 use crate::{Launch, errno, receipt, remedy, sys};
 
@@ -105,6 +108,12 @@ impl<'a> Words<'a> {
         })
     }
 
+    /// Whether the command's files have a limit, which may be in force.
+    fn limits_files(&self) -> bool {
+        let is_limit = |limit: Rlimit| u32::from(limit.resource) == RLIMIT_FSIZE;
+        self.policy.is_some_and(|policy| policy.limits.rlimits.iter().any(is_limit))
+    }
+
     /// The guarantee that is lost, and what would have to keep it.
     fn lost(&self, failure: &Failure) -> Option<(Guaranteed<'a>, Keeper<'a>)> {
         let policy = self.policy.filter(|_| failure.subject() == Subject::Guarantee)?;
@@ -120,6 +129,11 @@ impl<'a> Words<'a> {
 ///
 /// None can be helped if it fails: the exit status still tells.
 pub fn failure(failure: &Failure, words: &Words<'_>) {
+    if words.limits_files() {
+        // A line past the limit is lost, but the status is not, which that of
+        // SIGXFSZ would replace.
+        let _ = sys::set_signal_mask(SignalSet::ALL);
+    }
     if words.errors.is_none() {
         tell(failure, words);
     }

@@ -297,7 +297,8 @@ impl Default for Stack {
 
 /// How [`clone`] makes a child.
 pub struct Clone<'a> {
-    /// `CLONE_*`, to which `CLONE_VM` and `CLONE_PIDFD` are added.
+    /// `CLONE_*`, to which `CLONE_PIDFD` is added and, but for [`fork`],
+    /// `CLONE_VM`.
     pub flags: u64,
     /// A cgroup v2 directory the child is born in.
     pub cgroup: Option<BorrowedFd<'a>>,
@@ -327,8 +328,24 @@ pub fn clone<T: Sync>(
     run: extern "C" fn(&'static T) -> !,
     argument: &'static T,
 ) -> Result<Child> {
+    let how = Clone { flags: how.flags | u64::from(uapi::CLONE_VM), cgroup: how.cgroup };
     let start = Start { run: run as *const c_void, argument: ptr::from_ref(argument).cast() };
-    start_on(stack, how, &start)
+    start_on(stack, &how, &start)
+}
+
+/// [`clone`] of a child that has a copy of this memory for its own, on its copy
+/// of `stack`.
+///
+/// # Errors
+///
+/// clone3(2)
+pub fn fork<T: Sync>(
+    stack: &'static Stack,
+    run: extern "C" fn(&'static T) -> !,
+    argument: &'static T,
+) -> Result<Child> {
+    let start = Start { run: run as *const c_void, argument: ptr::from_ref(argument).cast() };
+    start_on(stack, &Clone { flags: 0, cgroup: None }, &start)
 }
 
 /// [`clone`] with `CLONE_VFORK`, after which the child has called exec or
@@ -343,7 +360,8 @@ pub fn vfork<T: Sync>(
     run: extern "C" fn(&T) -> !,
     argument: &T,
 ) -> Result<Child> {
-    let how = Clone { flags: how.flags | u64::from(uapi::CLONE_VFORK), cgroup: how.cgroup };
+    let flags = how.flags | u64::from(uapi::CLONE_VM | uapi::CLONE_VFORK);
+    let how = Clone { flags, cgroup: how.cgroup };
     let start = Start { run: run as *const c_void, argument: ptr::from_ref(argument).cast() };
     let child = start_on(stack, &how, &start)?;
     stack.taken.store(false, Ordering::Relaxed);
@@ -356,7 +374,7 @@ fn start_on(stack: &Stack, how: &Clone<'_>, start: &Start) -> Result<Child> {
         return Err(Errno::BUSY);
     }
     let mut pidfd: RawFd = -1;
-    let flags = how.flags | u64::from(uapi::CLONE_VM | uapi::CLONE_PIDFD);
+    let flags = how.flags | u64::from(uapi::CLONE_PIDFD);
     let bottom = stack.bytes.get() as u64;
     let mut arguments = uapi::clone_args {
         // The number is there before the child runs.
@@ -427,15 +445,15 @@ pub fn run<T: Sync>(
 ) -> Result<()> {
     let flags = flags | u64::from(uapi::CLONE_VFORK);
     let child = clone(&Clone { flags, cgroup: None }, stack, main, argument)?;
-    wait_for(&child);
+    wait_for(child.pid);
     Ok(())
 }
 
-/// Waits for the end of a child that has let go of the memory already. Where
-/// the caller ignores SIGCHLD, there is nothing to wait for.
-pub fn wait_for(child: &Child) {
+/// Waits for the end of a child that is about to end. Where the caller ignores
+/// SIGCHLD, or it was waited for, there is nothing to wait for.
+pub fn wait_for(pid: i32) {
     // SAFETY: the kernel is asked for neither status nor resource usage.
-    while unsafe { syscall!(Sysno::wait4, child.pid, 0, 0, 0) } == Err(syscalls::Errno::EINTR) {}
+    while unsafe { syscall!(Sysno::wait4, pid, 0, 0, 0) } == Err(syscalls::Errno::EINTR) {}
 }
 
 /// Where a child begins: [`clone`] is given a function and its argument that

@@ -22,7 +22,7 @@ use crate::receipt::{self, Ending};
 use crate::report::{self, failed};
 use crate::session;
 use crate::sys::{self, Child, Clone, Signal, SignalSet, Usage, Waited};
-use crate::{Facility, Launch, cgroup, credentials, fds, namespaces};
+use crate::{Facility, Launch, cgroup, credentials, fds, guard, namespaces};
 
 const STAGE: Stage = Stage::Namespaces;
 
@@ -102,7 +102,7 @@ pub fn run(launch: &'static Launch<'static>) -> Result<(), Failure> {
                 attend(launch, &child, channel, &signals)?;
             }
             // Or the command might find a child that it has not made.
-            sys::wait_for(&child);
+            sys::wait_for(child.pid);
         }
         Err(error) if namespaces::flags(launch) != 0 => {
             namespaces::go_without(launch, failed(STAGE, Call::Clone3)(error))?;
@@ -272,9 +272,10 @@ impl<'l> Waiter<'l> {
             self.launch.options.status.unwrap_or(-1),
             cgroup::of(self.launch).map_or(-1, |fd| fd.as_raw_fd()),
             cgroup::parent(self.launch).map_or(-1, |fd| fd.as_raw_fd()),
+            guard::pidfd(self.launch).map_or(-1, |fd| fd.as_raw_fd()),
             self.launch.terminal.terminal().map_or(-1, |fd| fd.as_raw_fd()),
-            // Where a failure of PID 1 can still be told.
-            if self.channel.is_some() { 2 } else { -1 },
+            // Where the end of the guard and a failure of PID 1 can still be told.
+            if self.channel.is_some() || guard::pidfd(self.launch).is_some() { 2 } else { -1 },
         ])
     }
 
@@ -284,6 +285,12 @@ impl<'l> Waiter<'l> {
         loop {
             let caller = caller(self.launch).filter(|_| self.killed.is_none());
             let ready = self.poll(caller)?;
+            if ready.guard {
+                // Fail closed: without it a launcher that is killed leaves the
+                // group and, without a PID namespace, what runs in it.
+                let why = Refusal::GuardEnded;
+                return Err(Failure::refused(Stage::Limits, Call::Guard, why));
+            }
             if ready.caller {
                 self.kill(Ending::CallerEnded)?;
             }
@@ -316,6 +323,7 @@ impl<'l> Waiter<'l> {
     fn poll(&mut self, caller: Option<BorrowedFd<'_>>) -> Result<Ready, Failure> {
         let never = self.signals.as_fd();
         let channel = self.channel.filter(|_| !self.hung_up);
+        let guard = guard::pidfd(self.launch).filter(|_| self.killed.is_none());
         let fd = |fd: Option<BorrowedFd<'l>>| fd.unwrap_or(never);
         let mut watched = [
             PollFd::from_borrowed_fd(never, PollFlags::IN),
@@ -324,6 +332,7 @@ impl<'l> Waiter<'l> {
                 fd(channel.map(|channel| sys::inherited(channel.fd()))),
                 PollFlags::IN,
             ),
+            PollFd::from_borrowed_fd(fd(guard), PollFlags::IN),
         ];
         self.next_look = self.killed.is_none().then(|| cgroup::next_look(self.launch)).flatten();
         let look = self.next_look.map(|time| sys::monotonic_milliseconds() + time);
@@ -333,7 +342,7 @@ impl<'l> Waiter<'l> {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(failed(STAGE, Call::Poll)(error)),
         }
-        let [signaled, ended, message] = watched;
+        let [signaled, ended, message, unguarded] = watched;
         self.hung_up |= channel.is_some() && message.revents().contains(PollFlags::HUP);
         // What came before the end is read first.
         let message = channel
@@ -342,6 +351,7 @@ impl<'l> Waiter<'l> {
         Ok(Ready {
             signaled: !signaled.revents().is_empty(),
             caller: caller.is_some() && !ended.revents().is_empty(),
+            guard: guard.is_some() && !unguarded.revents().is_empty(),
             message,
         })
     }
@@ -479,6 +489,9 @@ impl<'l> Waiter<'l> {
 /// What a turn of the loop has to look after.
 struct Ready {
     signaled: bool,
+    /// The caller has ended.
     caller: bool,
+    /// The guard has ended.
+    guard: bool,
     message: Option<Message>,
 }

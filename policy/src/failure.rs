@@ -193,6 +193,7 @@ words! {
         Fsconfig "fsconfig"
         Fsmount "fsmount"
         Getdents64 "getdents64"
+        Guard "guard"
         Fsopen "fsopen"
         Fstat "fstat"
         Fstatfs "fstatfs"

@@ -72,6 +72,7 @@ words! {
         KeptDirectory "a descriptor to pass on is a directory or was opened with O_PATH, which bypasses every mount; say { fd = N, directory = true } to allow it"
         StandardDirectory "standard input, output or error is a directory or was opened with O_PATH, which bypasses every mount"
         CallerEnded "the caller has ended"
+        GuardEnded "the process that would end and remove the cgroup of a killed launcher has ended"
         NoLandlock "the policy requires Landlock, and this kernel has none"
         LandlockLayers "already inside 16 layers of Landlock, which are all that there can be, and a guarantee of the policy rests on one more"
         NothingKeeps "nothing keeps a guarantee of the policy here"

@@ -4,15 +4,16 @@
 use std::fs::{self, File};
 use std::os::unix::fs::chown;
 use std::path::PathBuf;
+use std::time::Instant;
 
-use harness::{Outcome, Output, Sandbox, TempDir, skip};
+use harness::{Outcome, Output, Sandbox, TIMEOUT, TempDir, skip};
 use rustix::fs::{XattrFlags, setxattr};
 
 use crate::faults::inject;
 use crate::limits::missing;
 
 /// Where [`Cgroup::open`] is passed in.
-const CGROUP_FD: i32 = 150;
+pub(crate) const CGROUP_FD: i32 = 150;
 
 const NOBODY: u32 = 65534;
 
@@ -21,11 +22,11 @@ const NOBODY: u32 = 65534;
 const MANY_SHORT: &str = "for each in 1 2 3 4 5 6 7 8; do $1 'spin-for 300'; done";
 
 /// Programs of the system, no PID namespace.
-const WITHOUT_PID: &str =
+pub(crate) const WITHOUT_PID: &str =
     "filesystem = { root = 'minimal', proc = false }\nnamespaces.pid = false\n";
 
 /// As root: another user would have to be delegated the directory.
-fn in_cgroup(cgroup: &Cgroup, policy: &str) -> Sandbox {
+pub(crate) fn in_cgroup(cgroup: &Cgroup, policy: &str) -> Sandbox {
     Sandbox::new(policy).pass(cgroup.open(), CGROUP_FD).option(format!("--cgroup-fd={CGROUP_FD}"))
 }
 
@@ -213,6 +214,17 @@ fn memory_beyond_the_limit_of_the_cgroup_ends_the_command() {
         let score = Outcome::Ok(score.into());
         assert_eq!(in_cgroup(&cgroup, &policy).probes(&said), [score], "{policy}");
     }
+    // Where the launcher finds the group by itself, too.
+    if harness::has_program("setpriv") {
+        let inner = cgroup.directory.join("session");
+        fs::create_dir(&inner).expect("a group is made");
+        cgroup.delegate(0, true);
+        let limits = "cgroup = 'auto', memory = '16M'";
+        let score = inside(&inner.to_string_lossy(), 0, limits).probes(&said);
+        assert_eq!(score, [Outcome::Ok("1000".into())]);
+        fs::remove_dir(&inner).expect("it is empty");
+        cgroup.delegate(0, false);
+    }
     let control = Sandbox::new(policy).probe("fill /tmp/large 33554432");
     assert!(control.is_ok(), "{control:?}");
 }
@@ -267,14 +279,38 @@ fn auto_finds_the_outermost_cgroup_that_is_the_users_own() {
     }
 }
 
+#[test]
+fn auto_takes_no_group_that_is_only_named_in_a_path() {
+    let (Some(cgroup), Some(other)) = (Cgroup::new("named"), Cgroup::new("taken")) else {
+        skip!("cgroup", "no cgroup of version 2 can be made here");
+    };
+    harness::needs!("setpriv");
+    // The path ends as a line would that says that the caller is in the other one.
+    let misleading = cgroup.directory.join("x0::");
+    let inner = misleading.join(other.directory.file_name().expect("it has a name"));
+    fs::create_dir_all(&inner).expect("groups are made");
+    other.delegate(0, true);
+
+    let sandbox = inside(&inner.to_string_lossy(), 0, "cgroup = 'auto'");
+    let mut running = sandbox.start(["sh", "-c", "echo ready; read line"]);
+    assert_eq!(running.line(), "ready", "{}", running.stderr_text());
+    assert!(other.children().is_empty(), "{:?}", other.children());
+    assert_eq!(bound(&running.wait(), "cpu_time"), "per process");
+    // The control: a group around the caller is taken.
+    cgroup.delegate(0, true);
+    let output = sandbox.run([sandbox.probe_path()]);
+    assert_eq!(bound(&output, "cpu_time"), "whole tree", "{output:?}");
+    fs::remove_dir(&inner).expect("it is empty");
+}
+
 /// A cgroup of the test's own. It is removed when this goes out of scope.
-struct Cgroup {
-    directory: PathBuf,
+pub(crate) struct Cgroup {
+    pub(crate) directory: PathBuf,
 }
 
 impl Cgroup {
     /// One below where version 2 is mounted, if that is anywhere.
-    fn new(name: &str) -> Option<Self> {
+    pub(crate) fn new(name: &str) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
         let mount = mounts.lines().find(|mount| mount.split(' ').nth(2) == Some("cgroup2"))?;
         let name = format!("launcher-e2e-{}-{name}", std::process::id());
@@ -283,7 +319,7 @@ impl Cgroup {
         Some(Self { directory })
     }
 
-    fn open(&self) -> File {
+    pub(crate) fn open(&self) -> File {
         File::open(&self.directory).expect("it opens")
     }
 
@@ -297,10 +333,19 @@ impl Cgroup {
     }
 
     /// The groups in it.
-    fn children(&self) -> Vec<PathBuf> {
+    pub(crate) fn children(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(&self.directory).expect("it is listed");
         let entries = entries.map(|entry| entry.expect("it is listed").path());
         entries.filter(|path| path.is_dir()).collect()
+    }
+
+    /// Waits until the guards of launchers that were killed have done their part.
+    pub(crate) fn wait_until_empty(&self) {
+        let end = Instant::now() + TIMEOUT;
+        while !self.children().is_empty() {
+            assert!(Instant::now() < end, "{:?}", self.children());
+            std::thread::yield_now();
+        }
     }
 
     /// Gives it to a user, or marks it as systemd does.

@@ -9,8 +9,10 @@ use std::io::{PipeReader, Read};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use harness::{Caller, Running, Sandbox, TIMEOUT, is_ready};
+use harness::{Caller, Running, Sandbox, TIMEOUT, is_ready, skip};
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::cgroup::{CGROUP_FD, Cgroup};
 
 /// The last moment at which something is killed.
 const LATEST: Duration = Duration::from_millis(20);
@@ -23,6 +25,9 @@ const WATCHED: &str = "namespaces.pid = false\nfilesystem.proc = false\nlimits.w
 
 /// A command that starts something of its own.
 const COMMAND: &str = "sleep 1000 7>&7 & exec sleep 1000";
+
+/// A command that starts what neither its end nor a signal to its group ends.
+const DAEMON: &str = "setsid sleep 1000 7>&7 & exec sleep 1000";
 
 /// A command that starts nothing.
 const ALONE: &str = "exec sleep 1000";
@@ -43,12 +48,21 @@ struct Victim {
 
 impl Victim {
     fn start(policy: &str, caller: Caller, add: impl Fn(Sandbox) -> Sandbox) -> Self {
+        let command = if policy.contains("pid = false") { ALONE } else { COMMAND };
+        Self::start_as(command, policy, caller, add)
+    }
+
+    fn start_as(
+        command: &str,
+        policy: &str,
+        caller: Caller,
+        add: impl Fn(Sandbox) -> Sandbox,
+    ) -> Self {
         let (alive, held) = std::io::pipe().expect("a pipe is made");
         let token = format!("victim-{:016x}", fastrand::u64(..));
         let policy = format!("filesystem.root = 'minimal'\nprocess.keep_fds = [7]\n{policy}");
         let sandbox = add(Sandbox::new(&policy).caller(caller).pass(held, 7));
-        let script = if policy.contains("pid = false") { ALONE } else { COMMAND };
-        let running = sandbox.start(["sh", "-c", script, &token]);
+        let running = sandbox.start(["sh", "-c", command, &token]);
         Self { running, alive, token }
     }
 
@@ -74,7 +88,7 @@ impl Victim {
 
 /// A process with this word in its command line, or a zombie that one
 /// of these has not waited for.
-fn left(token: &str, pids: &[String]) -> Option<String> {
+pub(crate) fn left(token: &str, pids: &[String]) -> Option<String> {
     let processes = fs::read_dir("/proc").expect("it is listed");
     processes.filter_map(|entry| Some(entry.ok()?.path())).find_map(|process| {
         let line = fs::read_to_string(process.join("cmdline")).ok()?;
@@ -114,6 +128,26 @@ fn nothing_survives_a_launcher_that_is_killed_at_any_moment() {
         victim.running.signal(Signal::KILL);
         (victim, moment)
     });
+}
+
+#[test]
+fn nothing_survives_a_launcher_that_is_killed_at_any_moment_with_a_cgroup_nor_does_that() {
+    harness::needs_landlock!(6);
+    harness::needs!("setsid");
+    let Some(cgroup) = Cgroup::new("kills") else {
+        skip!("cgroup", "no cgroup of version 2 can be made here");
+    };
+    for policy in POLICIES {
+        for _ in 0..kills() {
+            let option = format!("--cgroup-fd={CGROUP_FD}");
+            let add = |sandbox: Sandbox| sandbox.pass(cgroup.open(), CGROUP_FD).option(&option);
+            let victim = Victim::start_as(DAEMON, policy, Caller::Root, add);
+            let moment = wait_a_moment();
+            victim.running.signal(Signal::KILL);
+            victim.wait_until_gone(&format!("{policy}, after {moment:?}"));
+            cgroup.wait_until_empty();
+        }
+    }
 }
 
 #[test]

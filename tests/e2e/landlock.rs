@@ -68,6 +68,26 @@ fn without_namespaces_the_same_words_hold() {
 }
 
 #[test]
+fn the_callers_working_directory_stays_and_gives_nothing() {
+    harness::needs_landlock!(6);
+    for caller in Caller::both() {
+        let (dir, other) = (TempDir::with_file("note", "x"), TempDir::new());
+        let policy = in_place(&format!("read = [{other:?}]"), "");
+        let lines = ["cwd", "read note", "list .", "open-for-read .", "create new"];
+        let outcomes = Sandbox::new(&policy).caller(caller).cwd(dir.path()).probes(&lines);
+        assert_eq!(outcomes[0], Outcome::Ok(dir.to_string()), "{caller}");
+        let denied = [const { Outcome::Errno(Errno::ACCESS) }; 4];
+        assert_eq!(outcomes[1..], denied, "{caller}");
+        let control = Sandbox::outside().caller(caller).cwd(dir.path()).probes(&lines);
+        assert!(control.iter().all(Outcome::is_ok), "{caller}: {control:?}");
+
+        let elsewhere = format!("{policy}\nprocess.cwd = {other:?}");
+        let sandbox = Sandbox::new(&elsewhere).caller(caller).cwd(dir.path());
+        assert_eq!(sandbox.probe("cwd"), Outcome::Ok(other.to_string()), "{caller}");
+    }
+}
+
+#[test]
 fn the_command_is_the_launcher_itself_in_place() {
     harness::needs_landlock!(6);
     for caller in Caller::both() {

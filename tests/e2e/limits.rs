@@ -1,6 +1,8 @@
 //! Limits: rlimits, nice value, OOM score, affinity, and time on the wall.
 
-use harness::{Caller, Errno, Handover, Outcome, Sandbox, TempDir, needs_strace};
+use std::fs::File;
+
+use harness::{Caller, Errno, Handover, Outcome, Sandbox, TempDir, needs_strace, skip};
 
 use crate::faults::inject;
 
@@ -182,6 +184,80 @@ fn processes_are_limited_for_a_caller_who_is_not_root() {
     assert!(!missing(&output).contains(&"limits.processes".into()), "{output:?}");
     let control = Sandbox::outside().as_nobody().probe("fork-many 20");
     assert_eq!(control, Outcome::Ok("20".into()));
+}
+
+#[test]
+fn processes_are_limited_for_root_where_its_ids_are_others_outside() {
+    if !rustix::process::geteuid().is_root() {
+        skip!("as_root", "the tests do not run as root");
+    }
+    const OTHERS: &str = "[namespaces]\n\
+        uid_map = [{ inside = 0, outside = 100000, count = 65536 }]\n\
+        gid_map = [{ inside = 0, outside = 100000, count = 65536 }]\n";
+    const SAME: &str = "[namespaces]\n\
+        uid_map = [{ inside = 0, outside = 0, count = 65536 }]\n\
+        gid_map = [{ inside = 0, outside = 0, count = 65536 }]\n";
+    // The probe itself is one of the four; where PID 1 has another id than the
+    // command, it is not counted, and where it has the same, it is one more.
+    for (ids, map, end) in [
+        ("", OTHERS, Some("ok 3 11\n")),
+        ("process = { uid = 1000, gid = 1000 }\n", OTHERS, Some("ok 3 11\n")),
+        ("process = { uid = 1000, gid = 1000 }\n", SAME, Some("ok 3 11\n")),
+        // Root is not counted, by whatever name it has inside.
+        ("", SAME, None),
+        ("process = { uid = 1000, gid = 1000 }\n", "", None),
+    ] {
+        let policy = format!("limits.processes = 4\n{ids}{map}");
+        let sandbox = Sandbox::new(&policy);
+        let fork = |sandbox: &Sandbox| sandbox.run([sandbox.probe_path(), "fork-many 20".into()]);
+        let output = fork(&sandbox);
+        assert_eq!(output.stdout_text(), end.unwrap_or("ok 20\n"), "{policy}: {output:?}");
+        let is_missing = missing(&output).contains(&"limits.processes".into());
+        assert_eq!(is_missing, end.is_none(), "{policy}: {output:?}");
+
+        let sandbox = Sandbox::new(&format!("enforce.limits = \"require\"\n{policy}"));
+        let code = if end.is_some() { 0 } else { 125 };
+        assert_eq!(fork(&sandbox).code(), code, "{policy}");
+    }
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_binds_the_command_and_not_what_is_said_of_it() {
+    harness::needs_landlock!(6);
+    for caller in Caller::both() {
+        for more in
+            ["", "namespaces.pid = false\nfilesystem.proc = false", "limits.wall_time = '1h'"]
+        {
+            let status = TempDir::with_file("status", "");
+            let open = || File::options().append(true).open(status.join("status")).expect("opens");
+            let policy = format!("limits.rlimit.fsize = 0\n{more}");
+            let run = |command: &str| {
+                let (said, errors) = std::io::pipe().expect("a pipe is made");
+                let sandbox = Sandbox::new(&policy).caller(caller).stderr_to(errors);
+                let sandbox = sandbox.pass(open(), 150).option("--status-fd=150");
+                let output = sandbox.run([command, "fill /tmp/file 1"]);
+                drop(sandbox);
+                (output, std::io::read_to_string(said).expect("it ends"))
+            };
+            // Where the probe is, it is for as long as this is.
+            let outside = Sandbox::outside().caller(caller);
+            let probe = outside.probe_path();
+
+            // Past RLIMIT_FSIZE a write is a SIGXFSZ, 25, or EFBIG, 27.
+            let (output, _) = run(&probe);
+            let is_bound = output.code() == 128 + 25
+                || output.signal() == Some(25)
+                || output.stdout_text().contains("errno 27");
+            assert!(is_bound, "{caller}, {more}: {output:?}");
+            let said = status.read("status");
+            assert!(said.starts_with("{\"event\":\"launch\""), "{caller}, {more}: {said}");
+
+            // A file gets nothing more when it is in force, but the rest does.
+            let (output, said) = run("/no/such/program");
+            assert_eq!(output.code(), 127, "{caller}, {more}: {output:?}");
+            assert!(said.contains("/no/such/program"), "{caller}, {more}: {said}");
+        }
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod faults;
 mod fds;
 mod glob;
 mod guarantees;
+mod guard;
 mod home;
 mod host;
 mod hostile;

@@ -3,7 +3,7 @@
 
 use std::io::Read;
 
-use harness::{Caller, Outcome, Sandbox, TIMEOUT, skip};
+use harness::{Caller, Errno, Outcome, Sandbox, TIMEOUT, skip};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -182,6 +182,30 @@ fn with_init_none_the_command_is_pid_1_which_signals_do_not_end() {
         assert_eq!(output.code(), 9, "{caller}: {output:?}");
         assert!(output.stdout_text().ends_with("ok survived\n"), "{caller}: {output:?}");
         assert_eq!(output.event_names(), ["launch", "exec", "exit"], "{caller}");
+    }
+}
+
+#[test]
+fn the_priority_of_pid_1_is_not_changed_from_inside() {
+    harness::needs_namespaces!();
+    // PRIO_PROCESS and PRIO_USER; the class for idle disks. The kernel answers
+    // with 20 for a nice value of 0.
+    const LINES: [&str; 5] = [
+        "syscall getpriority 0 1",
+        "syscall setpriority 0 1 19",
+        "syscall setpriority 2 0 19",
+        "syscall ioprio_set 1 1 24576",
+        "syscall getpriority 0 1",
+    ];
+    for caller in Caller::both() {
+        let outcomes = Sandbox::new("").caller(caller).probes(&LINES);
+        let denied = [const { Outcome::Errno(Errno::PERM) }; 3];
+        assert_eq!(outcomes[1..4], denied, "{caller}");
+        assert_eq!(outcomes[0], outcomes[4], "{caller}");
+        // The control: where nobody is PID 1 but the command.
+        let outcomes = Sandbox::new("namespaces.init = 'none'").caller(caller).probes(&LINES);
+        assert!(outcomes.iter().all(Outcome::is_ok), "{caller}: {outcomes:?}");
+        assert_ne!(outcomes[0], outcomes[4], "{caller}");
     }
 }
 

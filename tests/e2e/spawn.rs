@@ -285,3 +285,62 @@ fn a_signal_mask_of_the_caller_reaches_no_command() {
     });
     assert_eq!(blocked, (mask(&sandbox), outside));
 }
+
+/// What a launch changes of its child, of the calling thread: ids,
+/// capabilities, filters, signals, CPUs, nice value, limits, directory, whether
+/// its memory can be read.
+fn of_this_thread() -> String {
+    const KEYS: [&str; 16] = [
+        "Umask",
+        "Uid",
+        "Gid",
+        "Groups",
+        "SigBlk",
+        "SigIgn",
+        "SigCgt",
+        "CapInh",
+        "CapPrm",
+        "CapEff",
+        "CapBnd",
+        "CapAmb",
+        "NoNewPrivs",
+        "Seccomp",
+        "Cpus_allowed",
+        "NSpgid",
+    ];
+    let read = |name: &str| {
+        fs::read_to_string(format!("/proc/thread-self/{name}")).expect("there is a /proc")
+    };
+    let is_wanted = |line: &&str| KEYS.iter().any(|key| line.starts_with(&format!("{key}:")));
+    let status: String = read("status").lines().filter(is_wanted).collect();
+    let directory = fs::read_link("/proc/thread-self/cwd").expect("it is there");
+    let nice = rustix::process::getpriority_process(None).expect("it has one");
+    let dumpable = rustix::process::dumpable_behavior().expect("it is known");
+    let namespaces = ["mnt", "user", "net", "ipc", "uts"]
+        .map(|name| fs::read_link(format!("/proc/thread-self/ns/{name}")).expect("it is there"));
+    let (limits, score) = (read("limits"), read("oom_score_adj"));
+    format!("{status} {directory:?} {nice} {dumpable:?} {namespaces:?} {limits} {score}")
+}
+
+#[test]
+fn a_launch_changes_nothing_of_the_thread_that_it_is_made_from() {
+    harness::needs_landlock!(6);
+    const CHANGES: &str = "\
+        process.umask = 0o077\nprocess.cwd = '/usr'\n\
+        limits = { nice = 5, oom_score_adjust = 500, cpu_affinity = [0], rlimit.nofile = 64 }\n";
+    for policy in [
+        "filesystem.root = 'host'\n",
+        "filesystem = { root = 'host', proc = false }\nnamespaces.pid = false\n",
+        "filesystem = { root = 'minimal', proc = false, tmp = 'none', dev = 'none' }\n\
+         network.unix = 'host'\nenforce = { namespaces = 'off', waive = ['execute'] }\n",
+    ] {
+        let (sandbox, binaries) = sandbox(&format!("{policy}{CHANGES}"));
+        let before = of_this_thread();
+        // The control: there it is changed.
+        assert_eq!(probe(&sandbox, &binaries, "nice"), Outcome::Ok("5".into()), "{policy}");
+        assert_eq!(probe(&sandbox, &binaries, "cwd"), Outcome::Ok("/usr".into()), "{policy}");
+        let mut failing = sandbox.command("/no/such/program");
+        assert!(failing.spawn().is_err(), "{policy}");
+        assert_eq!(of_this_thread(), before, "{policy}");
+    }
+}

@@ -3,7 +3,7 @@
 
 use super::row::*;
 
-/// Why limits and priorities of PID 1 can be changed.
+/// Why limits of PID 1 can be changed.
 const LIMITS: &str = "the kernel asks no more than that both have the same user; all it can come \
      to is the end of the sandbox";
 
@@ -94,7 +94,7 @@ pub(super) const CHECKS: &[Check] = &[
         tries: "lowers the priority of PID 1",
         source: "setpriority(2)",
         control: Root,
-        strict: Check::allowed(LIMITS),
+        strict: Check::blocked(Credentials, EPERM),
         landlock: Check::blocked(Seccomp, EPERM),
         attack: |_| Ok(call(SYS_setpriority, [0, 1, 19]).map(drop)?),
     },

@@ -6,8 +6,8 @@ use super::row::*;
 const MEBI: u64 = 1 << 20;
 
 /// Why root's processes are not counted.
-const ROOT: &str = "RLIMIT_NPROC does not bind root: that takes a cgroup, or rlimit.nproc and \
-     other ids in namespaces.uid_map";
+const ROOT: &str = "RLIMIT_NPROC does not bind root: that takes a cgroup, or other ids in \
+     namespaces.uid_map";
 
 /// Why processes are not counted where there is no user namespace.
 const USER: &str = "without a user namespace RLIMIT_NPROC would count all processes of the user: \

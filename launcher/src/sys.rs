@@ -414,6 +414,25 @@ fn start_on(stack: &Stack, how: &Clone<'_>, start: &Start) -> Result<Child> {
     }
 }
 
+/// fork(2) without what a libc does around it: the child's process id, or 0 in
+/// the child.
+///
+/// # Safety
+///
+/// The child, which has one thread, makes async-signal-safe calls only,
+/// signal-safety(7), and does not go on as if it were its parent.
+///
+/// # Errors
+///
+/// clone(2)
+pub unsafe fn fork() -> Result<i32> {
+    // SAFETY: without a stack and pointers the child goes on here, in a copy of
+    // this memory; for the rest, see above.
+    unsafe { syscall!(Sysno::clone, uapi::SIGCHLD, 0, 0, 0, 0) }
+        .map(|pid| pid as i32)
+        .map_err(errno)
+}
+
 /// [`clone`] of a child that never calls exec, and waits for its end.
 ///
 /// # Errors

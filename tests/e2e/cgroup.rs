@@ -268,13 +268,13 @@ fn auto_finds_the_outermost_cgroup_that_is_the_users_own() {
 }
 
 /// A cgroup of the test's own. It is removed when this goes out of scope.
-struct Cgroup {
+pub(crate) struct Cgroup {
     directory: PathBuf,
 }
 
 impl Cgroup {
     /// One below where version 2 is mounted, if that is anywhere.
-    fn new(name: &str) -> Option<Self> {
+    pub(crate) fn new(name: &str) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
         let mount = mounts.lines().find(|mount| mount.split(' ').nth(2) == Some("cgroup2"))?;
         let name = format!("launcher-e2e-{}-{name}", std::process::id());
@@ -283,7 +283,7 @@ impl Cgroup {
         Some(Self { directory })
     }
 
-    fn open(&self) -> File {
+    pub(crate) fn open(&self) -> File {
         File::open(&self.directory).expect("it opens")
     }
 
@@ -297,7 +297,7 @@ impl Cgroup {
     }
 
     /// The groups in it.
-    fn children(&self) -> Vec<PathBuf> {
+    pub(crate) fn children(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(&self.directory).expect("it is listed");
         let entries = entries.map(|entry| entry.expect("it is listed").path());
         entries.filter(|path| path.is_dir()).collect()

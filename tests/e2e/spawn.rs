@@ -12,7 +12,7 @@ use launcher_spawn::{Document, Launcher, Sandbox, Stdio};
 use rustix::io::FdFlags;
 
 /// A sandbox by its policy, which may run the probe, and the programs.
-fn sandbox(policy: &str) -> (Sandbox, Arc<Binaries>) {
+pub(crate) fn sandbox(policy: &str) -> (Sandbox, Arc<Binaries>) {
     let binaries = Binaries::shared();
     let policy = harness::with_probe(policy, &binaries.probe());
     let launcher = Launcher::from_path(binaries.launcher()).expect("it is there");

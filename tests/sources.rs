@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The files that may have unsafe code: the launcher's entry point and its
-/// system calls, what is lent to a child by the library, and programs of the
-/// tests and benches that make raw calls.
+/// system calls, what the library lends to a child and has run in one, and
+/// tests, examples and benches that make raw calls or use a child themselves.
 const UNSAFE: [&str; 12] = [
     "benches/nothing.rs",
     "launcher/src/main.rs",

@@ -34,17 +34,26 @@ pub fn is_program(path: &Path) -> bool {
 ///
 /// memfd_create(2), write(2), fcntl(2)
 pub fn sealed(name: &CStr, content: &[u8], execution: MemfdFlags) -> rustix::io::Result<OwnedFd> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let memfd = match memfd_create(name, flags | execution) {
-        // Before Linux 6.3 every memfd can be executed, and no flag is known.
-        Err(Errno::INVAL) => memfd_create(name, flags)?,
-        other => other?,
-    };
-    let mut file = File::from(memfd);
+    let mut file = File::from(memfd(name, MemfdFlags::ALLOW_SEALING, execution)?);
     file.write_all(content).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
     fcntl_add_seals(&file, seals)?;
-    beyond_streams(file.into())
+    Ok(file.into())
+}
+
+/// Memory in a file without a name, on a number that no standard stream has.
+///
+/// # Errors
+///
+/// memfd_create(2)
+pub fn memfd(name: &CStr, flags: MemfdFlags, execution: MemfdFlags) -> rustix::io::Result<OwnedFd> {
+    let flags = flags | MemfdFlags::CLOEXEC;
+    match memfd_create(name, flags | execution) {
+        // Before Linux 6.3 every memfd can be executed, and no flag is known.
+        Err(Errno::INVAL) => memfd_create(name, flags),
+        made => made,
+    }
+    .and_then(beyond_streams)
 }
 
 /// The same file on a number that no standard stream has: this program may
@@ -76,13 +85,13 @@ mod tests {
 
     use super::*;
 
-    fn memfd() -> OwnedFd {
+    fn policy() -> OwnedFd {
         sealed(c"policy", b"policy", MemfdFlags::NOEXEC_SEAL).expect("a memfd is made")
     }
 
     #[test]
     fn what_is_sealed_cannot_be_changed() {
-        let file = File::from(memfd());
+        let file = File::from(policy());
         let mut bytes = [0; 6];
         file.read_exact_at(&mut bytes, 0).expect("it can be read");
         assert_eq!(&bytes, b"policy");
@@ -91,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_number_is_one_that_nobody_names() {
-        let fd = apart(memfd(), |number| number < 40).expect("there are free numbers");
+        let fd = apart(policy(), |number| number < 40).expect("there are free numbers");
         assert!(fd.as_raw_fd() >= 40);
         let mut text = String::new();
         File::open(format!("/proc/self/fd/{}", fd.as_raw_fd()))

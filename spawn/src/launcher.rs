@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use policy_encoder::handover::find_launcher;
-pub(crate) use policy_encoder::handover::{apart, beyond_streams, is_program, sealed};
+pub(crate) use policy_encoder::handover::{apart, beyond_streams, is_program, memfd, sealed};
 use rustix::fs::{MemfdFlags, Mode, OFlags, open};
 use rustix::io::Errno;
 

@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use launcher::{Launch, cgroup, credentials, landlock, limits, namespaces, seccomp, sys};
+use launcher_policy::credentials::Credentials;
 use launcher_policy::enforce::{Keeper, Mode};
 use launcher_policy::limits::{Cgroup, Limits};
 use launcher_policy::namespaces::{IdMap, Init};
@@ -106,10 +107,14 @@ impl Layer for Namespaces {
     }
 
     fn available(&self) -> io::Result<()> {
-        let namespaces = policy(&self.alone).namespaces;
+        let policy = policy(&self.alone);
         let is_long = |map| matches!(map, IdMap::Ranges(_));
-        if namespaces.is_some_and(|all| is_long(all.uid_map) || is_long(all.gid_map)) {
+        if policy.namespaces.is_some_and(|all| is_long(all.uid_map) || is_long(all.gid_map)) {
             return Err(io::Error::other("id ranges are written by a process outside"));
+        }
+        // The kernel would mark the memory, which may be the program's.
+        if policy.credentials != Credentials::default() {
+            return Err(io::Error::other("only the launcher changes ids"));
         }
         try_layer(self)
     }

@@ -18,13 +18,13 @@ use std::sync::Arc;
 use launcher::sys;
 use linux_raw_sys::general::SIGCHLD;
 use policy_encoder::receipt::Event;
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::fs::{MemfdFlags, ftruncate};
 use rustix::io::{Errno, FdFlags, fcntl_setfd, pread, pwrite, read};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, WaitOptions, getpid, waitpid};
 
 use crate::command::environment;
-use crate::launcher::{apart, beyond_streams};
+use crate::launcher::{apart, memfd};
 use crate::sandbox::Prepared;
 use crate::strings::{OwnedStrings, c_strings, variables};
 use crate::{Error, Sandbox};
@@ -110,8 +110,7 @@ impl Entry {
         sandbox: &Sandbox,
         prepared: Arc<Prepared>,
     ) -> Result<Self, Error> {
-        let report = memfd_create(c"report", MemfdFlags::CLOEXEC)
-            .and_then(beyond_streams)
+        let report = memfd(c"report", MemfdFlags::empty(), MemfdFlags::NOEXEC_SEAL)
             .and_then(|fd| apart(fd, |number| sandbox.takes(number)))
             .map_err(Error::io("cannot make a memfd"))?;
         let wrong = || Error::io("cannot pass the command on");

@@ -187,6 +187,31 @@ fn a_detached_command_outlives_its_program() {
     }
 }
 
+#[test]
+fn a_program_becomes_a_command_in_a_sandbox_with_its_status() {
+    harness::needs_namespaces!();
+    let shim = Example::new("shim");
+    let policy = "filesystem.root = 'minimal'\nprocess.env.set = { SET = '7' }";
+    let dir = TempDir::with_file("policy.toml", policy);
+    for caller in Caller::both() {
+        let run = |command: &[&str]| {
+            let mut shim = shim.command(&[], caller);
+            let output = shim.arg(dir.join("policy.toml")).args(command).output();
+            let output = output.expect("it runs");
+            (output.status.code(), text(&output))
+        };
+        assert_eq!(
+            run(&["sh", "-c", "echo $$; exit $SET"]),
+            (Some(7), "2\n".to_owned()),
+            "{caller}"
+        );
+        let (code, said) = run(&["/nowhere"]);
+        assert_eq!(code, Some(127), "{caller}: {said}");
+        let failure = said.contains("\"stage\":\"exec\"") && said.contains("/nowhere");
+        assert!(failure, "{caller}: {said}");
+    }
+}
+
 /// Kept without namespaces, and made of all that can be without the launcher.
 const ALONE: &str = r#"
     filesystem = { tmp = "none", proc = false, dev = "none", root = "minimal" }

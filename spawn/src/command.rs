@@ -210,7 +210,8 @@ impl Command {
         drop(fds);
         let mut ends = streams.into_iter().map(|stream| stream.outside);
         let ends = std::array::from_fn(|_| ends.next().flatten());
-        let mut child = Child::new(process, ends).with_events(events);
+        let cgroup = self.cgroup.as_ref().and_then(|directory| directory.try_clone().ok());
+        let mut child = Child::new(process, ends).with_events(events).with_cgroup(cgroup);
         if let Some(path) = &self.pid_file
             && let Err(error) = write_pid(path, child.id())
         {

@@ -506,6 +506,31 @@ fn a_command_is_born_in_a_cgroup_below_the_one_that_is_given() {
 }
 
 #[test]
+fn kill_ends_what_is_in_the_cgroup_of_a_command_and_the_group_goes() {
+    let Some(cgroup) = crate::cgroup::Cgroup::new("kill") else {
+        skip!("cgroup", "no cgroup of version 2 can be made here");
+    };
+    for policy in ["", WITHOUT_PID] {
+        let (sandbox, _binaries) = with_programs(policy);
+        let mut command = sandbox.command("sh");
+        command.args(["-c", "sleep 600 & echo started; sleep 600"]).cgroup(cgroup.open());
+        let mut child = command.stdout(launcher_spawn::Stdio::piped()).spawn().expect("it runs");
+        let mut stdout = child.stdout.take().expect("it is piped");
+        stdout.read_exact(&mut [0; 8]).expect("it says so");
+        if !cgroup.children()[0].join("cgroup.kill").exists() {
+            child.kill().expect("it can be killed");
+            skip!("old_kernel", "this kernel ends no cgroup at once");
+        }
+        child.kill().expect("it can be killed");
+        // At the end of everything that could write to it.
+        assert_eq!(stdout.read(&mut [0]).expect("it is over"), 0, "{policy}");
+        assert_eq!(child.wait().expect("it ends").code(), Some(137), "{policy}");
+        assert!(cgroup.children().is_empty(), "{policy}: {:?}", cgroup.children());
+        child.kill().expect("it is no error");
+    }
+}
+
+#[test]
 fn directories_are_handed_over_to_be_mounted_and_not_by_their_paths() {
     for caller_says in ["read", "write"] {
         let dir = TempDir::with_file("note", "of the directory");

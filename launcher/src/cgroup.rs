@@ -82,35 +82,43 @@ fn opened(fd: &AtomicI32) -> Option<BorrowedFd<'static>> {
     }
 }
 
-/// Makes the group, where one is given or the policy has one looked for.
+/// Makes the group, where one is given or the policy has one looked for, with
+/// a guard if it is to have one.
 ///
 /// # Errors
 ///
 /// A directory that is given and is no cgroup, or in which no group can be
 /// made.
-pub fn make(launch: &'static Launch<'static>) -> Result<(), Failure> {
+pub fn make(
+    launch: &Launch<'_>,
+    guard: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(), Failure> {
     if let Some(given) = launch.options.cgroup.map(sys::inherited) {
         if !is_cgroup(given) {
             return Err(Failure::refused(STAGE, Call::CgroupFd, Refusal::NoCgroup));
         }
-        return make_in(launch, given);
+        return make_in(launch, given, guard);
     }
     let policy = launch.policy;
     let wanted = policy.limits.cgroup == Cgroup::Auto && policy.enforce.limits != Mode::Off;
     if let Some(delegated) = wanted.then(|| delegated(launch)).flatten() {
         // What is not bound then is missing or refused, by its name.
-        let _ = make_in(launch, sys::until_exec(delegated));
+        let _ = make_in(launch, sys::until_exec(delegated), guard);
     }
     Ok(())
 }
 
 /// Makes it below this directory, under the eyes of its guard.
-fn make_in(launch: &'static Launch<'static>, parent: BorrowedFd<'static>) -> Result<(), Failure> {
+fn make_in(
+    launch: &Launch<'_>,
+    parent: BorrowedFd<'static>,
+    guard: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let group = &launch.shared.cgroup;
     group.launcher.store(getpid().as_raw_nonzero().get(), Ordering::Relaxed);
     group.number.store(sys::monotonic_microseconds(), Ordering::Relaxed);
     group.parent.store(parent.as_raw_fd(), Ordering::Relaxed);
-    guard::start(launch)?;
+    guard()?;
     let directory = make_directory(group, parent)
         .map_err(failed(STAGE, Call::CgroupFd))
         .inspect_err(|_| guard::dismiss(launch))?;

@@ -56,7 +56,7 @@ pub fn start(launch: &'static Launch<'static>) -> Result<(), Failure> {
     let own = pidfd_open(getpid(), PidfdFlags::empty()).map_err(failed(STAGE, Call::PidfdOpen))?;
     guard.launcher.store(own.as_raw_fd(), Ordering::Relaxed);
     let child =
-        sys::fork(&launch.stacks.guard, main, launch).map_err(failed(STAGE, Call::Clone3))?;
+        sys::fork_on(&launch.stacks.guard, main, launch).map_err(failed(STAGE, Call::Clone3))?;
     guard.pid.store(child.pid, Ordering::Relaxed);
     guard.pidfd.store(sys::until_exec(child.pidfd).as_raw_fd(), Ordering::Relaxed);
     // Here, so that it has happened before there is anything to remove.

@@ -6,6 +6,7 @@
 use core::sync::atomic::Ordering;
 
 use launcher_policy::enforce::Mode;
+use launcher_policy::landlock::Landlock;
 use launcher_policy::{Call, Failure, Refusal, Stage};
 use linux_raw_sys::general::CLONE_NEWNS;
 use linux_raw_sys::landlock::LANDLOCK_ACCESS_FS_REFER;
@@ -146,12 +147,19 @@ pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
     let Some(landlock) = launch.policy.landlock.as_ref().filter(|_| ruleset != 0) else {
         return Ok(());
     };
+    restrict(sys::inherited(ruleset), landlock, launch.abi)
+        .or_else(|error| go_without(launch, error))
+}
+
+/// Enforces a ruleset on the calling process, which has `no_new_privs`.
+///
+/// # Errors
+///
+/// landlock_restrict_self(2)
+pub fn restrict(ruleset: BorrowedFd<'_>, landlock: &Landlock<'_>, abi: u32) -> Result<(), Errno> {
     // The flags about audit records came with ABI 7.
-    let flags = if launch.abi >= 7 { landlock.log } else { 0 };
-    match sys::landlock_restrict_self(sys::inherited(ruleset), flags) {
-        Ok(()) => Ok(()),
-        Err(error) => go_without(launch, error),
-    }
+    let flags = if abi >= 7 { landlock.log } else { 0 };
+    sys::landlock_restrict_self(ruleset, flags)
 }
 
 /// Goes on without the layer where there are 16 already, the policy allows

@@ -240,7 +240,7 @@ impl Default for Stacks {
 /// The first call that failed, unless a child has reported it already.
 pub fn launch(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
     namespaces::check(launch)?; // a refusal that costs nothing comes first
-    cgroup::make(launch)?;
+    cgroup::make(launch, || guard::start(launch))?;
     // Whatever was started in it ends with its first failure.
     run(launch).inspect_err(|_| cgroup::end(launch))
 }

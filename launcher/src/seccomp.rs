@@ -2,6 +2,7 @@
 //!
 //! Runs last, so that the filter need not allow what the other stages call.
 
+use launcher_policy::seccomp::Seccomp;
 use launcher_policy::{Call, Failure, Stage};
 
 use crate::report::failed;
@@ -17,10 +18,15 @@ const STAGE: Stage = Stage::Seccomp;
 /// seccomp(2)
 pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
     let Some(seccomp) = &launch.policy.seccomp else { return Ok(()) };
-    let filter = match seccomp.without_namespaces {
-        [] => seccomp.filter,
-        other if launch.shared.is_without_namespaces() => other,
-        _ => seccomp.filter,
-    };
+    let filter = filter(seccomp, launch.shared.is_without_namespaces());
     sys::seccomp_set_mode_filter(filter, seccomp.flags).map_err(failed(STAGE, Call::Seccomp))
+}
+
+/// The filter for a process in the policy's namespaces, or for one that is not.
+pub fn filter<'p>(seccomp: &Seccomp<'p>, without_namespaces: bool) -> &'p [u8] {
+    match seccomp.without_namespaces {
+        [] => seccomp.filter,
+        other if without_namespaces => other,
+        _ => seccomp.filter,
+    }
 }

@@ -297,7 +297,7 @@ impl Default for Stack {
 
 /// How [`clone`] makes a child.
 pub struct Clone<'a> {
-    /// `CLONE_*`, to which `CLONE_PIDFD` is added and, but for [`fork`],
+    /// `CLONE_*`, to which `CLONE_PIDFD` is added and, but for [`fork_on`],
     /// `CLONE_VM`.
     pub flags: u64,
     /// A cgroup v2 directory the child is born in.
@@ -339,7 +339,7 @@ pub fn clone<T: Sync>(
 /// # Errors
 ///
 /// clone3(2)
-pub fn fork<T: Sync>(
+pub fn fork_on<T: Sync>(
     stack: &'static Stack,
     run: extern "C" fn(&'static T) -> !,
     argument: &'static T,
@@ -430,6 +430,25 @@ fn start_on(stack: &Stack, how: &Clone<'_>, start: &Start) -> Result<Child> {
             Err(Errno::from_raw_os_error(-(result as i32)))
         }
     }
+}
+
+/// fork(2) without what a libc does around it: the child's process id, or 0 in
+/// the child.
+///
+/// # Safety
+///
+/// The child, which has one thread, makes async-signal-safe calls only,
+/// signal-safety(7), and does not go on as if it were its parent.
+///
+/// # Errors
+///
+/// clone(2)
+pub unsafe fn fork() -> Result<i32> {
+    // SAFETY: without a stack and pointers the child goes on here, in a copy of
+    // this memory; for the rest, see above.
+    unsafe { syscall!(Sysno::clone, uapi::SIGCHLD, 0, 0, 0, 0) }
+        .map(|pid| pid as i32)
+        .map_err(errno)
 }
 
 /// [`clone`] of a child that never calls exec, and waits for its end.

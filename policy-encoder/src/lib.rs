@@ -29,6 +29,7 @@ mod enforce;
 mod exec;
 pub mod explain;
 mod fds;
+pub mod handover;
 mod items;
 mod landlock;
 mod limits;

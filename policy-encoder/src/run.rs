@@ -3,15 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Args;
-use rustix::fs::{Access, MemfdFlags, SealFlags, access, fcntl_add_seals, memfd_create};
+use policy_encoder::handover::{self, apart, find_launcher};
+use rustix::fs::MemfdFlags;
 use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, pidfd_send_signal,
@@ -146,42 +145,22 @@ impl LauncherArguments {
     }
 }
 
-/// The launcher that was named, else the one beside this program, else the
-/// first on PATH. Never one in the working directory, where the files may be
-/// the very ones to be kept out.
+/// The launcher that was named, else the one that is found.
 pub(crate) fn launcher(named: Option<&Path>) -> Result<PathBuf, String> {
-    if let Some(named) = named {
+    match named {
         // Absolute, so that exec does not look on PATH for it.
-        return std::path::absolute(named)
-            .map_err(|error| format!("cannot find {}: {error}", named.display()));
-    }
-    let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.to_owned()));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    beside
-        .into_iter()
-        .chain(std::env::split_paths(&path))
-        .filter(|directory| directory.is_absolute())
-        .map(|directory| directory.join("launcher"))
-        .find(|candidate| candidate.is_file() && access(candidate, Access::EXEC_OK).is_ok())
-        .ok_or_else(|| {
+        Some(named) => std::path::absolute(named)
+            .map_err(|error| format!("cannot find {}: {error}", named.display())),
+        None => find_launcher().ok_or_else(|| {
             "there is no launcher beside encode-policy or on PATH; name it with --launcher"
                 .to_owned()
-        })
+        }),
+    }
 }
 
 /// The policy in memory that nobody can change any more.
 pub(crate) fn sealed(policy: &[u8]) -> rustix::io::Result<OwnedFd> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let memfd = match memfd_create(c"policy", flags | MemfdFlags::NOEXEC_SEAL) {
-        // Before Linux 6.3.
-        Err(Errno::INVAL) => memfd_create(c"policy", flags)?,
-        other => other?,
-    };
-    let mut file = File::from(memfd);
-    file.write_all(policy).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-    fcntl_add_seals(&file, seals)?;
-    Ok(file.into())
+    handover::sealed(c"policy", policy, MemfdFlags::NOEXEC_SEAL)
 }
 
 /// The same file on a number of 3 or above that nothing else is meant to
@@ -190,46 +169,23 @@ pub(crate) fn on_free_number(
     memfd: &OwnedFd,
     taken: &BTreeSet<u32>,
 ) -> rustix::io::Result<OwnedFd> {
-    let mut lowest = 3;
-    loop {
-        let fd = fcntl_dupfd_cloexec(memfd.as_fd(), lowest)?;
-        let number = fd.as_raw_fd();
-        if u32::try_from(number).is_ok_and(|number| !taken.contains(&number)) {
-            fcntl_setfd(&fd, FdFlags::empty())?;
-            return Ok(fd);
-        }
-        lowest = number + 1;
-    }
+    let is_taken = |number| u32::try_from(number).is_ok_and(|number| taken.contains(&number));
+    let fd = apart(fcntl_dupfd_cloexec(memfd, 3)?, is_taken)?;
+    fcntl_setfd(&fd, FdFlags::empty())?;
+    Ok(fd)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-    use std::os::unix::fs::FileExt;
-
     use super::*;
 
     #[test]
-    fn a_sealed_policy_cannot_be_changed() {
-        let file = File::from(sealed(b"policy").expect("a memfd is made"));
-        let mut bytes = [0; 6];
-        file.read_exact_at(&mut bytes, 0).expect("it can be read");
-        assert_eq!(&bytes, b"policy");
-        assert!(file.write_at(b"x", 0).is_err() && file.set_len(3).is_err());
-    }
-
-    #[test]
-    fn the_policy_gets_a_number_that_nobody_names() {
+    fn the_policy_gets_a_number_that_survives_exec() {
         let memfd = sealed(b"policy").expect("a memfd is made");
         let taken = (3..40).collect();
         let fd = on_free_number(&memfd, &taken).expect("there are free numbers");
         assert!(fd.as_raw_fd() >= 40);
         assert!(!rustix::io::fcntl_getfd(&fd).expect("it is open").contains(FdFlags::CLOEXEC));
-        let mut text = String::new();
-        File::open(format!("/proc/self/fd/{}", fd.as_raw_fd()))
-            .and_then(|mut file| file.read_to_string(&mut text))
-            .expect("it is the same file");
-        assert_eq!(text, "policy");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use policy_encoder::receipt::Receipt;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Dir, DirEntry, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
 
@@ -30,6 +31,8 @@ pub struct Child {
     pid: u32,
     pidfd: OwnedFd,
     status: Option<ExitStatus>,
+    /// The cgroup below which the launcher has made one, where it was given.
+    cgroup: Option<OwnedFd>,
     /// What the launcher writes of the launch, where that was asked for.
     events: Option<BufReader<File>>,
     /// What was read of that.
@@ -45,6 +48,7 @@ impl Child {
             pid: process.pid.unsigned_abs(),
             pidfd: process.pidfd,
             status: None,
+            cgroup: None,
             events: None,
             read: String::new(),
         }
@@ -53,6 +57,10 @@ impl Child {
     pub(crate) fn with_events(mut self, events: Option<OwnedFd>) -> Self {
         self.events = events.map(|events| BufReader::new(events.into()));
         self
+    }
+
+    pub(crate) fn with_cgroup(self, cgroup: Option<OwnedFd>) -> Self {
+        Self { cgroup, ..self }
     }
 
     /// The process id: of the command where nothing has to wait beside it, else
@@ -115,13 +123,21 @@ impl Child {
         Ok(self.status)
     }
 
-    /// Ends the command and, where it has a PID namespace or a cgroup, everything
-    /// that it started, by SIGKILL. One that has ended already is no error.
+    /// Ends the command and, where it has a PID namespace or was born in a cgroup
+    /// by [`Command::cgroup`](crate::Command::cgroup), everything that it
+    /// started, by SIGKILL. One that has ended already is no error.
     ///
     /// # Errors
     ///
     /// pidfd_send_signal(2)
     pub fn kill(&mut self) -> Result<(), Error> {
+        // The number is this child's until its status is taken.
+        if let (Some(parent), None) = (&self.cgroup, self.status)
+            && kill_group(parent, self.pid).is_ok()
+        {
+            // The launcher removes the group, and ends as the command has.
+            return Ok(());
+        }
         match pidfd_send_signal(&self.pidfd, Signal::KILL) {
             Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(error) => Err(Error::io("cannot kill the command")(error)),
@@ -197,6 +213,18 @@ impl AsFd for Child {
 pub(crate) fn reap(process: &Process) {
     let pidfd = WaitId::PidFd(process.pidfd.as_fd());
     while matches!(waitid(pidfd.clone(), WaitIdOptions::EXITED), Err(Errno::INTR)) {}
+}
+
+/// Ends everything in the cgroup that a launcher has made below this one, since
+/// Linux 5.14.
+fn kill_group(parent: &OwnedFd, launcher: u32) -> Result<(), Errno> {
+    let name = format!("launcher-{launcher}-");
+    let is_its = |entry: &DirEntry| entry.file_name().to_bytes().starts_with(name.as_bytes());
+    let group = Dir::read_from(parent)?.flatten().find(is_its).ok_or(Errno::NOENT)?;
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let group = openat(parent, group.file_name(), flags, Mode::empty())?;
+    let kill = openat(group, c"cgroup.kill", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(kill, b"1").map(drop)
 }
 
 fn read_all(mut stream: impl Read) -> io::Result<Vec<u8>> {

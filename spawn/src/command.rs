@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output};
-use std::sync::atomic::AtomicI32;
+use std::sync::atomic::{AtomicI32, AtomicUsize};
 
 use launcher::sys;
 use linux_raw_sys::general::SIGKILL;
@@ -17,11 +17,11 @@ use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::in_place::{Decoded, InPlace, Outcome};
-use crate::launcher::{beyond_streams, is_program};
-use crate::sandbox::{Prepared, apart};
+use crate::launcher::{apart, beyond_streams, is_program};
+use crate::sandbox::Prepared;
 use crate::start::{Process, Program, Start};
 use crate::stdio::{Direction, Kind, Opened};
-use crate::strings::{Strings, c_string};
+use crate::strings::{Strings, c_string, c_strings, variables};
 use crate::{Child, Error, Sandbox, Stdio};
 
 /// A program with its arguments and surroundings, to be run in a sandbox.
@@ -41,6 +41,7 @@ pub struct Command {
     directory: Option<PathBuf>,
     streams: [Option<Stdio>; 3],
     fds: Vec<(OwnedFd, RawFd)>,
+    cgroup: Option<OwnedFd>,
     pid_file: Option<PathBuf>,
     receipt: bool,
 }
@@ -56,6 +57,7 @@ impl Command {
             directory: None,
             streams: [None, None, None],
             fds: Vec::new(),
+            cgroup: None,
             pid_file: None,
             receipt: false,
         }
@@ -141,6 +143,14 @@ impl Command {
         self
     }
 
+    /// Has the command be born in a cgroup of its own below this one, a directory
+    /// of cgroup version 2 that this program may make groups in. It binds the
+    /// policy's limits to the whole tree, and goes with it.
+    pub fn cgroup(&mut self, directory: impl Into<OwnedFd>) -> &mut Self {
+        self.cgroup = Some(directory.into());
+        self
+    }
+
     /// Has [`Command::spawn`] write the process id, in decimal and with a newline,
     /// to a file that is complete when it returns.
     pub fn pid_file(&mut self, path: impl AsRef<Path>) -> &mut Self {
@@ -191,13 +201,17 @@ impl Command {
         let fds = Fds::new(&streams, &self.fds).map_err(Error::io("cannot pass descriptors on"))?;
         let (process, events) = match &prepared {
             Some(prepared) => self.launch(prepared, &fds)?,
+            None if self.cgroup.is_some() => {
+                return Err(Error::policy("a cgroup takes a policy, and there is none"));
+            }
             None => (self.run(&fds)?, None),
         };
         // The command has them; a reader at the other end waits for the last.
         drop(fds);
         let mut ends = streams.into_iter().map(|stream| stream.outside);
         let ends = std::array::from_fn(|_| ends.next().flatten());
-        let mut child = Child::new(process, ends).with_events(events);
+        let cgroup = self.cgroup.as_ref().and_then(|directory| directory.try_clone().ok());
+        let mut child = Child::new(process, ends).with_events(events).with_cgroup(cgroup);
         if let Some(path) = &self.pid_file
             && let Err(error) = write_pid(path, child.id())
         {
@@ -221,6 +235,7 @@ impl Command {
         let (events, inside) = self.receipt.then(pipe).transpose()?.unzip();
         let status = inside.as_ref().map(AsRawFd::as_raw_fd);
         if let Some(policy) = prepared.in_place()
+            && self.cgroup.is_none()
             && let Some(process) = self.launch_in_place(policy, prepared.ruleset(), fds, status)?
         {
             return Ok((process, events));
@@ -241,8 +256,8 @@ impl Command {
         let command = c_string(&self.program).map_err(wrong())?;
         let in_place = InPlace::new(policy, ruleset, &command, status);
         let kept: Vec<RawFd> = status.into_iter().collect();
-        let process = self.start_as(Program::InPlace(&in_place), Vec::new(), fds, &kept);
-        let process = process.map_err(wrong())?;
+        let process =
+            self.start_as(Program::InPlace(&in_place), Vec::new(), fds, &kept, wrong())?;
         match in_place.finish() {
             Outcome::Running => Ok(Some(process)),
             ended => {
@@ -264,10 +279,13 @@ impl Command {
     ) -> Result<Process, Error> {
         let pipe = fds.pipe().map_err(Error::io("cannot make a pipe to the launcher"));
         let (errors, errors_inside) = pipe?;
+        let cgroup = self.cgroup.as_ref().map(|directory| fds.duplicate(directory)).transpose();
+        let cgroup = cgroup.map_err(Error::io("cannot pass the cgroup on"))?;
         let own = [
             Some(("--fd", prepared.memfd())),
             Some(("--error-fd", errors_inside.as_raw_fd())),
             status.map(|status| ("--status-fd", status)),
+            cgroup.as_ref().map(|cgroup| ("--cgroup-fd", cgroup.as_raw_fd())),
         ];
         let own = || own.iter().flatten();
         let mut argv = vec!["launcher".to_owned(), "--sealed".to_owned()];
@@ -278,8 +296,8 @@ impl Command {
             argv,
             fds,
             &own().map(|(_, number)| *number).collect::<Vec<_>>(),
-        );
-        let process = process.map_err(Error::io("cannot run the launcher"))?;
+            Error::io("cannot run the launcher"),
+        )?;
         drop(errors_inside);
         let mut answer = String::new();
         let read = File::from(errors).read_to_string(&mut answer);
@@ -302,7 +320,7 @@ impl Command {
     fn run(&self, fds: &Fds) -> Result<Process, Error> {
         let wrong = || Error::io(format!("cannot run {}", self.program.display()));
         let path = self.look_up().and_then(|path| c_string(path.as_ref())).map_err(wrong())?;
-        self.start_as(Program::Path(&path), Vec::new(), fds, &[]).map_err(wrong())
+        self.start_as(Program::Path(&path), Vec::new(), fds, &[], wrong())
     }
 
     /// Starts a child that executes a program, with arguments before its own.
@@ -312,16 +330,18 @@ impl Command {
         before: Vec<String>,
         fds: &Fds,
         kept: &[RawFd],
-    ) -> Result<Process, Errno> {
-        let own = std::iter::once(&self.program).chain(&self.arguments);
-        let argv = before.iter().map(OsStr::new).chain(own.map(OsString::as_os_str));
-        let argv: Vec<CString> = argv.map(c_string).collect::<Result<_, _>>()?;
-        let variables = self.environment().map(|(name, value)| {
-            let variable = [name.as_bytes(), b"=", value.as_bytes()].concat();
-            c_string(OsStr::from_bytes(&variable))
-        });
-        let envp: Vec<CString> = variables.collect::<Result<_, _>>()?;
-        let directory = self.directory.as_ref().map(|path| c_string(path.as_ref())).transpose()?;
+        wrong: impl FnOnce(Errno) -> Error,
+    ) -> Result<Process, Error> {
+        let strings = || -> Result<_, Errno> {
+            let own = std::iter::once(&self.program).chain(&self.arguments);
+            let argv = before.iter().map(OsStr::new).chain(own.map(OsString::as_os_str));
+            let directory = self.directory.as_ref().map(|path| c_string(path.as_ref()));
+            Ok((c_strings(argv)?, variables(self.environment())?, directory.transpose()?))
+        };
+        let (argv, envp, directory) = match strings() {
+            Ok(strings) => strings,
+            Err(error) => return Err(wrong(error)),
+        };
         let argv = Strings::new(argv.iter().map(CString::as_c_str));
         let envp = Strings::new(envp.iter().map(CString::as_c_str));
         let start = Start {
@@ -331,22 +351,20 @@ impl Command {
             directory: directory.as_deref(),
             moved: &fds.moved,
             kept,
+            layers: self.sandbox.added(),
             failed: AtomicI32::new(0),
+            failed_layer: AtomicUsize::new(0),
         };
-        start.run()
+        start.run().map_err(|error| match start.failed_layer() {
+            Some(layer) => Error::io(format!("cannot put on the layer {}", layer.name))(error),
+            None => wrong(error),
+        })
     }
 
     /// The environment that the child begins with.
-    fn environment(&self) -> impl Iterator<Item = (OsString, OsString)> {
-        let inherited = self.inherits.then(std::env::vars_os).into_iter().flatten();
-        let mut all: BTreeMap<OsString, OsString> = inherited.collect();
-        for (name, value) in &self.variables {
-            match value {
-                Some(value) => all.insert(name.clone(), value.clone()),
-                None => all.remove(name),
-            };
-        }
-        all.into_iter()
+    fn environment(&self) -> BTreeMap<OsString, OsString> {
+        let changes = self.variables.iter();
+        environment(self.inherits, changes.map(|(name, value)| (&**name, value.as_deref())))
     }
 
     /// Where the program is, by the `PATH` that it gets.
@@ -354,12 +372,28 @@ impl Command {
         if self.program.as_bytes().contains(&b'/') {
             return Ok(PathBuf::from(&self.program));
         }
-        let path = self.environment().find(|(name, _)| name == "PATH").map(|(_, path)| path);
-        std::env::split_paths(&path.unwrap_or_default())
+        let path = self.environment().remove(OsStr::new("PATH")).unwrap_or_default();
+        std::env::split_paths(&path)
             .map(|directory| directory.join(&self.program))
             .find(|path| is_program(path))
             .ok_or(Errno::NOENT)
     }
+}
+
+/// This program's environment, or none, with variables set or removed.
+pub(crate) fn environment<'a>(
+    inherits: bool,
+    changes: impl Iterator<Item = (&'a OsStr, Option<&'a OsStr>)>,
+) -> BTreeMap<OsString, OsString> {
+    let inherited = inherits.then(std::env::vars_os).into_iter().flatten();
+    let mut all: BTreeMap<OsString, OsString> = inherited.collect();
+    for (name, value) in changes {
+        match value {
+            Some(value) => all.insert(name.to_owned(), value.to_owned()),
+            None => all.remove(name),
+        };
+    }
+    all
 }
 
 /// How the standard streams are used.
@@ -397,8 +431,16 @@ impl Fds {
     /// A pipe, the second end of which nothing moves onto.
     fn pipe(&self) -> Result<(OwnedFd, OwnedFd), Errno> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-        let is_taken = |number| self.moved.iter().any(|(_, to)| *to == number);
-        Ok((read, apart(beyond_streams(write)?, is_taken)?))
+        Ok((read, self.apart(write)?))
+    }
+
+    /// The same file on a number that nothing moves onto.
+    fn duplicate(&self, fd: &OwnedFd) -> Result<OwnedFd, Errno> {
+        self.apart(fcntl_dupfd_cloexec(fd, 3)?)
+    }
+
+    fn apart(&self, fd: OwnedFd) -> Result<OwnedFd, Errno> {
+        apart(beyond_streams(fd)?, |number| self.moved.iter().any(|(_, to)| *to == number))
     }
 }
 

@@ -17,6 +17,8 @@ enum Kind {
     Launch(Failure),
     /// Something else that this crate did.
     Io { doing: String, error: io::Error },
+    /// Something that a caller did.
+    Other(io::Error),
 }
 
 impl Error {
@@ -39,7 +41,7 @@ impl Error {
     pub fn failure(&self) -> Option<&Failure> {
         match &*self.0 {
             Kind::Launch(failure) => Some(failure),
-            Kind::Policy(_) | Kind::Io { .. } => None,
+            Kind::Policy(_) | Kind::Io { .. } | Kind::Other(_) => None,
         }
     }
 
@@ -62,7 +64,7 @@ impl Error {
     pub fn raw_os_error(&self) -> Option<i32> {
         match &*self.0 {
             Kind::Launch(failure) => failure.errno,
-            Kind::Io { error, .. } => error.raw_os_error(),
+            Kind::Io { error, .. } | Kind::Other(error) => error.raw_os_error(),
             Kind::Policy(_) => None,
         }
     }
@@ -78,6 +80,7 @@ impl fmt::Display for Error {
         match &*self.0 {
             Kind::Policy(complaints) => f.write_str(complaints),
             Kind::Io { doing, error } => write!(f, "{doing}: {error}"),
+            Kind::Other(error) => error.fmt(f),
             Kind::Launch(failure) => {
                 write!(f, "{}: {}", failure.stage, failure.call)?;
                 if let Some(path) = &failure.path {
@@ -101,6 +104,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &*self.0 {
             Kind::Io { error, .. } => Some(error),
+            Kind::Other(error) => error.source(),
             Kind::Policy(_) | Kind::Launch(_) => None,
         }
     }
@@ -114,5 +118,15 @@ impl From<Error> for io::Error {
             None => io::ErrorKind::Other,
         };
         Self::new(kind, error)
+    }
+}
+
+/// So that what an embedder does beside can fail by the same type.
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        match error.downcast::<Self>() {
+            Ok(own) => own,
+            Err(error) => Self(Box::new(Kind::Other(error))),
+        }
     }
 }

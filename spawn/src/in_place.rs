@@ -26,7 +26,7 @@ use launcher_policy::limits::Cgroup;
 use launcher_policy::mounts::{MAX_MOUNTS, Source};
 use launcher_policy::namespaces::Namespaces;
 use launcher_policy::session::{DieWithParent, Terminal};
-use launcher_policy::wire::{self, Digest};
+use launcher_policy::wire::{self, DecodeError, Digest};
 use launcher_policy::{Failure, Policy};
 use linux_raw_sys::general::{CLONE_NEWNS, CLONE_NEWPID};
 use policy_encoder::receipt::Event;
@@ -67,6 +67,52 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Decoded> {
     (!takes_child).then_some(decoded)
 }
 
+/// The policy with something changed, for a stage by itself.
+pub(crate) fn decode_as(
+    bytes: &[u8],
+    change: impl FnOnce(&mut Policy<'_>),
+) -> Result<Decoded, DecodeError> {
+    Decoded::try_new(bytes.to_vec(), |bytes| {
+        let mut policy = wire::decode(bytes)?;
+        change(&mut policy);
+        Ok(policy)
+    })
+}
+
+/// A launch of nothing, for stages by themselves.
+///
+/// # Safety
+///
+/// The policy outlives it.
+pub(crate) unsafe fn bare(decoded: &Decoded, abi: u32) -> Launch<'static> {
+    // SAFETY: as the caller promises.
+    let (policy, digest) = unsafe {
+        mem::transmute::<(&Policy<'_>, &Digest), (&'static Policy<'static>, &'static Digest)>((
+            decoded.borrow_dependent(),
+            wire::digest(decoded.borrow_owner()),
+        ))
+    };
+    // SAFETY: an array of which the last pointer, its only one, is null.
+    let nothing = unsafe { CStrings::new((&raw const NULL).cast()) };
+    Launch {
+        policy,
+        digest,
+        command: c"",
+        argv: nothing,
+        envp: nothing,
+        options: Options::default(),
+        caller: Caller { uid: geteuid().as_raw(), gid: getegid().as_raw(), parent: 1 },
+        abi,
+        errata: 0,
+        carried: &CARRIED,
+        proc: None,
+        terminal: Held::None,
+        shared: Shared::default(),
+        stacks: &STACKS,
+        sources: &NO_SOURCES,
+    }
+}
+
 /// Makes the policy's Landlock ruleset, where no mount has a part in it.
 ///
 /// # Errors
@@ -85,37 +131,27 @@ pub(crate) fn ruleset(decoded: &Decoded) -> Result<Option<OwnedFd>, Error> {
     let abi = launcher::landlock::abi(None).map_err(|failure| error(&failure, &words))?;
     // SAFETY: `launch` and what is made of it end before this function does,
     // and the policy outlives them.
-    let (policy, digest) = unsafe {
-        mem::transmute::<(&Policy<'_>, &Digest), (&'static Policy<'static>, &'static Digest)>((
-            policy,
-            wire::digest(decoded.borrow_owner()),
-        ))
-    };
-    let nothing = [std::ptr::null()];
-    // SAFETY: the array ends with its only pointer, and outlives `launch`.
-    let nothing = unsafe { CStrings::new(nothing.as_ptr()) };
-    let launch = Launch {
-        policy,
-        digest,
-        command: c"",
-        argv: nothing,
-        envp: nothing,
-        options: Options::default(),
-        caller: Caller { uid: geteuid().as_raw(), gid: getegid().as_raw(), parent: 0 },
-        abi,
-        errata: 0,
-        carried: &CARRIED,
-        proc: None,
-        terminal: Held::None,
-        shared: Shared::default(),
-        stacks: &STACKS,
-        sources: &NO_SOURCES,
-    };
+    let launch = unsafe { bare(decoded, abi) };
     let ruleset = launcher::mounts::ruleset(&launch);
-    let ruleset = ruleset.map_err(|failure| error(&failure, &Words::of(&launch)))?;
+    let ruleset = ruleset.map_err(|failed| failure(&failed, &launch))?;
     // SAFETY: it was opened for this launch, which has left it open.
-    let own = |fd: BorrowedFd<'_>| unsafe { OwnedFd::from_raw_fd(fd.as_raw_fd()) };
+    let own = |fd| unsafe { owned(fd) };
     Ok(ruleset.map(own))
+}
+
+/// A stage's failure in words.
+pub(crate) fn failure(failure: &Failure, launch: &Launch<'_>) -> Error {
+    error(failure, &Words::of(launch))
+}
+
+/// A descriptor that a stage has left open.
+///
+/// # Safety
+///
+/// Nobody else closes it.
+pub(crate) unsafe fn owned(fd: BorrowedFd<'_>) -> OwnedFd {
+    // SAFETY: as the caller promises.
+    unsafe { OwnedFd::from_raw_fd(fd.as_raw_fd()) }
 }
 
 /// A launch in place.
@@ -159,6 +195,9 @@ static ROOMS: Mutex<Vec<Box<Room>>> = Mutex::new(Vec::new());
 
 /// How many rooms are kept, of which a launch touches some 20 KiB each.
 const MAX_ROOMS: usize = 64;
+
+/// Where no string is.
+static NULL: AtomicPtr<std::ffi::c_char> = AtomicPtr::new(std::ptr::null_mut());
 
 /// Where no child runs.
 static STACKS: Stacks = Stacks::new();

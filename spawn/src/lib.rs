@@ -13,15 +13,22 @@
 //! assert!(child.wait()?.success());
 //! # Ok::<(), launcher_spawn::Error>(())
 //! ```
+//!
+//! [`CommandExt`] puts a [`std::process::Command`] into a sandbox. A [`Layer`]
+//! is a part of one, for a process that confines itself: Landlock, the filter,
+//! or one's own. `docs/embedding.md` has more.
 
 mod child;
 mod command;
 mod error;
 mod in_place;
 mod launcher;
+mod layer;
+mod layers;
 mod policy;
 mod sandbox;
 mod start;
+mod std_command;
 mod stdio;
 mod strings;
 
@@ -29,7 +36,9 @@ pub use child::Child;
 pub use command::Command;
 pub use error::Error;
 pub use launcher::Launcher;
+pub use layer::{Apply, Layer};
 pub use policy_encoder::document::Document;
-pub use policy_encoder::receipt::{Failure, Receipt};
+pub use policy_encoder::receipt::{self, Failure, Receipt};
 pub use sandbox::Sandbox;
+pub use std_command::{CommandExt, Launches};
 pub use stdio::Stdio;

@@ -5,12 +5,13 @@ use std::os::fd::RawFd;
 use std::path::Path;
 
 use launcher_policy::mounts::Source;
-use launcher_policy::wire;
+use launcher_policy::session::DieWithParent;
+use launcher_policy::wire::{self, DecodeError, MAX_FRAME};
 use policy_encoder::compose::{self, Composition, Input};
 use policy_encoder::diagnostic::{Diagnostics, Severity};
 use policy_encoder::document::Document;
 use policy_encoder::sources::Sources;
-use policy_encoder::{Architecture, Place, encode};
+use policy_encoder::{Architecture, Place, digest, encode};
 
 use crate::Error;
 
@@ -55,6 +56,16 @@ impl Encoded {
         });
         let fds = kept.chain(mounted).filter_map(|fd| RawFd::try_from(fd).ok()).collect();
         Ok(Self { bytes: bytes.to_vec(), fds })
+    }
+
+    /// The same policy, but that commands outlive who started them.
+    pub(crate) fn detached(&self) -> Result<Self, Error> {
+        let wrong = |error: DecodeError| Error::policy(error.message());
+        let mut policy = wire::decode(&self.bytes).map_err(wrong)?;
+        policy.session.die_with_parent = DieWithParent::Never;
+        let mut buffer = vec![0; MAX_FRAME];
+        let bytes = wire::encode(&policy, Architecture::NATIVE, digest::sha256, &mut buffer);
+        Self::from_bytes(bytes.map_err(wrong)?)
     }
 
     fn of(mut read: Composition, place: &Place) -> Result<Self, Error> {

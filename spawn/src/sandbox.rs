@@ -10,9 +10,10 @@ use rustix::fs::MemfdFlags;
 use rustix::io::fcntl_dupfd_cloexec;
 
 use crate::in_place::{self, Decoded};
-use crate::launcher::{beyond_streams, sealed};
+use crate::launcher::{apart, beyond_streams, sealed};
+use crate::layer::{Added, Layer};
 use crate::policy::Encoded;
-use crate::{Command, Error, Launcher};
+use crate::{Command, Error, Launcher, layers};
 
 /// A policy under which commands run.
 ///
@@ -23,6 +24,8 @@ pub struct Sandbox {
     policy: Option<Arc<Encoded>>,
     launcher: Option<Launcher>,
     prepared: Option<Arc<Prepared>>,
+    /// Of the caller's.
+    layers: Vec<Added>,
 }
 
 /// What is made once.
@@ -79,17 +82,59 @@ impl Sandbox {
     /// No sandbox: commands run as [`std::process::Command`] runs them. For
     /// callers whose users may turn sandboxing off.
     pub fn none() -> Self {
-        Self { policy: None, launcher: None, prepared: None }
+        Self { policy: None, launcher: None, prepared: None, layers: Vec::new() }
     }
 
     fn of(policy: Encoded) -> Self {
-        Self { policy: Some(Arc::new(policy)), launcher: None, prepared: None }
+        Self { policy: Some(Arc::new(policy)), ..Self::none() }
     }
 
     /// With this launcher, instead of the one that [`Launcher::find`] finds.
     #[must_use]
     pub fn launcher(self, launcher: Launcher) -> Self {
         Self { launcher: Some(launcher), prepared: None, ..self }
+    }
+
+    /// The same sandbox, whose commands do not end with this program, whatever
+    /// `process.die_with_parent` says. It has to be prepared anew, and receipts
+    /// name it by another digest: it is another policy.
+    ///
+    /// # Errors
+    ///
+    /// Where the policy cannot be encoded so.
+    pub fn detached(&self) -> Result<Self, Error> {
+        let policy = self.policy.as_ref().map(|policy| policy.detached().map(Arc::new));
+        Ok(Self { policy: policy.transpose()?, prepared: None, ..self.clone() })
+    }
+
+    /// Has every command apply this layer to itself as well, in the order in
+    /// which they are added: when its streams, descriptors and working directory
+    /// are in place, and before the first stage of the sandbox, for which it
+    /// must leave what that takes. Under [`Sandbox::none`] there is nothing else.
+    ///
+    /// # Errors
+    ///
+    /// Where the layer cannot be prepared.
+    pub fn layer(mut self, layer: &dyn Layer) -> Result<Self, Error> {
+        let name = layer.name();
+        let apply = layer.prepare().map_err(Error::io(format!("cannot prepare the layer {name}")));
+        self.layers.push(Added { name: name.into(), apply: apply?.into() });
+        Ok(self)
+    }
+
+    /// The layers of the policy that a process can put on by itself, in their
+    /// order, as far as the policy has them: `namespaces`, `landlock`, `cgroup`,
+    /// `seccomp`.
+    ///
+    /// A PID namespace takes a process beside the command, and the view of the
+    /// file system a mount namespace that it is built in: those are the
+    /// launcher's. A layer is the policy's as on a host that gives neither, so
+    /// Landlock grants what the policy grants on the host's own files, and the
+    /// filter closes what the two would have kept. One that is not available
+    /// cannot be prepared, unless the policy prefers it only (`[enforce]`) and
+    /// nothing is lost without.
+    pub fn layers(&self) -> Vec<Box<dyn Layer>> {
+        self.policy().map(layers::of).unwrap_or_default()
     }
 
     /// Opens and builds what all commands share. A sandbox that is not prepared
@@ -138,6 +183,11 @@ impl Sandbox {
         Ok(Some(Arc::new(Prepared { program, memfd, in_place, ruleset })))
     }
 
+    /// The caller's own layers.
+    pub(crate) fn added(&self) -> &[Added] {
+        &self.layers
+    }
+
     /// Whether the policy speaks of a descriptor of this number.
     pub(crate) fn takes(&self, number: RawFd) -> bool {
         self.policy.as_ref().is_none_or(|policy| policy.fds.contains(&number))
@@ -160,15 +210,4 @@ impl Prepared {
     pub(crate) fn memfd(&self) -> RawFd {
         self.memfd.as_raw_fd()
     }
-}
-
-/// The same file on a number that is not taken.
-pub(crate) fn apart(
-    mut fd: OwnedFd,
-    is_taken: impl Fn(RawFd) -> bool,
-) -> rustix::io::Result<OwnedFd> {
-    while is_taken(fd.as_raw_fd()) {
-        fd = fcntl_dupfd_cloexec(fd.as_fd(), fd.as_raw_fd() + 1)?;
-    }
-    Ok(fd)
 }

@@ -4,11 +4,13 @@
 //! called stands still, and what other threads held at that moment stays held.
 
 use std::ffi::CStr;
+use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
 use crate::in_place::InPlace;
+use crate::layer::{self, Added, Apply};
 use launcher::sys::{self, CStrings, Clone, SignalSet, Stack};
 use linux_raw_sys::general::{CLONE_CLEAR_SIGHAND, SIGPIPE};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
@@ -27,8 +29,12 @@ pub(crate) struct Start<'a> {
     pub(crate) moved: &'a [(RawFd, RawFd)],
     /// Descriptors that stay open as they are.
     pub(crate) kept: &'a [RawFd],
+    /// What is put on before the program is executed.
+    pub(crate) layers: &'a [Added],
     /// Why exec was not reached.
     pub(crate) failed: AtomicI32,
+    /// Which of the layers failed, counted from 1.
+    pub(crate) failed_layer: AtomicUsize,
 }
 
 /// What a child executes.
@@ -52,30 +58,23 @@ static STACKS: Mutex<Vec<Box<Stack>>> = Mutex::new(Vec::new());
 const MAX_STACKS: usize = 64;
 
 impl Start<'_> {
+    /// The layer that failed, if one did.
+    pub(crate) fn failed_layer(&self) -> Option<&Added> {
+        self.layers.get(self.failed_layer.load(Ordering::Relaxed).checked_sub(1)?)
+    }
+
     /// Starts the child.
     ///
     /// # Errors
     ///
     /// What kept it from being made, or from exec.
     pub(crate) fn run(&self) -> Result<Process, Errno> {
-        let kept = STACKS.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
-        let stack = kept.unwrap_or_else(|| Box::new(Stack::new()));
-        // The child must not run the handlers of this program in its memory.
-        let blocked = sys::block_signals()?;
         let flags = match self.program {
             Program::Launcher(_) => 0,
             // Before it lets signals in.
             Program::Path(_) | Program::InPlace(_) => CLONE_CLEAR_SIGHAND,
         };
-        let child = sys::vfork(&Clone { flags, cgroup: None }, &stack, main, self);
-        let restored = sys::set_signal_mask(blocked);
-        let mut stacks = STACKS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if stacks.len() < MAX_STACKS {
-            stacks.push(stack);
-        }
-        drop(stacks);
-        let child = child?;
-        restored?;
+        let child = child(flags, main, self)?;
         match self.failed.load(Ordering::Relaxed) {
             0 => Ok(child),
             error => {
@@ -83,6 +82,58 @@ impl Start<'_> {
                 Err(Errno::from_raw_os_error(error))
             }
         }
+    }
+}
+
+/// Starts a child that stands in the place of this thread until it has called
+/// exec or ended.
+fn child<T: Sync>(
+    flags: u64,
+    main: extern "C" fn(&T) -> !,
+    argument: &T,
+) -> Result<Process, Errno> {
+    let kept = STACKS.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
+    let stack = kept.unwrap_or_else(|| Box::new(Stack::new()));
+    // The child must not run the handlers of this program in its memory.
+    let blocked = sys::block_signals()?;
+    let child = sys::vfork(&Clone { flags, cgroup: None }, &stack, main, argument);
+    let restored = sys::set_signal_mask(blocked);
+    let mut stacks = STACKS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if stacks.len() < MAX_STACKS {
+        stacks.push(stack);
+    }
+    drop(stacks);
+    let child = child?;
+    restored?;
+    Ok(child)
+}
+
+/// Has a child put on a layer, and end.
+///
+/// # Errors
+///
+/// What the layer said.
+pub(crate) fn try_layer(layer: &dyn Apply) -> io::Result<()> {
+    let trial = Trial { layer, failed: AtomicI32::new(0) };
+    crate::child::reap(&child(CLONE_CLEAR_SIGHAND, Trial::run, &trial)?);
+    match trial.failed.into_inner() {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
+/// A layer that is tried.
+struct Trial<'a> {
+    layer: &'a dyn Apply,
+    failed: AtomicI32,
+}
+
+impl Trial<'_> {
+    extern "C" fn run(&self) -> ! {
+        if let Err(error) = self.layer.apply() {
+            self.failed.store(layer::number(&error), Ordering::Relaxed);
+        }
+        sys::exit_group(0)
     }
 }
 
@@ -110,6 +161,11 @@ fn prepare(start: &Start<'_>) -> Result<(), Errno> {
     if let Some(directory) = start.directory {
         chdir(directory)?;
     }
+    for (number, added) in (1..).zip(start.layers) {
+        start.failed_layer.store(number, Ordering::Relaxed);
+        added.apply.apply().map_err(|error| Errno::from_raw_os_error(layer::number(&error)))?;
+    }
+    start.failed_layer.store(0, Ordering::Relaxed);
     match start.program {
         Program::Launcher(_) | Program::InPlace(_) => Ok(()),
         Program::Path(_) => {

@@ -6,6 +6,7 @@ mod cgroup;
 mod containers;
 mod credentials;
 mod deny;
+mod embed;
 mod enforce;
 mod exec;
 mod explain;

@@ -12,7 +12,7 @@ use launcher_spawn::{Document, Launcher, Sandbox, Stdio};
 use rustix::io::FdFlags;
 
 /// A sandbox by its policy, which may run the probe, and the programs.
-fn sandbox(policy: &str) -> (Sandbox, Arc<Binaries>) {
+pub(crate) fn sandbox(policy: &str) -> (Sandbox, Arc<Binaries>) {
     let binaries = Binaries::shared();
     let policy = harness::with_probe(policy, &binaries.probe());
     let launcher = Launcher::from_path(binaries.launcher()).expect("it is there");
@@ -205,7 +205,7 @@ fn kill_ends_what_the_command_has_started() {
 
 #[test]
 fn wall_time_ends_a_command_and_a_receipt_tells_why() {
-    let (sandbox, _binaries) = sandbox("filesystem.root = 'host'\nlimits.wall_time = '50ms'");
+    let (sandbox, _binaries) = sandbox("filesystem.root = 'host'\nlimits.wall_time = '1s'");
     let mut child = sandbox.command("sleep").arg("600").receipt(true).spawn().expect("it runs");
     let receipt = child.receipt().expect("it is there").expect("it was asked for");
     assert!(receipt.launch.is_some_and(|launch| launch.guarantees.contains_key("files")));

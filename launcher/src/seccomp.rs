@@ -5,7 +5,7 @@
 use launcher_policy::{Call, Failure, Stage};
 
 use crate::report::failed;
-use crate::{Launch, sys};
+use crate::{Launch, notify, sys};
 
 const STAGE: Stage = Stage::Seccomp;
 
@@ -15,12 +15,17 @@ const STAGE: Stage = Stage::Seccomp;
 /// # Errors
 ///
 /// seccomp(2)
-pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
+pub fn apply(launch: &'static Launch<'static>) -> Result<(), Failure> {
     let Some(seccomp) = &launch.policy.seccomp else { return Ok(()) };
     let filter = match seccomp.without_namespaces {
         [] => seccomp.filter,
         other if launch.shared.is_without_namespaces() => other,
         _ => seccomp.filter,
     };
-    sys::seccomp_set_mode_filter(filter, seccomp.flags).map_err(failed(STAGE, Call::Seccomp))
+    match seccomp.asks() {
+        true => notify::install(launch, filter, seccomp.flags),
+        false => sys::seccomp_set_mode_filter(filter, seccomp.flags)
+            .map(drop)
+            .map_err(failed(STAGE, Call::Seccomp)),
+    }
 }

@@ -29,6 +29,7 @@ mod model;
 mod mounts;
 mod namespaces;
 mod nested;
+mod notify;
 mod order;
 mod overlay;
 mod presets;

@@ -35,6 +35,7 @@ What else is passed in:
   --parent-fd N    a pidfd: the command ends when this process does
   --cgroup-fd N    a cgroup v2 directory that the command gets its own in
   --ruleset-fd N   the Landlock ruleset of the policy, which is not made then
+  --notify-fd N    a UNIX socket that gets the listener of the policy's filter
   --exec-fd N      the program itself; COMMAND is only what it is called
 
   --landlock-abi N  use at most this Landlock ABI
@@ -101,6 +102,7 @@ words! {
         RulesetFd "--ruleset-fd"
         ParentFd "--parent-fd"
         CgroupFd "--cgroup-fd"
+        NotifyFd "--notify-fd"
         ExecFd "--exec-fd"
     }
 }
@@ -156,6 +158,7 @@ pub(crate) fn parse(
             Name::ErrorFd => options.errors = Some(number(value, 3)?),
             Name::RulesetFd => options.ruleset = Some(number(value, 3)?),
             Name::ParentFd => options.caller = Some(number(value, 3)?),
+            Name::NotifyFd => options.notify = Some(number(value, 3)?),
             Name::CgroupFd => options.cgroup = Some(number(value, 3)?),
             _ => options.program = Some(number(value, 3)?),
         }

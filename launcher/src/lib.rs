@@ -29,6 +29,7 @@ pub mod landlock;
 pub mod limits;
 pub mod mounts;
 pub mod namespaces;
+mod notify;
 pub mod probe;
 pub mod reaper;
 pub mod receipt;
@@ -56,6 +57,8 @@ pub struct Options {
     /// The Landlock ruleset of the policy, made by [`mounts::ruleset`] for
     /// launches without a mount namespace.
     pub ruleset: Option<RawFd>,
+    /// A UNIX socket to the supervisor that decides about system calls.
+    pub notify: Option<RawFd>,
     /// The program that is run, instead of looking the command up.
     pub program: Option<RawFd>,
     /// The newest Landlock ABI that is used, of those the kernel has.
@@ -146,6 +149,8 @@ pub struct Shared {
     caller: AtomicI32,
     /// PID 1's end of its channel to the waiter, and the waiter's.
     channel: [AtomicI32; 2],
+    /// The listener of the filter, on its way to the supervisor.
+    listener: notify::Handover,
     /// The cgroup of everything but the waiter and the guard.
     cgroup: cgroup::Group,
     /// What ends and removes that, if the waiter is killed.
@@ -218,12 +223,19 @@ pub struct Stacks {
     reaper: Stack,
     /// Of the command until it is executed.
     command: Stack,
+    /// Of what hands the listener over.
+    messenger: Stack,
 }
 
 impl Stacks {
     /// Stacks nobody has run on, all zeroes.
     pub const fn new() -> Self {
-        Self { guard: Stack::new(), reaper: Stack::new(), command: Stack::new() }
+        Self {
+            guard: Stack::new(),
+            reaper: Stack::new(),
+            command: Stack::new(),
+            messenger: Stack::new(),
+        }
     }
 }
 
@@ -239,7 +251,8 @@ impl Default for Stacks {
 ///
 /// The first call that failed, unless a child has reported it already.
 pub fn launch(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
-    namespaces::check(launch)?; // a refusal that costs nothing comes first
+    namespaces::check(launch)?; // refusals that cost nothing come first
+    notify::check(launch)?;
     cgroup::make(launch, || guard::start(launch))?;
     // Whatever was started in it ends with its first failure.
     run(launch).inspect_err(|_| cgroup::end(launch))
@@ -265,6 +278,7 @@ fn run(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
 /// The first call that failed.
 pub fn launch_in_place(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
     namespaces::check(launch)?;
+    notify::check(launch)?;
     limits::check(launch)?;
     namespaces::unshare(launch)?;
     enter(launch)?;

@@ -209,8 +209,8 @@ extern "C" fn try_layers(host: &'static Host) -> ! {
         Err(error) => Err(error),
     };
     host.note(Fact::Landlock as usize, error(landlock));
-    host.note(Fact::Filter as usize, error(sys::seccomp_set_mode_filter(&ALLOW, 0)));
+    host.note(Fact::Filter as usize, error(sys::seccomp_set_mode_filter(&ALLOW, 0).map(drop)));
     let listener = sys::seccomp_set_mode_filter(&ALLOW, SECCOMP_FILTER_FLAG_NEW_LISTENER);
-    host.note(Fact::Listener as usize, error(listener));
+    host.note(Fact::Listener as usize, error(listener.map(drop)));
     sys::exit_group(0)
 }

@@ -6,7 +6,7 @@ use launcher_policy::seccomp::Seccomp;
 use launcher_policy::{Call, Failure, Stage};
 
 use crate::report::failed;
-use crate::{Launch, sys};
+use crate::{Launch, notify, sys};
 
 const STAGE: Stage = Stage::Seccomp;
 
@@ -16,10 +16,15 @@ const STAGE: Stage = Stage::Seccomp;
 /// # Errors
 ///
 /// seccomp(2)
-pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
+pub fn apply(launch: &'static Launch<'static>) -> Result<(), Failure> {
     let Some(seccomp) = &launch.policy.seccomp else { return Ok(()) };
     let filter = filter(seccomp, launch.shared.is_without_namespaces());
-    sys::seccomp_set_mode_filter(filter, seccomp.flags).map_err(failed(STAGE, Call::Seccomp))
+    match seccomp.asks() {
+        true => notify::install(launch, filter, seccomp.flags),
+        false => sys::seccomp_set_mode_filter(filter, seccomp.flags)
+            .map(drop)
+            .map_err(failed(STAGE, Call::Seccomp)),
+    }
 }
 
 /// The filter for a process in the policy's namespaces, or for one that is not.

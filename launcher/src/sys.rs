@@ -751,12 +751,13 @@ pub fn landlock_restrict_self(ruleset: impl AsFd, flags: u32) -> Result<()> {
 }
 
 /// `SECCOMP_SET_MODE_FILTER` of seccomp(2), for a filter that
-/// [`launcher_policy::seccomp::validate`] has accepted.
+/// [`launcher_policy::seccomp::validate`] has accepted. Where the flags ask for
+/// one, there is a listener.
 ///
 /// # Errors
 ///
 /// seccomp(2)
-pub fn seccomp_set_mode_filter(filter: &[u8], flags: u32) -> Result<()> {
+pub fn seccomp_set_mode_filter(filter: &[u8], flags: u32) -> Result<Option<OwnedFd>> {
     let program = seccomp_uapi::sock_fprog {
         len: (filter.len() / INSTRUCTION_SIZE) as u16,
         filter: filter.as_ptr().cast_mut().cast(),
@@ -764,11 +765,11 @@ pub fn seccomp_set_mode_filter(filter: &[u8], flags: u32) -> Result<()> {
     // SAFETY: the kernel reads one `sock_fprog` and then `len` instructions
     // behind `filter`; both outlive the call and it writes to neither. It
     // copies bytes, so `filter` may be unaligned.
-    unsafe {
+    let answer = unsafe {
         syscall!(Sysno::seccomp, seccomp_uapi::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
-    }
-    .map(drop)
-    .map_err(errno)
+    };
+    let answer = answer.map_err(errno)?;
+    Ok((flags & seccomp_uapi::SECCOMP_FILTER_FLAG_NEW_LISTENER != 0).then(|| owned(answer)))
 }
 
 /// A way to ask whether a system call, or something that it can do, is there.

@@ -85,6 +85,8 @@ words! {
         CarvedCount "more than 65536 names would have to be granted one by one; list what is needed instead of directories with something narrower in them"
         CorePattern "core_pattern of /proc is writable"
         UnboundLimit "a required limit cannot be bound for the whole tree here: memory, processes and cpu_time need a cgroup, wall_time one or a PID namespace"
+        NoSupervisor "the policy asks a supervisor about system calls, and there is none; say --notify-fd N"
+        NoSocket "the descriptor is not a UNIX socket that somebody listens to"
         NoProc "there is no /proc to set the OOM score in"
         Noexec "noexec: listed under filesystem.read or write, not execute"
         Bug "a bug of the launcher"

@@ -15,7 +15,13 @@ pub const INSTRUCTION_SIZE: usize = 8;
 pub const DATA_SIZE: u32 = 64;
 
 /// Flags of `SECCOMP_SET_MODE_FILTER` that a policy may carry.
-pub const FILTER_FLAGS: u32 = uapi::SECCOMP_FILTER_FLAG_LOG;
+pub const FILTER_FLAGS: u32 = uapi::SECCOMP_FILTER_FLAG_LOG | LISTENER_FLAGS;
+
+/// Those of a filter that asks a supervisor, seccomp_unotify(2). The second one
+/// has a caller wait for an answer whatever signals it gets but those that end
+/// it; it is left out before Linux 5.19.
+pub const LISTENER_FLAGS: u32 =
+    uapi::SECCOMP_FILTER_FLAG_NEW_LISTENER | uapi::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
 
 /// The filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,11 +32,19 @@ pub struct Seccomp<'a> {
     /// The filter where the namespaces could not be made, which closes what
     /// they would have kept; empty where it is the same.
     pub without_namespaces: &'a [u8],
-    /// Flags of `SECCOMP_SET_MODE_FILTER`, within [`FILTER_FLAGS`].
+    /// Flags of `SECCOMP_SET_MODE_FILTER`, within [`FILTER_FLAGS`]; of
+    /// [`LISTENER_FLAGS`] both or none.
     pub flags: u32,
     /// Whether `TIOCSTI` and `TIOCLINUX` are closed, so that the command may
     /// keep its caller's terminal.
     pub terminal_is_safe: bool,
+}
+
+impl Seccomp<'_> {
+    /// Whether it asks a supervisor about some calls.
+    pub const fn asks(&self) -> bool {
+        self.flags & LISTENER_FLAGS != 0
+    }
 }
 
 /// One instruction: `struct sock_filter` of linux/filter.h.

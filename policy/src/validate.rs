@@ -183,6 +183,8 @@ fn landlock(landlock: &landlock::Landlock<'_>) -> Checked {
 }
 
 fn seccomp(seccomp: &seccomp::Seccomp<'_>) -> Checked {
+    let listener = seccomp.flags & seccomp::LISTENER_FLAGS;
+    require(listener == 0 || listener == seccomp::LISTENER_FLAGS, Refusal::SeccompFlags)?;
     require(seccomp.flags & !seccomp::FILTER_FLAGS == 0, Refusal::SeccompFlags)
 }
 

@@ -267,6 +267,9 @@ impl Layer for Filter {
     }
 
     fn available(&self) -> io::Result<()> {
+        if policy(&self.0).seccomp.is_some_and(|seccomp| seccomp.asks()) {
+            return Err(io::Error::other("only the launcher hands a listener to a supervisor"));
+        }
         try_layer(self)
     }
 
@@ -281,7 +284,8 @@ unsafe impl Apply for Filter {
     fn apply(&self) -> io::Result<()> {
         let Some(seccomp) = &policy(&self.0).seccomp else { return Ok(()) };
         sys::prctl(PR_SET_NO_NEW_PRIVS, 1)?;
-        Ok(sys::seccomp_set_mode_filter(seccomp::filter(seccomp, true), seccomp.flags)?)
+        sys::seccomp_set_mode_filter(seccomp::filter(seccomp, true), seccomp.flags)?;
+        Ok(())
     }
 }
 

@@ -31,6 +31,7 @@ mod model;
 mod mounts;
 mod namespaces;
 mod nested;
+mod notify;
 mod order;
 mod overlay;
 mod presets;

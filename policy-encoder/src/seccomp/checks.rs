@@ -30,6 +30,14 @@ pub(super) const REQUIRED: [(&str, &str); 5] = [
 pub(super) const ASKED: (&str, &str) =
     ("ppoll", "the launcher would be killed before it has reported that it failed");
 
+/// System calls that a filter with a supervisor can neither deny nor ask about,
+/// whatever their arguments: the launcher makes them when the filter is in force
+/// and the supervisor has not heard of it.
+const HANDED_OVER_BY: [(&str, &str); 2] = [
+    ("write", "the launcher tells by it that there is something to supervise"),
+    ("wait4", "the launcher waits by it until the supervisor was told"),
+];
+
 /// What is known beside the table itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Checks<'f> {
@@ -54,9 +62,6 @@ impl Checks<'_> {
         for name in &seccomp.allow {
             self.allowed(name, layer, diagnostics);
         }
-        if let Some(notify) = denial.filter(|denial| *denial.get_ref() == Denial::Notify) {
-            no_supervisor(notify, diagnostics);
-        }
         for (written, rule) in seccomp.rule.iter().zip(&layer.rules) {
             let written = written.get_ref();
             // What could not be read is not judged for what is missing.
@@ -66,9 +71,6 @@ impl Checks<'_> {
                 if is_whole {
                     self.rule(&name, rule, diagnostics);
                 }
-            }
-            if *written.action.get_ref() == Verdict::Notify {
-                no_supervisor(&written.action, diagnostics);
             }
             let errno = written.errno.as_ref();
             if let Some(errno) = errno.filter(|_| *written.action.get_ref() != Verdict::Errno) {
@@ -101,6 +103,21 @@ impl Checks<'_> {
         if reach(name).is_some_and(|reach| !reach.may_go_on()) {
             let message = format!("what is imported kills whoever calls {name}: {why}");
             diagnostics.error(import.span(), message);
+        }
+    }
+
+    /// Refuses a filter that asks a supervisor, but would keep the launcher from
+    /// telling it.
+    pub(super) fn supervised(&self, filter: &[u8], diagnostics: &mut Diagnostics) {
+        // The filter was validated.
+        let Ok(filter) = Simulator::new(filter) else { return };
+        for (name, why) in HANDED_OVER_BY {
+            let number = tables::number(self.architecture, name);
+            let reach = |number| Reach::of(&filter, tables::audit(self.architecture), number);
+            if number.is_some_and(|number| !reach(number).always_allows()) {
+                let message = format!("with \"notify\" {name} must be open: {why}");
+                diagnostics.error_anywhere(message);
+            }
         }
     }
 
@@ -214,16 +231,6 @@ fn required(name: &Spanned<String>, ends: bool, diagnostics: &mut Diagnostics) {
             diagnostic.help("it can be denied by an error number: action = \"errno\"");
         }
     }
-}
-
-/// Refuses what needs a supervisor.
-fn no_supervisor<T>(word: &Spanned<T>, diagnostics: &mut Diagnostics) {
-    diagnostics
-        .error(
-            word.span(),
-            "\"notify\" needs a supervisor that decides, and the launcher starts none",
-        )
-        .help("\"errno\" lets the command go on without the call, \"kill\" ends it");
 }
 
 /// The names that a rule is written with, and where.

@@ -30,9 +30,12 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use launcher_policy::seccomp::{MAX_INSTRUCTIONS, validate};
+use launcher_policy::seccomp::{
+    INSTRUCTION_SIZE, Instruction, LISTENER_FLAGS, MAX_INSTRUCTIONS, op, validate,
+};
 use launcher_policy::wire::Architecture;
 use linux_raw_sys::general::{CLONE_NEWIPC, CLONE_NEWNET};
+use linux_raw_sys::ptrace::{SECCOMP_RET_ACTION_FULL, SECCOMP_RET_USER_NOTIF};
 
 pub use compile::compile;
 pub use program::Optimize;
@@ -160,15 +163,28 @@ pub fn resolve(
     } else {
         Vec::new()
     };
+    let asks = [&filter, &without_namespaces].into_iter().any(|filter| asks(filter));
+    if asks {
+        checks.supervised(&filter, diagnostics);
+    }
     let differs = without_namespaces != filter;
     Some(Compiled {
         filter,
         without_namespaces: if differs { without_namespaces } else { Vec::new() },
-        flags: imported.map_or(0, Imported::flags),
+        flags: imported.map_or(0, Imported::flags) | if asks { LISTENER_FLAGS } else { 0 },
         terminal_is_safe,
         opened: shared::governed()
             .filter(|opened| layer.opens(opened.call, &facts.without_namespaces()))
             .collect(),
+    })
+}
+
+/// Whether a filter may ask a supervisor.
+fn asks(filter: &[u8]) -> bool {
+    let (instructions, _) = filter.as_chunks::<INSTRUCTION_SIZE>();
+    instructions.iter().map(|bytes| Instruction::from_bytes(*bytes)).any(|instruction| {
+        let action = instruction.k & SECCOMP_RET_ACTION_FULL;
+        instruction.code == op::RETURN && action == SECCOMP_RET_USER_NOTIF
     })
 }
 

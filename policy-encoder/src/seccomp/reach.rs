@@ -38,6 +38,12 @@ struct State {
     x: Option<u32>,
 }
 
+/// Whether a filter's answer lets the call be made.
+fn is_allowed(value: &u32) -> bool {
+    let action = value & uapi::SECCOMP_RET_ACTION_FULL;
+    matches!(action, uapi::SECCOMP_RET_ALLOW | uapi::SECCOMP_RET_LOG)
+}
+
 impl Reach {
     /// Follows a filter for a number of an architecture (`AUDIT_ARCH_*`).
     #[must_use]
@@ -62,11 +68,12 @@ impl Reach {
 
     /// Whether the call may be made, be it logged.
     pub(super) fn may_allow(&self) -> bool {
-        let allows = |value: &u32| {
-            let action = value & uapi::SECCOMP_RET_ACTION_FULL;
-            matches!(action, uapi::SECCOMP_RET_ALLOW | uapi::SECCOMP_RET_LOG)
-        };
-        self.computes || self.values.iter().any(allows)
+        self.computes || self.values.iter().any(is_allowed)
+    }
+
+    /// Whether the call is made whatever its arguments, be it logged.
+    pub(super) fn always_allows(&self) -> bool {
+        !self.computes && self.values.iter().all(is_allowed)
     }
 
     /// Whether the process may go on behind the call, be it denied.

@@ -16,7 +16,7 @@ use launcher_policy::mounts::{
 };
 use launcher_policy::namespaces::{IdMap, IdRange, Init, Loopback, NAMESPACE_FLAGS, Namespaces};
 use launcher_policy::origin::{Glob, Origin};
-use launcher_policy::seccomp::{FILTER_FLAGS, Instruction, Seccomp, op};
+use launcher_policy::seccomp::{Instruction, Seccomp, op};
 use launcher_policy::session::{DieWithParent, Session, Terminal};
 use launcher_policy::{List, Path, Policy, Text};
 use serde::Serialize;
@@ -281,7 +281,7 @@ fn seccomp() -> Seccomp<'static> {
             (op::RETURN, 0, 0, 0x0005_0001),
             (op::RETURN, 0, 0, 0x7fff_0000),
         ]),
-        flags: FILTER_FLAGS,
+        flags: linux_raw_sys::ptrace::SECCOMP_FILTER_FLAG_LOG,
         without_namespaces: &[],
         terminal_is_safe: true,
     }

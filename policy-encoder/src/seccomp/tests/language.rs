@@ -265,11 +265,15 @@ fn an_action_is_what_becomes_of_whatever_ends_denied() {
 }
 
 #[test]
-fn a_supervisor_is_needed_and_there_is_none() {
-    let expected = "'notify': \"notify\" needs a supervisor that decides, and the launcher starts \
-                    none; \"errno\" lets the command go on without the call, \"kill\" ends it";
-    assert_eq!(messages("seccomp.action = 'notify'", &CLOSED), [expected]);
-    assert_eq!(errors("call = 'openat'\naction = 'notify'"), [expected]);
+fn what_a_supervisor_is_told_by_is_neither_denied_nor_asked_about() {
+    assert_eq!(errors("call = 'openat'\naction = 'notify'"), [""; 0]);
+    let wait = "with \"notify\" wait4 must be open: the launcher waits by it until the supervisor \
+                was told";
+    assert_eq!(errors("call = ['openat', 'wait4']\naction = 'notify'"), [wait]);
+    let some = "call = 'wait4'\naction = 'notify'\nargs = [{ index = 0, op = 'equal', value = 1 }]";
+    assert_eq!(errors(some), [wait]);
+    // Without a supervisor it is the author's business.
+    assert_eq!(errors("call = 'wait4'\naction = 'errno'"), [""; 0]);
 }
 
 #[test]

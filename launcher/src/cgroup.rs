@@ -44,8 +44,9 @@ const KILL: &CStr = c"cgroup.kill";
 /// The key of `cpu.stat`, in microseconds.
 const CPU_TIME: &[u8] = b"usage_usec ";
 
-/// How long the end of what is left in a group is waited for, in milliseconds.
-const PATIENCE: u64 = 1000;
+/// How long the end of what is left in a group is waited for, in milliseconds:
+/// much longer than it takes on a busy machine.
+const PATIENCE: u64 = 10_000;
 
 /// The shortest time between two looks at the CPU time, in milliseconds.
 const SHORTEST_LOOK: u64 = 10;

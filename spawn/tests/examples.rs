@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 
-use harness::{Binaries, Caller, PATH, TempDir, WITHOUT_LANDLOCK, WITHOUT_USER_NAMESPACES};
+use harness::{ALONE, Binaries, Caller, PATH, TempDir, WITHOUT_LANDLOCK, WITHOUT_USER_NAMESPACES};
 
 /// An example where every user may run it, beside a launcher.
 struct Example {
@@ -211,13 +211,6 @@ fn a_program_becomes_a_command_in_a_sandbox_with_its_status() {
         assert!(failure, "{caller}: {said}");
     }
 }
-
-/// Kept without namespaces, and made of all that can be without the launcher.
-const ALONE: &str = r#"
-    filesystem = { tmp = "none", proc = false, dev = "none", root = "minimal" }
-    network.unix = "host"
-    enforce.waive = ["execute"]
-    "#;
 
 /// What `layers` says under a policy on a host.
 fn layers(host: &[&str], caller: Caller, policy: &str, names: &str, script: &str) -> String {

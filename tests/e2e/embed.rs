@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use harness::{Binaries, Caller, Errno, IN_PLACE, Outcome, TempDir, skip};
+use harness::{ALONE, Binaries, Caller, Errno, IN_PLACE, Outcome, TempDir, skip};
 use launcher_spawn::{Apply, CommandExt, Layer, Sandbox};
 use rustix::process::{getpriority_process, setpriority_process};
 
@@ -193,14 +193,6 @@ fn many_threads_start_commands_of_std_at_once() {
         }
     });
 }
-
-/// A policy whose guarantees are kept without namespaces, and that has all that
-/// a process can enter by itself.
-const ALONE: &str = r#"
-    filesystem = { tmp = "none", proc = false, dev = "none", root = "minimal" }
-    network.unix = "host"
-    enforce.waive = ["execute"]
-    "#;
 
 /// A layer of a policy that lets the probe run, by its name.
 fn layer(policy: &str, name: &str) -> (Box<dyn Layer>, Arc<Binaries>) {
@@ -442,7 +434,8 @@ fn a_layer_of_ones_own_is_put_on_by_every_command() {
 fn a_layer_that_forbids_what_the_sandbox_takes_ends_the_launch() {
     harness::needs_landlock!(6);
     let binaries = Binaries::shared();
-    let policy = ALONE.replace("{ tmp", &format!("{{ execute = [{:?}], tmp", binaries.launcher()));
+    let policy =
+        ALONE.replace("{ root", &format!("{{ execute = [{:?}], root", binaries.launcher()));
     let (landlock, binaries) = layer(&policy, "landlock");
     let (sandbox, _binaries) = sandbox("enforce.namespaces = 'require'");
     let sandbox = sandbox.layer(&*landlock).expect("it is prepared");

@@ -61,6 +61,14 @@ pub const IN_PLACE: &str = r#"
     enforce.waive = ["execute"]
     "#;
 
+/// A policy whose guarantees are kept without namespaces, and that has every
+/// namespace that a process can enter by itself.
+pub const ALONE: &str = r#"
+    filesystem = { root = "minimal", tmp = "none", proc = false, dev = "none" }
+    network.unix = "host"
+    enforce.waive = ["execute"]
+    "#;
+
 /// A host on which no user namespace can be made, for those below it: the
 /// limit is that of a user namespace of the test's own.
 pub const WITHOUT_USER_NAMESPACES: &[&str] = &[

@@ -23,6 +23,7 @@ mod errno;
 pub mod exec;
 pub mod fds;
 pub mod gather;
+pub mod hold;
 pub mod input;
 pub mod landlock;
 pub mod limits;
@@ -55,6 +56,13 @@ pub struct Options {
     /// The Landlock ruleset of the policy, made by [`mounts::ruleset`] for
     /// launches without a mount namespace.
     pub ruleset: Option<RawFd>,
+    /// A pidfd of the process that holds the template: the user and mount
+    /// namespaces of the policy, with its view.
+    pub template: Option<RawFd>,
+    /// The network namespace that is joined instead of making one.
+    pub network: Option<RawFd>,
+    /// What is made for many launches, instead of one.
+    pub hold: Option<hold::Hold>,
     /// The program that is run, instead of looking the command up.
     pub program: Option<RawFd>,
     /// The newest Landlock ABI that is used, of those the kernel has.
@@ -235,6 +243,10 @@ impl Default for Stacks {
 /// The first call that failed, unless a child has reported it already.
 pub fn launch(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
     namespaces::check(launch)?; // a refusal that costs nothing comes first
+    namespaces::join::check(launch)?;
+    if let Some(hold) = launch.options.hold {
+        return hold::apply(launch, hold);
+    }
     cgroup::make(launch)?;
     // Whatever was started in it ends with its first failure.
     run(launch).inspect_err(|_| cgroup::end(launch))

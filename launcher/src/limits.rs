@@ -53,10 +53,11 @@ pub fn check(launch: &Launch<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether `RLIMIT_NPROC` counts this launch alone: per user namespace since
+/// Whether `RLIMIT_NPROC` counts this launch alone: per user namespace, which
+/// those of a template share, since
 /// Linux 5.14, and never for a real user id that is root outside.
 fn nproc_binds(launch: &Launch<'_>) -> bool {
-    namespaces::has(launch, uapi::CLONE_NEWUSER) && launch.caller.uid != 0
+    namespaces::made(launch) & uapi::CLONE_NEWUSER != 0 && launch.caller.uid != 0
 }
 
 fn miss(launch: &Launch<'_>, facility: Facility, limit: Call) -> Result<(), Failure> {

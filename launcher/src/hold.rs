@@ -127,14 +127,16 @@ fn networks(
         made = sys::unshare(uapi::CLONE_NEWNET);
     }
     let own = sys::until_exec(own);
-    fds::keep_only(&mut [own.as_raw_fd(), socket.as_raw_fd()])?;
     loop {
         made.map_err(failed(STAGE, Call::Unshare))?;
         namespaces::raise_offered(launch).map_err(failed(STAGE, Call::Ioctl))?;
         let network = openat(own, c"net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .map_err(failed(STAGE, Call::Openat))?;
-        match sys::send_with(socket, b"network", network.as_fd()) {
-            Ok(_) => {}
+        let sent = sys::send_with(socket, b"network", network.as_fd());
+        drop(network);
+        match sent {
+            // What is told of a failure ends here, as with a template.
+            Ok(_) => fds::keep_only(&mut [own.as_raw_fd(), socket.as_raw_fd()])?,
             Err(Errno::INTR) => continue,
             Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => sys::exit_group(0),
             Err(error) => return Err(failed(STAGE, Call::Send)(error)),

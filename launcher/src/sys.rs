@@ -304,6 +304,7 @@ pub struct Clone<'a> {
 }
 
 /// A child and a descriptor that refers to it.
+#[derive(Debug)]
 pub struct Child {
     /// Its process id in the caller's PID namespace.
     pub pid: i32,

@@ -17,6 +17,7 @@
 mod child;
 mod command;
 mod error;
+mod held;
 mod in_place;
 mod launcher;
 mod policy;
@@ -28,6 +29,7 @@ mod strings;
 pub use child::Child;
 pub use command::Command;
 pub use error::Error;
+pub use held::Network;
 pub use launcher::Launcher;
 pub use policy_encoder::document::Document;
 pub use policy_encoder::receipt::{Failure, Receipt};

@@ -31,6 +31,7 @@ mod namespaces;
 mod nested;
 mod order;
 mod overlay;
+mod prepared;
 mod presets;
 mod programs;
 mod protect;

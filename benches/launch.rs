@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use launcher_spawn::{Launcher, Sandbox};
+use launcher_spawn::{Launcher, Network, Sandbox};
 use policy_encoder::Place;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
@@ -44,6 +44,17 @@ fn startup(criterion: &mut Criterion) {
         ("in place, by the library", library(IN_PLACE)),
         ("namespaces", launcher(NAMESPACES)),
         ("namespaces, by the library", library(NAMESPACES)),
+        ("network from a pool", prepared(NAMESPACES, |all| all.network(Network::Pooled))),
+        ("network shared", prepared(NAMESPACES, |all| all.network(Network::Shared))),
+        ("template", prepared(NAMESPACES, Sandbox::template)),
+        (
+            "template, network from a pool",
+            prepared(NAMESPACES, |all| all.template().network(Network::Pooled)),
+        ),
+        (
+            "template, network shared",
+            prepared(NAMESPACES, |all| all.template().network(Network::Shared)),
+        ),
     ];
     // The usual yardstick. By itself it applies neither Landlock nor seccomp.
     if Command::new("bwrap").arg("--version").output().is_ok() {
@@ -93,9 +104,13 @@ fn launcher(policy: &str) -> Box<dyn Fn()> {
 }
 
 fn library(policy: &str) -> Box<dyn Fn()> {
+    prepared(policy, |sandbox| sandbox)
+}
+
+fn prepared(policy: &str, with: impl Fn(Sandbox) -> Sandbox) -> Box<dyn Fn()> {
     let launcher = Launcher::from_path(built("launcher")).expect("it is built");
     let sandbox = Sandbox::from_toml(&of_program(policy)).expect("it is a policy");
-    let sandbox = sandbox.launcher(launcher).prepare().expect("it can be prepared");
+    let sandbox = with(sandbox.launcher(launcher)).prepare().expect("it can be prepared");
     let program = built("test/nothing");
     Box::new(move || {
         let status = sandbox.command(&program).status().expect("it starts");

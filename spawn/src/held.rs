@@ -142,7 +142,7 @@ fn check_abstract_sockets(policy: &[u8]) -> Result<(), Error> {
     let policy = wire::decode(policy).map_err(|error| Error::policy(error.refusal().name()))?;
     let abi = launcher::landlock::abi(None).unwrap_or(0);
     let handled = policy.landlock.iter().flat_map(|all| all.handled.iter().take(abi as usize));
-    let scoped = handled.last().map_or(0, |handled| u32::from(handled.scoped));
+    let scoped = handled.last().map_or(0, |handled| handled.scoped);
     if scoped & LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET == 0 {
         return Err(Error::policy(
             "commands that share a network namespace could reach each other's abstract UNIX \

@@ -103,7 +103,7 @@ const POLICIES: [&str; 4] = [
 ];
 
 /// What is asked in each, with `D`.
-const QUESTIONS: [&str; 33] = [
+const QUESTIONS: [&str; 37] = [
     "list D",
     "list D/w",
     "list D/w/sub",
@@ -137,6 +137,10 @@ const QUESTIONS: [&str; 33] = [
     "pid",
     "caps",
     "interfaces",
+    "fds",
+    "securebits",
+    "dumpable",
+    "hostname",
 ];
 
 /// A tree to ask about.

@@ -213,7 +213,7 @@ fn build(
     add_rules(launch, mounts, ruleset)?;
     // After the sources, which the caller's own ids may be needed to reach.
     namespaces::take_mapped_ids(launch)?;
-    let skeleton = sys::until_exec(make::skeleton(launch, mounts, &|_| true)?);
+    let skeleton = sys::until_exec(make::skeleton(launch, mounts, |_| true)?);
     let root = open_root(mounts, skeleton, ruleset)?;
     if !matches!(mounts.root, Root::Host { .. }) {
         // On top of the old root, where lookups do not see it: they start at

@@ -55,7 +55,7 @@ pub(super) fn clone_tree(
 pub(super) fn skeleton(
     launch: &Launch<'static>,
     mounts: &Mounts<'static>,
-    is_wanted: &dyn Fn(&Node<'static>) -> bool,
+    is_wanted: impl Fn(&Node<'static>) -> bool,
 ) -> Result<OwnedFd, Failure> {
     let attributes = u64::from(uapi::MOUNT_ATTR_NOSUID | uapi::MOUNT_ATTR_NODEV);
     let skeleton = tmpfs(mounts.skeleton_size, 0o755, attributes, Spent::Left)?;

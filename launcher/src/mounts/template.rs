@@ -45,7 +45,7 @@ pub(super) fn renew(
             .map_err(|failure| failure.about(Subject::Target))?;
     }
     if own.has_skeleton {
-        let skeleton = make::skeleton(launch, mounts, &|node| own.leads_to(node))?;
+        let skeleton = make::skeleton(launch, mounts, |node| own.leads_to(node))?;
         place.skeleton = sys::until_exec(skeleton);
     }
     for mount in launch.shared.each(mounts.mounts.iter()) {

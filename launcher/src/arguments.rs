@@ -4,6 +4,7 @@
 use core::ffi::CStr;
 
 use launcher::Options;
+use launcher::hold::{Hold, What};
 use launcher::report::VERSION_LINE;
 use launcher::sys::CStrings;
 use launcher_policy::{Call, Failure, Refusal, Stage, Subject, words};
@@ -18,6 +19,7 @@ const HELP: &str = "\
 Run a command under an encoded sandbox policy.
 
 Usage: launcher (--fd N | --policy FILE) [OPTION]... -- COMMAND [ARGUMENT]...
+       launcher (--fd N | --policy FILE) --hold-template N | --hold-networks N
 
     encode-policy policy.toml | launcher --fd 3 -- COMMAND
     launcher --policy policy.bin -- COMMAND
@@ -36,7 +38,15 @@ What else is passed in:
   --cgroup-fd N    a cgroup v2 directory that the command gets its own in
   --ruleset-fd N   the Landlock ruleset of the policy, which is not made then
   --notify-fd N    a UNIX socket that gets the listener of the policy's filter
+  --netns-fd N     a network namespace that is joined instead of making one
+  --template-fd N  a pidfd: the view of this process is copied instead of
+                   building one; only /proc, /tmp and their like are made
   --exec-fd N      the program itself; COMMAND is only what it is called
+
+Instead of a command, what is made once for many, until the other end of the
+socket N, a SOCK_SEQPACKET, is closed:
+  --hold-template N  the policy's view; sends the pidfd for --template-fd
+  --hold-networks N  empty network namespaces; sends each for --netns-fd
 
   --landlock-abi N  use at most this Landlock ABI
 
@@ -103,6 +113,10 @@ words! {
         ParentFd "--parent-fd"
         CgroupFd "--cgroup-fd"
         NotifyFd "--notify-fd"
+        TemplateFd "--template-fd"
+        NetnsFd "--netns-fd"
+        HoldTemplate "--hold-template"
+        HoldNetworks "--hold-networks"
         ExecFd "--exec-fd"
     }
 }
@@ -122,7 +136,11 @@ pub(crate) fn parse(
     let mut options = Options::default();
     let mut rest = argv.skip(1);
     loop {
-        let argument = rest.first().ok_or_else(|| refused(Refusal::NoSeparator))?;
+        let argument = match rest.first() {
+            Some(argument) => argument,
+            None if options.hold.is_some() => break,
+            None => return Err(refused(Refusal::NoSeparator)),
+        };
         *at = Some(argument);
         rest = rest.skip(1);
         let (name, attached) = split(argument);
@@ -160,11 +178,19 @@ pub(crate) fn parse(
             Name::ParentFd => options.caller = Some(number(value, 3)?),
             Name::NotifyFd => options.notify = Some(number(value, 3)?),
             Name::CgroupFd => options.cgroup = Some(number(value, 3)?),
+            Name::TemplateFd => options.template = Some(number(value, 3)?),
+            Name::NetnsFd => options.network = Some(number(value, 3)?),
+            Name::HoldTemplate => options.hold = held(What::Template, value)?,
+            Name::HoldNetworks => options.hold = held(What::Networks, value)?,
             _ => options.program = Some(number(value, 3)?),
         }
     }
     let source = source.ok_or_else(|| refused(Refusal::NoPolicy))?;
-    let command = rest.first().ok_or_else(|| refused(Refusal::NoCommand))?;
+    let command = match rest.first() {
+        Some(command) => command,
+        None if options.hold.is_some() => c"",
+        None => return Err(refused(Refusal::NoCommand)),
+    };
     Ok(Request::Launch(Arguments { source, sealed, deadline, options, command, argv: rest }))
 }
 
@@ -179,6 +205,11 @@ fn split(argument: &'static CStr) -> (&'static [u8], Option<&'static CStr>) {
         }
         _ => (argument.to_bytes(), None),
     }
+}
+
+/// What is made for many launches, and the socket to who wants it.
+fn held(what: What, socket: &CStr) -> Result<Option<Hold>, Failure> {
+    Ok(Some(Hold { what, socket: number(socket, 3)? }))
 }
 
 fn set(source: &mut Option<Source>, new: Source) -> Result<(), Failure> {

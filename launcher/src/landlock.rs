@@ -171,7 +171,9 @@ fn go_without(launch: &Launch<'_>, error: Errno) -> Result<(), Failure> {
     }
     let enforce = &launch.policy.enforce;
     let namespaces = launch.policy.namespaces.is_some() && !launch.shared.is_without_namespaces();
-    if enforce.landlock == Mode::Require || enforce.lost(namespaces, 0).is_some() {
+    // It closes abstract UNIX sockets of others who may be in the same network.
+    let is_shared = launch.options.network.is_some();
+    if enforce.landlock == Mode::Require || is_shared || enforce.lost(namespaces, 0).is_some() {
         return Err(refused.because(Refusal::LandlockLayers));
     }
     launch.shared.miss(Facility::Landlock);

@@ -24,6 +24,7 @@ pub mod exec;
 pub mod fds;
 pub mod gather;
 pub mod guard;
+pub mod hold;
 pub mod input;
 pub mod landlock;
 pub mod limits;
@@ -59,6 +60,13 @@ pub struct Options {
     pub ruleset: Option<RawFd>,
     /// A UNIX socket to the supervisor that decides about system calls.
     pub notify: Option<RawFd>,
+    /// A pidfd of the process that holds the template: the user and mount
+    /// namespaces of the policy, with its view.
+    pub template: Option<RawFd>,
+    /// The network namespace that is joined instead of making one.
+    pub network: Option<RawFd>,
+    /// What is made for many launches, instead of one.
+    pub hold: Option<hold::Hold>,
     /// The program that is run, instead of looking the command up.
     pub program: Option<RawFd>,
     /// The newest Landlock ABI that is used, of those the kernel has.
@@ -252,6 +260,10 @@ impl Default for Stacks {
 /// The first call that failed, unless a child has reported it already.
 pub fn launch(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
     namespaces::check(launch)?; // refusals that cost nothing come first
+    namespaces::join::check(launch)?;
+    if let Some(hold) = launch.options.hold {
+        return hold::apply(launch, hold);
+    }
     notify::check(launch)?;
     cgroup::make(launch, || guard::start(launch))?;
     // Whatever was started in it ends with its first failure.

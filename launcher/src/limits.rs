@@ -54,10 +54,11 @@ pub fn check(launch: &Launch<'_>) -> Result<(), Failure> {
 }
 
 /// Whether `RLIMIT_NPROC` counts this launch alone: per user namespace since
-/// Linux 5.14, and never for a user id that is root outside.
+/// Linux 5.14, of which those of a template share one, and never for a user id
+/// that is root outside.
 fn nproc_binds(launch: &Launch<'_>) -> bool {
     let outside = namespaces::uid_outside(launch, launch.policy.credentials.uid);
-    namespaces::has(launch, uapi::CLONE_NEWUSER) && outside.is_some_and(|uid| uid != 0)
+    namespaces::made(launch) & uapi::CLONE_NEWUSER != 0 && outside.is_some_and(|uid| uid != 0)
 }
 
 /// As many processes of the command's user id. PID 1 is one of them, unless id

@@ -234,16 +234,8 @@ fn is_pipe(fd: RawFd) -> bool {
 /// Refuses a descriptor that was named but is not open, and a caller that is
 /// no process.
 fn check_open(given: &Arguments) -> Result<(), Failure> {
-    let Options { status, errors, caller, cgroup, ruleset, program, .. } = given.options;
-    let named = [
-        (status, Call::StatusFd),
-        (errors, Call::ErrorFd),
-        (caller, Call::ParentFd),
-        (cgroup, Call::CgroupFd),
-        (ruleset, Call::RulesetFd),
-        (program, Call::ExecFd),
-    ];
-    for (fd, name) in named {
+    let caller = given.options.caller;
+    for (fd, name) in named(given.options) {
         if let Some(fd) = fd
             && fcntl_getfd(sys::inherited(fd)).is_err()
         {
@@ -258,19 +250,36 @@ fn check_open(given: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The descriptors that the arguments name.
+fn named(options: Options) -> [(Option<RawFd>, Call); 9] {
+    let hold = options.hold.map(|hold| hold.socket);
+    let holds = options.hold.map_or(Call::HoldTemplate, |hold| hold.what.call());
+    [
+        (options.status, Call::StatusFd),
+        (options.errors, Call::ErrorFd),
+        (options.caller, Call::ParentFd),
+        (options.cgroup, Call::CgroupFd),
+        (options.ruleset, Call::RulesetFd),
+        (options.template, Call::TemplateFd),
+        (options.network, Call::NetnsFd),
+        (hold, holds),
+        (options.program, Call::ExecFd),
+    ]
+}
+
 /// Refuses a descriptor that would serve two purposes.
 fn check_numbers(policy: &Policy<'_>, given: &Arguments) -> Result<(), Failure> {
     let source = match given.source {
         Source::Fd(fd) => Some(fd),
         Source::Input | Source::File(_) => None,
     };
-    let Options { status, errors, caller, cgroup, ruleset, program, .. } = given.options;
-    let own = [source, status, errors, caller, cgroup, ruleset, program];
-    if policy.fds.keep.iter().any(|keep| own.contains(&Some(keep.fd as RawFd))) {
+    let own = named(given.options).map(|(fd, _)| fd);
+    let is_own = |fd| source == Some(fd) || own.contains(&Some(fd));
+    if policy.fds.keep.iter().any(|keep| is_own(keep.fd as RawFd)) {
         let why = Refusal::FdKept;
         return Err(Failure::refused(STAGE, Call::KeepFds, why));
     }
-    if source.is_some() && [status, errors, caller, cgroup, ruleset, program].contains(&source) {
+    if source.is_some() && own.contains(&source) {
         let why = Refusal::FdTwice;
         return Err(Failure::refused(STAGE, Call::Fd, why));
     }

@@ -32,6 +32,7 @@ use crate::{Facility, Launch, Options, namespaces, sys};
 mod carve;
 pub(crate) mod make;
 mod proc;
+mod template;
 
 const STAGE: Stage = Stage::Mounts;
 
@@ -152,7 +153,9 @@ fn fd_path(fd: RawFd) -> Text<FD_PATH> {
 ///
 /// mount(2), where nothing else keeps the policy's guarantees.
 pub fn make_private(launch: &Launch<'static>) -> Result<(), Failure> {
-    if launch.policy.mounts.is_none() || !namespaces::has(launch, uapi::CLONE_NEWNS) {
+    // A template's are.
+    let is_private = launch.options.template.is_some();
+    if launch.policy.mounts.is_none() || is_private || !namespaces::has(launch, uapi::CLONE_NEWNS) {
         return Ok(());
     }
     mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
@@ -168,7 +171,9 @@ pub fn make_private(launch: &Launch<'static>) -> Result<(), Failure> {
 pub fn apply(launch: &Launch<'static>) -> Result<(), Failure> {
     let ruleset = landlock::create(launch)?;
     if let Some(mounts) = &launch.policy.mounts {
-        if namespaces::has(launch, uapi::CLONE_NEWNS) {
+        if launch.options.template.is_some() {
+            template::renew(launch, mounts, ruleset)?;
+        } else if namespaces::has(launch, uapi::CLONE_NEWNS) {
             build(launch, mounts, ruleset)?;
         } else {
             only_rules(launch, mounts, ruleset, Spent::of(mounts))?;
@@ -209,7 +214,7 @@ fn build(
     add_rules(launch, mounts, ruleset)?;
     // After the sources, which the caller's own ids may be needed to reach.
     namespaces::take_mapped_ids(launch)?;
-    let skeleton = sys::until_exec(make::skeleton(launch, mounts)?);
+    let skeleton = sys::until_exec(make::skeleton(launch, mounts, |_| true)?);
     let root = open_root(mounts, skeleton, ruleset)?;
     if !matches!(mounts.root, Root::Host { .. }) {
         // On top of the old root, where lookups do not see it: they start at

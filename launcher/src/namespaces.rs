@@ -8,7 +8,7 @@ use core::ffi::CStr;
 use heapless::VecView;
 use launcher_policy::enforce::Mode;
 use launcher_policy::mounts::{Mounts, Root};
-use launcher_policy::namespaces::{IdMap, Init, Loopback, Namespaces};
+use launcher_policy::namespaces::{IdMap, Init, Loopback, NAMESPACE_FLAGS, Namespaces};
 use launcher_policy::{Call, Failure, Refusal, Stage, Subject};
 use linux_raw_sys::general as uapi;
 use rustix::fs::{OFlags, open};
@@ -21,7 +21,9 @@ use core::sync::atomic::Ordering;
 use crate::credentials::become_ids;
 use crate::report::failed;
 use crate::text::{Text, append, digits};
-use crate::{Caller, Facility, Launch, limits, reaper, sys, wait};
+use crate::{Caller, Facility, Launch, hold, limits, reaper, sys, wait};
+
+pub mod join;
 
 const STAGE: Stage = Stage::Namespaces;
 
@@ -44,6 +46,13 @@ pub fn are_made(launch: &Launch<'_>) -> bool {
 /// Whether this launch makes a namespace of its own.
 pub fn has(launch: &Launch<'_>, flag: u32) -> bool {
     flags(launch) & flag != 0
+}
+
+/// Those of them that are made, and not joined. The mounts of a template are
+/// joined, and copied into a namespace that is made.
+pub fn made(launch: &Launch<'_>) -> u32 {
+    let of_launch = if launch.options.hold.is_some() { hold::MADE } else { NAMESPACE_FLAGS };
+    flags(launch) & of_launch & !(join::joined(launch) & !uapi::CLONE_NEWNS)
 }
 
 fn wanted<'l, 'p>(launch: &'l Launch<'p>) -> Option<&'l Namespaces<'p>> {
@@ -85,7 +94,8 @@ fn check_guarantees(launch: &Launch<'static>, namespaces: bool) -> Result<(), Fa
 ///
 /// unshare(2), where nothing else keeps the policy's guarantees.
 pub fn unshare(launch: &Launch<'static>) -> Result<(), Failure> {
-    let flags = flags(launch);
+    join::apply(launch)?;
+    let flags = made(launch);
     if flags == 0 {
         return Ok(());
     }
@@ -98,8 +108,9 @@ pub fn unshare(launch: &Launch<'static>) -> Result<(), Failure> {
 ///
 /// Why the launch ends without them: for nothing, or for this guarantee.
 pub fn may_go_without(launch: &Launch<'static>) -> Result<(), Subject> {
-    // Nothing replaces id maps that were asked for.
-    if launch.policy.enforce.namespaces == Mode::Require || needs_writer(launch) {
+    // Nothing replaces id maps that were asked for, nor what was prepared.
+    let is_prepared = join::joined(launch) != 0 || launch.options.hold.is_some();
+    if launch.policy.enforce.namespaces == Mode::Require || needs_writer(launch) || is_prepared {
         return Err(Subject::None);
     }
     check_guarantees(launch, false).map_err(Failure::subject)
@@ -177,25 +188,33 @@ pub fn miss_offers(launch: &Launch<'_>) {
 /// What writing the maps, sethostname(2) or the loopback says.
 pub fn apply(launch: &Launch<'static>) -> Result<(), Failure> {
     let Some(namespaces) = wanted(launch) else { return Ok(()) };
-    if namespaces.flags & uapi::CLONE_NEWUSER != 0
+    let made = made(launch);
+    if made & uapi::CLONE_NEWUSER != 0
         && !needs_writer(launch)
         && let Err(refused) =
             map_own(launch.caller, namespaces.uid_map, namespaces.gid_map, closes_maps(launch))
     {
         return abandon(launch, refused);
     }
-    if namespaces.flags & uapi::CLONE_NEWUTS != 0
+    if made & uapi::CLONE_NEWUTS != 0
         && let Some(name) = namespaces.host_name
     {
         sethostname(name.to_bytes()).map_err(failed(STAGE, Call::Sethostname))?;
     }
-    if namespaces.flags & uapi::CLONE_NEWNET != 0
-        && namespaces.loopback == Loopback::Up
-        && raise_loopback().is_err()
-    {
+    if made & uapi::CLONE_NEWNET != 0 && raise_offered(launch).is_err() {
         launch.shared.miss(Facility::Loopback);
     }
     Ok(())
+}
+
+/// Brings the loopback interface up where the policy offers that.
+///
+/// # Errors
+///
+/// socket(2), ioctl(2)
+pub fn raise_offered(launch: &Launch<'_>) -> Result<(), Errno> {
+    let offered = wanted(launch).is_some_and(|namespaces| namespaces.loopback == Loopback::Up);
+    if offered { raise_loopback() } else { Ok(()) }
 }
 
 /// Writes the id maps of the calling process.

@@ -17,7 +17,7 @@ use rustix::system::uname;
 use crate::report::{self, Line};
 use crate::sys::{self, Usage};
 use crate::text::Text;
-use crate::{Facility, Launch, cgroup, landlock, namespaces, remedy, session, wait};
+use crate::{Facility, Launch, Options, cgroup, landlock, namespaces, remedy, session, wait};
 
 /// The version of the lines: another one where a key changes its meaning or
 /// goes.
@@ -137,6 +137,7 @@ pub fn launched(launch: &Launch<'_>) {
         line.item(facility.name());
     }
     line.text("]");
+    prepared(&mut line, launch);
     limits(&mut line, launch);
     line.word("die_with_parent", session::dies_with(launch));
     pids(&mut line, launch);
@@ -180,6 +181,21 @@ fn guarantees(line: &mut Line<'_>, launch: &Launch<'_>) {
         if waived & 1 << guarantee as u32 != 0 {
             line.item(guarantee.name());
         }
+    }
+    line.text("]");
+}
+
+/// What was not made for this launch alone, or not by it.
+fn prepared(line: &mut Line<'_>, launch: &Launch<'_>) {
+    let Options { template, network, .. } = launch.options;
+    if template.is_none() && network.is_none() {
+        return;
+    }
+    line.key("prepared").text("[");
+    for (name, _) in
+        [("template", template), ("network", network)].iter().filter(|(_, fd)| fd.is_some())
+    {
+        line.item(name);
     }
     line.text("]");
 }

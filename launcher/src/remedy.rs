@@ -10,6 +10,8 @@ words! {
         UserNamespaces "user namespaces are closed here: see the sysctls kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns"
         MaxNamespaces "see the sysctls user.max_*_namespaces"
         KernelNamespaces "this kernel lacks one of the namespaces"
+        TemplateEnded "the process that holds the template has ended; make a new one"
+        Prepared "who made it has another user id, or another user namespace"
         IdMaps "ids cannot be mapped here: id ranges need a privileged launcher, root needs CAP_SETFCAP; or see the sysctl kernel.apparmor_restrict_unprivileged_userns, or the sandbox around"
         Symlink "there is a symlink now: encode the policy again, or say follow = true"
         EntryFd "is the descriptor of the entry open?"
@@ -32,7 +34,7 @@ words! {
 
 /// Which failure has which remedy: its stage, its call where that matters, its
 /// error number, or 0 for any.
-const REMEDIES: [(Stage, Option<Call>, u8, Remedy); 29] = [
+const REMEDIES: [(Stage, Option<Call>, u8, Remedy); 32] = [
     (Stage::Input, Some(Call::Fstat), uapi::EBADF as u8, Remedy::NoPolicy),
     (Stage::Fds, Some(Call::CloseRange), uapi::EINVAL as u8, Remedy::Kernel511),
     (Stage::Namespaces, Some(Call::Unshare), uapi::EPERM as u8, Remedy::UserNamespaces),
@@ -45,6 +47,9 @@ const REMEDIES: [(Stage, Option<Call>, u8, Remedy); 29] = [
     (Stage::Namespaces, Some(Call::Clone3), uapi::EUSERS as u8, Remedy::MaxNamespaces),
     (Stage::Namespaces, Some(Call::Unshare), uapi::EINVAL as u8, Remedy::KernelNamespaces),
     (Stage::Namespaces, Some(Call::Clone3), uapi::EINVAL as u8, Remedy::KernelNamespaces),
+    (Stage::Namespaces, Some(Call::TemplateFd), uapi::ESRCH as u8, Remedy::TemplateEnded),
+    (Stage::Namespaces, Some(Call::TemplateFd), uapi::EPERM as u8, Remedy::Prepared),
+    (Stage::Namespaces, Some(Call::NetnsFd), uapi::EPERM as u8, Remedy::Prepared),
     (Stage::Namespaces, Some(Call::Write), 0, Remedy::IdMaps),
     (Stage::Namespaces, Some(Call::Open), 0, Remedy::IdMaps),
     (Stage::Mounts, Some(Call::MountSetattr), uapi::ENOSYS as u8, Remedy::Kernel512),

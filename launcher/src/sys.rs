@@ -305,6 +305,7 @@ pub struct Clone<'a> {
 }
 
 /// A child and a descriptor that refers to it.
+#[derive(Debug)]
 pub struct Child {
     /// Its process id in the caller's PID namespace.
     pub pid: i32,
@@ -1178,6 +1179,32 @@ pub fn unshare(flags: u32) -> Result<()> {
     // SAFETY: the call takes a number. Only namespaces are unshared, no memory
     // and no descriptor table.
     unsafe { syscall!(Sysno::unshare, flags) }.map(drop).map_err(errno)
+}
+
+/// setns(2): joins a namespace by its descriptor, or those of a process by its
+/// pidfd.
+///
+/// # Errors
+///
+/// setns(2)
+pub fn setns(fd: impl AsFd, flags: u32) -> Result<()> {
+    // SAFETY: the call takes numbers only. Namespaces change, no memory and no
+    // descriptor table.
+    unsafe { syscall!(Sysno::setns, fd.as_fd().as_raw_fd(), flags) }.map(drop).map_err(errno)
+}
+
+/// `NS_GET_USERNS` of ioctl_ns(2): the user namespace that owns a namespace.
+///
+/// # Errors
+///
+/// ioctl_ns(2)
+pub fn user_namespace_of(namespace: impl AsFd) -> Result<OwnedFd> {
+    /// linux/nsfs.h
+    const NS_GET_USERNS: usize = 0xb701;
+    // SAFETY: the request takes no argument, and returns a new descriptor.
+    unsafe { syscall!(Sysno::ioctl, namespace.as_fd().as_raw_fd(), NS_GET_USERNS) }
+        .map(owned)
+        .map_err(errno)
 }
 
 /// readlinkat(2)

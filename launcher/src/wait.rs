@@ -96,6 +96,7 @@ pub fn run(launch: &'static Launch<'static>) -> Result<(), Failure> {
     launch.shared.settles.store(settles, Ordering::Relaxed);
     let channel = has_reaper(launch).then(|| Channel::open(launch)).transpose();
     let channel = channel.map_err(failed(STAGE, Call::Socketpair))?;
+    namespaces::join::apply(launch)?;
     match start(launch, channel) {
         Ok(child) => {
             if channel.is_some() || !launch.shared.is_abandoned() {
@@ -173,7 +174,7 @@ pub fn time_until(deadline: u64) -> Timespec {
 /// Starts PID 1, where there is a channel to it, or the command itself.
 fn start(launch: &'static Launch<'static>, channel: Option<Channel>) -> Result<Child, Errno> {
     let cgroup = cgroup::of(launch);
-    let flags = u64::from(namespaces::flags(launch));
+    let flags = u64::from(namespaces::made(launch));
     if channel.is_some() {
         // Without CLONE_VFORK: PID 1 never calls exec, and would hold us up
         // for ever.

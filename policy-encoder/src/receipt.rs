@@ -60,6 +60,9 @@ pub struct Launch {
     pub waived: Vec<String>,
     /// The facilities that the host did not give.
     pub missing: Vec<String>,
+    /// What was made before and is joined: `"template"`, `"network"`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prepared: Vec<String>,
     /// What each limit of the policy binds that is meant for the whole tree.
     #[serde(default)]
     pub limits: BTreeMap<String, Bound>,

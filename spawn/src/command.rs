@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicI32, AtomicUsize};
 
 use launcher::sys;
 use linux_raw_sys::general::SIGKILL;
-use policy_encoder::receipt::Event;
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use crate::held::{Joined, answer};
 use crate::in_place::{Decoded, InPlace, Outcome};
 use crate::launcher::{apart, beyond_streams, is_program};
 use crate::sandbox::Prepared;
@@ -44,6 +44,7 @@ pub struct Command {
     cgroup: Option<OwnedFd>,
     pid_file: Option<PathBuf>,
     receipt: bool,
+    fresh: bool,
 }
 
 impl Command {
@@ -60,6 +61,7 @@ impl Command {
             cgroup: None,
             pid_file: None,
             receipt: false,
+            fresh: false,
         }
     }
 
@@ -164,6 +166,13 @@ impl Command {
         self
     }
 
+    /// Has everything made for this command alone, whatever its sandbox has
+    /// prepared.
+    pub fn fresh(&mut self, wanted: bool) -> &mut Self {
+        self.fresh = wanted;
+        self
+    }
+
     /// Starts the command. It runs when this returns.
     ///
     /// # Errors
@@ -234,13 +243,16 @@ impl Command {
         let pipe = || fds.pipe().map_err(Error::io("cannot make a pipe to the launcher"));
         let (events, inside) = self.receipt.then(pipe).transpose()?.unzip();
         let status = inside.as_ref().map(AsRawFd::as_raw_fd);
+        let joined = if self.fresh { Ok(Joined::default()) } else { self.sandbox.join(prepared) };
+        let joined = joined?;
         if let Some(policy) = prepared.in_place()
             && self.cgroup.is_none()
+            && joined.options().next().is_none()
             && let Some(process) = self.launch_in_place(policy, prepared.ruleset(), fds, status)?
         {
             return Ok((process, events));
         }
-        Ok((self.launch_by_program(prepared, fds, status)?, events))
+        Ok((self.launch_by_program(prepared, &joined, fds, status)?, events))
     }
 
     /// Goes through the stages here; `None` where something has to wait beside
@@ -274,6 +286,7 @@ impl Command {
     fn launch_by_program(
         &self,
         prepared: &Prepared,
+        joined: &Joined<'_>,
         fds: &Fds,
         status: Option<RawFd>,
     ) -> Result<Process, Error> {
@@ -287,7 +300,7 @@ impl Command {
             status.map(|status| ("--status-fd", status)),
             cgroup.as_ref().map(|cgroup| ("--cgroup-fd", cgroup.as_raw_fd())),
         ];
-        let own = || own.iter().flatten();
+        let own = || own.into_iter().flatten().chain(joined.options());
         let mut argv = vec!["launcher".to_owned(), "--sealed".to_owned()];
         argv.extend(own().map(|(option, number)| format!("{option}={number}")));
         argv.push("--".to_owned());
@@ -295,25 +308,16 @@ impl Command {
             Program::Launcher(prepared.program()),
             argv,
             fds,
-            &own().map(|(_, number)| *number).collect::<Vec<_>>(),
+            &own().map(|(_, number)| number).collect::<Vec<_>>(),
             Error::io("cannot run the launcher"),
         )?;
         drop(errors_inside);
-        let mut answer = String::new();
-        let read = File::from(errors).read_to_string(&mut answer);
-        if read.is_ok() && answer.is_empty() {
-            return Ok(process);
-        }
-        // Nothing else is known of what runs.
-        let _ = sys::pidfd_send_signal(&process.pidfd, SIGKILL);
-        crate::child::reap(&process);
-        let unread = || Error::io("cannot read the launcher's answer");
-        read.map_err(unread())?;
-        match serde_json::from_str(&answer) {
-            Ok(Event::Failure(failure)) => Err(Error::launch(failure)),
-            Ok(_) => Err(unread()(io::Error::other(answer))),
-            Err(error) => Err(unread()(io::Error::from(error))),
-        }
+        answer(errors).inspect_err(|_| {
+            // Nothing else is known of what runs.
+            let _ = sys::pidfd_send_signal(&process.pidfd, SIGKILL);
+            crate::child::reap(&process);
+        })?;
+        Ok(process)
     }
 
     /// Runs the program itself.

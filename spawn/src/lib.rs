@@ -21,6 +21,7 @@
 mod child;
 mod command;
 mod error;
+mod held;
 mod in_place;
 mod launcher;
 mod layer;
@@ -35,6 +36,7 @@ mod strings;
 pub use child::Child;
 pub use command::Command;
 pub use error::Error;
+pub use held::Network;
 pub use launcher::Launcher;
 pub use layer::{Apply, Layer};
 pub use policy_encoder::document::Document;

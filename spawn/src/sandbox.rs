@@ -9,6 +9,7 @@ use policy_encoder::document::Document;
 use rustix::fs::MemfdFlags;
 use rustix::io::fcntl_dupfd_cloexec;
 
+use crate::held::{Held, Joined, Network, Surroundings, Wanted};
 use crate::in_place::{self, Decoded};
 use crate::launcher::{apart, beyond_streams, sealed};
 use crate::layer::{Added, Layer};
@@ -23,6 +24,7 @@ use crate::{Command, Error, Launcher, layers};
 pub struct Sandbox {
     policy: Option<Arc<Encoded>>,
     launcher: Option<Launcher>,
+    wanted: Wanted,
     prepared: Option<Arc<Prepared>>,
     /// Of the caller's.
     layers: Vec<Added>,
@@ -39,6 +41,8 @@ pub(crate) struct Prepared {
     in_place: Option<Decoded>,
     /// Its Landlock ruleset, where no launch has a part in that.
     ruleset: Option<OwnedFd>,
+    /// What processes of the launcher hold.
+    held: Held,
 }
 
 impl Sandbox {
@@ -82,7 +86,13 @@ impl Sandbox {
     /// No sandbox: commands run as [`std::process::Command`] runs them. For
     /// callers whose users may turn sandboxing off.
     pub fn none() -> Self {
-        Self { policy: None, launcher: None, prepared: None, layers: Vec::new() }
+        Self {
+            policy: None,
+            launcher: None,
+            wanted: Wanted::default(),
+            prepared: None,
+            layers: Vec::new(),
+        }
     }
 
     fn of(policy: Encoded) -> Self {
@@ -137,6 +147,25 @@ impl Sandbox {
         self.policy().map(layers::of).unwrap_or_default()
     }
 
+    /// With a template: [`Sandbox::prepare`] builds the view of the policy once,
+    /// and each command gets a copy. It has its own `/proc`, pseudo-terminals and
+    /// private directories, and its own namespaces but the user namespace.
+    ///
+    /// The view is that of when it was prepared. Where something that it shows or
+    /// hides is replaced later, commands are refused until another is prepared.
+    #[must_use]
+    pub fn template(self) -> Self {
+        let wanted = Wanted { template: true, ..self.wanted };
+        Self { wanted, prepared: None, ..self }
+    }
+
+    /// With network namespaces that are made before they are needed.
+    #[must_use]
+    pub fn network(self, network: Network) -> Self {
+        let wanted = Wanted { network, ..self.wanted };
+        Self { wanted, prepared: None, ..self }
+    }
+
     /// Opens and builds what all commands share. A sandbox that is not prepared
     /// does this for each of them.
     ///
@@ -180,7 +209,15 @@ impl Sandbox {
         let ruleset = in_place.as_ref().map(in_place::ruleset).transpose()?.flatten();
         let ruleset = ruleset.map(apart).transpose();
         let ruleset = ruleset.map_err(Error::io("cannot keep the Landlock ruleset open"))?;
-        Ok(Some(Arc::new(Prepared { program, memfd, in_place, ruleset })))
+        let around = Surroundings { program: program.as_fd(), memfd: memfd.as_fd(), apart: &apart };
+        let held = Held::make(self.wanted, &policy.bytes, &around)?;
+        Ok(Some(Arc::new(Prepared { program, memfd, in_place, ruleset, held })))
+    }
+
+    /// What the next command joins.
+    pub(crate) fn join<'p>(&self, prepared: &'p Prepared) -> Result<Joined<'p>, Error> {
+        let is_taken = |number| self.policy.is_some() && self.takes(number);
+        prepared.held.next(&|fd| apart(beyond_streams(fd)?, is_taken))
     }
 
     /// The caller's own layers.

@@ -57,7 +57,23 @@ static STACKS: Mutex<Vec<Box<Stack>>> = Mutex::new(Vec::new());
 /// How many stacks are kept, of 128 KiB each, most of which are never touched.
 const MAX_STACKS: usize = 64;
 
-impl Start<'_> {
+impl<'a> Start<'a> {
+    /// A program without environment, in this program's surroundings.
+    pub(crate) fn of(program: Program<'a>, argv: CStrings<'a>, kept: &'a [RawFd]) -> Self {
+        Self {
+            program,
+            argv,
+            // What ends the arguments ends an empty environment as well.
+            envp: argv.skip(usize::MAX),
+            directory: None,
+            moved: &[],
+            kept,
+            layers: &[],
+            failed: AtomicI32::new(0),
+            failed_layer: AtomicUsize::new(0),
+        }
+    }
+
     /// The layer that failed, if one did.
     pub(crate) fn failed_layer(&self) -> Option<&Added> {
         self.layers.get(self.failed_layer.load(Ordering::Relaxed).checked_sub(1)?)

@@ -1,5 +1,6 @@
 //! Two launches of one policy at the same time see nothing of each other.
 
+use crate::prepared::Held;
 use harness::{Caller, Outcome, Running, Sandbox, needs};
 
 /// Leaves a file, listens at a port and at an abstract name, says so and its
@@ -24,19 +25,33 @@ fn two_launches_at_once_share_neither_files_nor_sockets_nor_processes() {
         let policy = "filesystem.root = 'host'\nnetwork.access = 'loopback'";
         let found = of_two(|| Sandbox::new(policy).caller(caller));
         for (line, outcome) in found {
-            // Of processes only PID 1 and the second one itself are there.
-            let is_seen = match (line.as_str(), &outcome) {
-                ("list /proc", Outcome::Ok(names)) => {
-                    names.split(' ').filter(is_number).count() != 2
-                }
-                _ => outcome.is_ok(),
-            };
-            assert!(!is_seen, "{caller}: {line}: {outcome:?}");
+            assert!(!is_seen(&line, &outcome), "{caller}: {line}: {outcome:?}");
         }
         // The control: without a sandbox all of it is shared.
         for (line, outcome) in of_two(|| Sandbox::outside().caller(caller)) {
             assert!(outcome.is_ok(), "{caller}: {line}: {outcome:?}");
         }
+    }
+}
+
+#[test]
+fn two_launches_of_one_template_share_no_more_than_two_without() {
+    needs!("python3");
+    for caller in Caller::both() {
+        let policy = "filesystem.root = 'host'\nnetwork.access = 'loopback'";
+        let held = Held::template(policy, caller);
+        for (line, outcome) in of_two(|| held.launch(policy, caller)) {
+            assert!(!is_seen(&line, &outcome), "{caller}: {line}: {outcome:?}");
+        }
+    }
+}
+
+/// Whether the second launch has seen something of the first: of processes only
+/// PID 1 and the second one itself are there.
+fn is_seen(line: &str, outcome: &Outcome) -> bool {
+    match (line, outcome) {
+        ("list /proc", Outcome::Ok(names)) => names.split(' ').filter(is_number).count() != 2,
+        _ => outcome.is_ok(),
     }
 }
 

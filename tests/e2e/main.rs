@@ -34,6 +34,7 @@ mod nested;
 mod notify;
 mod order;
 mod overlay;
+mod prepared;
 mod presets;
 mod programs;
 mod protect;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsFd;
 
+use crate::prepared::Held;
 use harness::{Caller, Output, Sandbox, TempDir, needs_strace};
 use launcher_policy::Stage;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
@@ -227,20 +228,29 @@ fn count(policy: &str, caller: Caller) -> Vec<Call> {
 /// The same with options of the launcher; descriptor 4 is /dev/null.
 fn count_with(policy: &str, caller: Caller, options: &[&str]) -> Vec<Call> {
     let directory = rules();
-    let sandbox = Sandbox::outside().caller(caller);
-    let probe = sandbox.probe_path();
+    let null = File::options().write(true).open("/dev/null").expect("it opens");
+    let sandbox = Sandbox::outside().caller(caller).pass(null, 4);
+    counted(&of_rules(policy, &directory), sandbox, options)
+}
+
+/// A policy of eight entries in a directory, of which the probe is one.
+fn of_rules(policy: &str, directory: &TempDir) -> String {
     // The directory first: the probe's path may hold anything.
     let policy = policy.replace("D/", &format!("{directory}/"));
-    let policy = policy.replace(&format!("{directory}/7"), &probe);
-    let files = TempDir::with_file("trace", "").file("policy.bin", harness::encode(&policy));
+    policy.replace(&format!("{directory}/7"), &Sandbox::outside().probe_path())
+}
+
+/// The launcher's calls under such a policy.
+fn counted(policy: &str, sandbox: Sandbox, options: &[&str]) -> Vec<Call> {
+    let probe = sandbox.probe_path();
+    let files = TempDir::with_file("trace", "").file("policy.bin", harness::encode(policy));
     let policy = File::open(files.join("policy.bin")).expect("it was written");
     let trace = files.join("trace").to_string_lossy().into_owned();
     let launcher = sandbox.binaries().launcher().to_string_lossy().into_owned();
     let strace = ["strace", "-f", "-qq", "-o", &trace, "--", &launcher, "--fd", "3"];
-    let null = File::options().write(true).open("/dev/null").expect("it opens");
     let command = [&strace, options, &["--", &probe, "pid"]].concat();
 
-    let output = sandbox.pass(policy, 3).pass(null, 4).run(command);
+    let output = sandbox.pass(policy, 3).run(command);
 
     assert!(output.stdout_text().starts_with("ok "), "{output:?}");
     let calls: Vec<_> = files.read("trace").lines().filter_map(Call::parse).skip(1).collect();
@@ -288,6 +298,28 @@ fn seven_namespaces_with_eight_binds_take_at_most_113_calls() {
         let older = calls.iter().filter(|call| call.name == "open_tree").count();
         let number = calls.len() - older - older.min(1);
         assert!(number <= 113, "{caller}: {number} calls: {:?}", names(&calls));
+    }
+}
+
+#[test]
+fn a_launch_from_a_template_takes_at_most_82_calls_and_a_network_that_is_given_at_most_9_more() {
+    needs_strace!();
+    for caller in Caller::both() {
+        let directory = rules();
+        let policy = of_rules(BINDS, &directory);
+        let given = |option: &str, held: &Held| {
+            let fd = held.fd.try_clone().expect("dup");
+            counted(&policy, Sandbox::outside().caller(caller).pass(fd, 5), &[option, "5"])
+        };
+        let calls = given("--template-fd", &Held::template(&policy, caller));
+        let number = calls.len();
+        assert!(number <= 82, "{caller}: {number} calls: {:?}", names(&calls));
+        let fresh = counted(&policy, Sandbox::outside().caller(caller), &[]);
+        let calls = given("--netns-fd", &Held::networks(&policy, caller));
+        // It is looked at and joined; where only its owner may do that, the
+        // owner is asked for and joined first.
+        let more = calls.len() as i64 - fresh.len() as i64;
+        assert!((1..=9).contains(&more), "{caller}: {more}: {:?}", names(&calls));
     }
 }
 

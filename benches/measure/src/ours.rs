@@ -1,5 +1,7 @@
 //! The launcher's own ways.
 
+use launcher_spawn::{Network, Sandbox};
+
 use crate::stage::Stage;
 use crate::way::Way;
 
@@ -45,6 +47,9 @@ pub fn ways(stage: &Stage) -> Vec<Way> {
     const TREE: &str = "mount namespace, read-only tree";
     const VIEW: &str = "namespaces, own view";
     const ALL: &str = "namespaces, own view, Landlock, seccomp";
+    let with = |name: &str, with: fn(Sandbox) -> Sandbox| {
+        Way::prepared(name, ALL, EMPTY_ROOT, stage, with)
+    };
     vec![
         Way::launcher("launcher: in place, 8 rules", IN_PLACE, SHIM, stage),
         Way::library("library: in place, 8 rules", IN_PLACE, SHIM, stage),
@@ -53,5 +58,14 @@ pub fn ways(stage: &Stage) -> Vec<Way> {
         Way::launcher("launcher: the same, all layers", ALL, HOST_TREE, stage),
         Way::launcher("launcher: empty root, all layers", ALL, EMPTY_ROOT, stage),
         Way::library("library: empty root, all layers", ALL, EMPTY_ROOT, stage),
+        with("library: the same, network from a pool", |all| all.network(Network::Pooled)),
+        with("library: the same, network shared", |all| all.network(Network::Shared)),
+        with("library: the same, from a template", Sandbox::template),
+        with("library: from a template, network from a pool", |all| {
+            all.template().network(Network::Pooled)
+        }),
+        with("library: from a template, network shared", |all| {
+            all.template().network(Network::Shared)
+        }),
     ]
 }

@@ -60,14 +60,24 @@ impl Way {
     ///
     /// Where the text is no policy, or the sandbox cannot be prepared.
     pub fn library(name: &str, applies: &str, policy: &str, stage: &Stage) -> Self {
-        let launcher = Launcher::from_path(stage.launcher()).expect("it is there");
-        let sandbox = Sandbox::from_toml(&stage.policy(policy)).expect("it is a policy");
-        let sandbox = sandbox.launcher(launcher).prepare().expect("it can be prepared");
-        Self::sandbox(name, applies, sandbox, stage)
+        Self::prepared(name, applies, policy, stage, |sandbox| sandbox)
     }
 
-    /// By the library, in a sandbox that was prepared.
-    pub fn sandbox(name: &str, applies: &str, sandbox: Sandbox, stage: &Stage) -> Self {
+    /// By the library, with something that is made once for all.
+    ///
+    /// # Panics
+    ///
+    /// Where the text is no policy, or the sandbox cannot be prepared.
+    pub fn prepared(
+        name: &str,
+        applies: &str,
+        policy: &str,
+        stage: &Stage,
+        with: impl Fn(Sandbox) -> Sandbox,
+    ) -> Self {
+        let launcher = Launcher::from_path(stage.launcher()).expect("it is there");
+        let sandbox = Sandbox::from_toml(&stage.policy(policy)).expect("it is a policy");
+        let sandbox = with(sandbox.launcher(launcher)).prepare().expect("it can be prepared");
         let start = Start::Library { sandbox: Box::new(sandbox), job: stage.job().into() };
         Self::of(name, applies, start)
     }

@@ -50,16 +50,19 @@ pub(super) fn clone_tree(
     Ok(tree)
 }
 
-/// The tmpfs in which everything of the launcher's own making stands.
+/// The tmpfs in which everything of the launcher's own making stands, or those
+/// nodes of it that are wanted.
 pub(super) fn skeleton(
     launch: &Launch<'static>,
     mounts: &Mounts<'static>,
+    is_wanted: impl Fn(&Node<'static>) -> bool,
 ) -> Result<OwnedFd, Failure> {
     let attributes = u64::from(uapi::MOUNT_ATTR_NOSUID | uapi::MOUNT_ATTR_NODEV);
     let skeleton = tmpfs(mounts.skeleton_size, 0o755, attributes, Spent::Left)?;
     // The modes are the policy's, whatever mask the caller has set.
     let mask = umask(Mode::empty());
-    let made = launch.shared.each(mounts.skeleton.iter()).try_for_each(|node| {
+    let mut nodes = launch.shared.each(mounts.skeleton.iter()).filter(is_wanted);
+    let made = nodes.try_for_each(|node| {
         make_node(&skeleton, &node).map_err(|failure| failure.about(Subject::Node))
     });
     umask(mask);

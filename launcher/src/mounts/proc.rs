@@ -44,7 +44,8 @@ pub(super) fn attach(
     mount: &Mount<'static>,
     ruleset: Option<Ruleset>,
 ) -> Result<(), Failure> {
-    let root = launch.caller.uid == 0;
+    // Each launch mounts its own over that of a template.
+    let root = launch.caller.uid == 0 || launch.options.hold.is_some();
     let attributes = u64::from(mount.attributes) | if root { READ_ONLY } else { 0 };
     let (proc, whole) = match make::proc(attributes) {
         // Inside a sandbox whose /proc is read-only only such a one is given.

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 
 use crate::prepared::Held;
-use harness::{Caller, Output, Sandbox, TempDir, needs_strace};
+use harness::{Binaries, Caller, Output, Sandbox, TempDir, needs_strace};
 use launcher_policy::Stage;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
@@ -304,6 +304,8 @@ fn seven_namespaces_with_eight_binds_take_at_most_113_calls() {
 #[test]
 fn a_launch_from_a_template_takes_at_most_82_calls_and_a_network_that_is_given_at_most_9_more() {
     needs_strace!();
+    // The policies name the probe.
+    let _binaries = Binaries::shared();
     for caller in Caller::both() {
         let directory = rules();
         let policy = of_rules(BINDS, &directory);

@@ -2,6 +2,7 @@
 //! that is shuffled anew for every round, so that whatever else the machine
 //! does is borne by all of them.
 
+pub mod apart;
 pub mod others;
 pub mod ours;
 pub mod picture;

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use clap::Parser;
 use measure::others::{self, on_path};
-use measure::ours;
 use measure::picture::{Bar, bars};
 use measure::sampling::{Samples, interleaved};
 use measure::stage::Stage;
 use measure::trace::follow;
 use measure::way::Way;
+use measure::{apart, ours};
 use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,9 @@ struct Options {
     /// Where the figures go: `comparison.csv`, `comparison.svg`, `comparison.md`.
     #[arg(long)]
     out: Option<PathBuf>,
+    /// In a mount namespace of its own.
+    #[arg(long, hide = true)]
+    apart: bool,
     /// Measures as the user that it runs as, and writes CSV.
     #[arg(long, hide = true)]
     stage: Option<PathBuf>,
@@ -72,6 +75,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(stage) = options.stage {
         return measure(&Stage::of(stage), options.rounds);
     }
+    // Some leave mounts behind, which nobody else is to see.
+    apart::go(options.apart)?;
     let stage = Stage::new();
     let mut rows = Vec::new();
     for (caller, prefix) in callers() {

@@ -267,8 +267,9 @@ fn an_action_is_what_becomes_of_whatever_ends_denied() {
 #[test]
 fn what_a_supervisor_is_told_by_is_neither_denied_nor_asked_about() {
     assert_eq!(errors("call = 'openat'\naction = 'notify'"), [""; 0]);
-    let wait = "with \"notify\" wait4 must be open: the launcher waits by it until the supervisor \
-                was told";
+    // It stands nowhere, and has no help.
+    let wait = ": with \"notify\" wait4 must be open: the launcher waits by it until the supervisor \
+                was told; ";
     assert_eq!(errors("call = ['openat', 'wait4']\naction = 'notify'"), [wait]);
     let some = "call = 'wait4'\naction = 'notify'\nargs = [{ index = 0, op = 'equal', value = 1 }]";
     assert_eq!(errors(some), [wait]);

@@ -125,11 +125,14 @@ mod x86_64 {
                     }
                     ptrace::syscall(pid, None)
                 }
-                // Its first stop, a stop of its group, or a child of its own.
-                WaitStatus::PtraceEvent(pid, ..) => {
+                // Its first stop, a stop of its group, or a child of its own: who
+                // has made one stops before it can make another, so that their
+                // order is that of their making.
+                WaitStatus::PtraceEvent(pid, _, event) => {
+                    let new = if is_birth(event) { child_of(pid)? } else { pid };
                     let number = traced.len();
                     if number > 0 {
-                        traced.entry(pid).or_insert(Traced { number, ..Traced::default() });
+                        traced.entry(new).or_insert(Traced { number, ..Traced::default() });
                     }
                     ptrace::syscall(pid, None)
                 }
@@ -137,6 +140,18 @@ mod x86_64 {
                 _ => Ok(()),
             };
         }
+    }
+
+    fn is_birth(event: i32) -> bool {
+        [Event::PTRACE_EVENT_FORK, Event::PTRACE_EVENT_VFORK, Event::PTRACE_EVENT_CLONE]
+            .into_iter()
+            .any(|birth| birth as i32 == event)
+    }
+
+    /// The process that another one has just made.
+    fn child_of(pid: Pid) -> Result<Pid, Errno> {
+        let number = ptrace::getevent(pid)?;
+        i32::try_from(number).map(Pid::from_raw).map_err(|_| Errno::ESRCH)
     }
 
     impl Traced {

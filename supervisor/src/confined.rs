@@ -11,10 +11,10 @@ use std::sync::mpsc::{self, Sender};
 use std::thread;
 
 use rustix::io::{Errno, Result};
-use rustix::process::{Gid, Uid};
+use rustix::process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs, set_thread_groups,
-    set_thread_res_gid, set_thread_res_uid,
+    CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs,
+    set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
 use crate::sys;
@@ -66,8 +66,21 @@ impl Confined {
     }
 }
 
+/// Keeps others from tracing this process, unless they may trace any.
+///
+/// Its threads share their memory, and one of them is about to be no more than
+/// the command, which may trace its equals where neither namespaces nor Landlock
+/// keep it from that. Who has no capability loses none.
+fn hide_memory() -> Result<()> {
+    if capabilities(None)?.permitted.is_empty() {
+        return Ok(());
+    }
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+}
+
 /// Gives everything up that the command does not have.
 fn confine(ids: &Ids, ruleset: Option<OwnedFd>) -> Result<()> {
+    hide_memory()?;
     sys::unshare_mask()?;
     set_no_new_privs(true)?;
     let own = Ids::of_this_thread()?;
@@ -90,4 +103,24 @@ fn confine(ids: &Ids, ruleset: Option<OwnedFd>) -> Result<()> {
         return Err(Errno::PERM);
     }
     ruleset.map_or(Ok(()), |ruleset| sys::landlock_restrict_self(ruleset.as_fd()))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::dumpable_behavior;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_gives_up_what_the_command_lacks_and_is_traced_by_nobody() {
+        let had = capabilities(None).expect("they are read").permitted;
+        let own = Ids::of_this_thread().expect("it is read");
+        let confined = Confined::start(own, None).expect("it starts");
+        let left = confined.run(|| capabilities(None)).expect("they are read");
+        assert!(left.effective.is_empty() && left.permitted.is_empty());
+        let is_hidden = dumpable_behavior() == Ok(DumpableBehavior::NotDumpable);
+        assert_eq!(is_hidden, !had.is_empty());
+        // This thread has what it had.
+        assert_eq!(capabilities(None).map(|sets| sets.permitted), Ok(had));
+    }
 }

@@ -36,6 +36,24 @@ const PSEUDO: [u32; 16] = [
     0x1980_0202, // mqueue
 ];
 
+/// `PROC_ROOT_INO` of linux/proc_fs.h.
+const ROOT: u64 = 1;
+
+/// What /proc says about the machine. The rest of what it has beside processes
+/// is about namespaces or keys of whoever opens it.
+const MACHINE: [&str; 10] = [
+    "cmdline",
+    "cpuinfo",
+    "devices",
+    "filesystems",
+    "loadavg",
+    "meminfo",
+    "stat",
+    "uptime",
+    "version",
+    "vmstat",
+];
+
 /// Refuses what would be another thing if this process opened it.
 pub(crate) fn check(
     object: BorrowedFd<'_>,
@@ -53,7 +71,12 @@ pub(crate) fn check(
     if writes && PSEUDO.contains(&kind) {
         return Err(Errno::ACCESS);
     }
-    if kind == PROC { process(path, target.numbers(is_own_proc(stat)).0) } else { Ok(()) }
+    // The root of it, which is a list.
+    if kind != PROC || stat.st_ino == ROOT {
+        Ok(())
+    } else {
+        process(path, target.numbers(is_own_proc(stat)).0)
+    }
 }
 
 /// Whether this is of the very /proc that this process has, with its numbers.
@@ -82,7 +105,7 @@ fn device(major: u32, minor: u32) -> Result<()> {
     }
 }
 
-/// Of /proc only what belongs to the process that asks, or to none.
+/// Of /proc only what belongs to the process that asks, or is about the machine.
 fn process(path: &Path, number: u32) -> Result<()> {
     let names: Vec<&str> = path
         .components()
@@ -91,13 +114,15 @@ fn process(path: &Path, number: u32) -> Result<()> {
             _ => None,
         })
         .collect();
-    let mut numbers = names.iter().filter_map(|name| name.parse::<u32>().ok());
-    // What /proc/sys says is about the namespaces of whoever reads it.
-    let is_own = numbers.clone().next().map_or(!names.contains(&"sys"), |it| it == number);
+    let mut numbers = names.iter().filter_map(|name| name.parse::<u32>().ok()).peekable();
+    let is_granted = match numbers.peek() {
+        Some(first) => *first == number,
+        None => matches!(names.as_slice(), [_, name] if MACHINE.contains(name)),
+    };
     // In the PID namespace of this process the number could be its own, which
     // it may look into.
     let is_ours = |number: u32| fs::exists(format!("/proc/self/task/{number}")).unwrap_or(true);
-    if is_own && !numbers.any(is_ours) { Ok(()) } else { Err(Errno::ACCESS) }
+    if is_granted && !numbers.any(is_ours) { Ok(()) } else { Err(Errno::ACCESS) }
 }
 
 #[cfg(test)]
@@ -111,6 +136,23 @@ mod tests {
         // mem, tun, kvm
         for (major, minor) in [(1, 1), (10, 200), (10, 232)] {
             assert_eq!(device(major, minor), Err(Errno::ACCESS));
+        }
+    }
+
+    #[test]
+    fn of_proc_only_what_is_the_same_for_everybody_or_its_own() {
+        // No thread has such a number.
+        let number = u32::MAX;
+        let own = format!("/proc/{number}/status");
+        for granted in ["/proc/meminfo", "/proc/stat", &own] {
+            assert_eq!(process(Path::new(granted), number), Ok(()), "{granted}");
+        }
+        let ours = std::process::id();
+        assert_eq!(process(Path::new(&format!("/proc/{ours}/status")), ours), Err(Errno::ACCESS));
+        let others =
+            "/proc/keys /proc/sysvipc/shm /proc/sys/kernel/hostname /proc/1/stat /proc/sys";
+        for other in others.split(' ') {
+            assert_eq!(process(Path::new(other), number), Err(Errno::ACCESS), "{other}");
         }
     }
 }

@@ -252,6 +252,9 @@ fn a_program_is_judged_by_its_arguments() {
     }
 }
 
+/// How long 100,000 of them may take.
+const RACE: Duration = Duration::from_secs(600);
+
 /// How often a race is run for.
 fn races() -> usize {
     env::var("RACES").map_or(2000, |count| count.parse().expect("RACES is a number"))
@@ -274,7 +277,8 @@ fn a_path_that_changes_all_the_while_opens_nothing_that_is_denied() {
     let dir = TempDir::with_file("file-a", "a").file("file-b", "b");
     for policy in policies(&format!("filesystem.read = [{dir:?}]")) {
         let probe = format!("flip-open {} {dir}/file-a b", races());
-        let output = supervised(Sandbox::new(&policy), &[&probe], decides(is_secret));
+        let sandbox = Sandbox::new(&policy).timeout(RACE);
+        let output = supervised(sandbox, &[&probe], decides(is_secret));
         println!("on behalf: {}", output.stdout_text());
         assert!(opened(&output, "a") > 0 && opened(&output, "-") > 0, "{output:?}");
         assert_eq!(opened(&output, "b"), 0, "{output:?}");
@@ -287,7 +291,7 @@ fn a_path_that_changes_all_the_while_opens_nothing_that_is_denied() {
 fn the_race_is_won_against_a_supervisor_that_lets_the_kernel_read_again() {
     let dir = TempDir::with_file("file-a", "a").file("file-b", "b");
     let policy = format!("filesystem.read = [{dir:?}]{ASKS}");
-    let sandbox = Sandbox::new(&policy);
+    let sandbox = Sandbox::new(&policy).timeout(RACE);
     let (handover, theirs) = Handover::pair().expect("a socket");
     let probe = sandbox.probe_path();
     let flips = format!("flip-open {} {dir}/file-a b", races());

@@ -32,6 +32,8 @@ CACHE ?= $(TARGET)/matrix
 PART ?= cgroup:: guarantees::every guarantees::what kernel:: landlock::
 # Passed on to criterion, --quick for instance.
 BENCH ?=
+# How often it races with a supervisor for what a path leads to.
+RACES ?= 100000
 # How often `make compare` and `make scale` measure each way to launch.
 ROUNDS ?= 1000
 # Where `make contenders` puts programs.
@@ -85,10 +87,11 @@ matrix-all: ## nearly all of them on every kernel of tests/matrix/rows
 	@$(MAKE) matrix ROWS='.*' PART=
 
 .PHONY: soak
-soak: build probe ## LAUNCHES=1000000 at once; random policies against the kernel, SOAK_CASES=10000; kills at any moment, KILLS=1000 of each
+soak: build probe ## LAUNCHES=1000000 at once; random policies against the kernel, SOAK_CASES=10000; kills at any moment, KILLS=1000 of each; RACES=100000 with a supervisor
 	CI=true LAUNCHES=$(LAUNCHES) cargo test -p e2e --test load -- --nocapture
 	CI=true KILLS=$(KILLS) cargo test -p e2e --test e2e kills:: -- --nocapture
 	CI=true SOAK_CASES=$(SOAK_CASES) cargo test -p e2e --test e2e model:: -- --nocapture
+	CI=true RACES=$(RACES) cargo test -p e2e --test e2e supervise:: -- --nocapture
 
 .PHONY: faults
 faults: build probe programs ## every system call of a launch fails, one at a time, with every error; `make test` has two of them

@@ -19,7 +19,7 @@ use rustix::net::sockopt::socket_domain;
 use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 
 use crate::report::failed;
-use crate::{Launch, sys};
+use crate::{Launch, landlock, sys};
 
 const STAGE: Stage = Stage::Seccomp;
 
@@ -126,7 +126,10 @@ fn hand_over(launch: &Launch<'_>, shared: &Handover) -> Result<()> {
     read(event, &mut told)?;
     let listener = RawFd::try_from(u64::from_ne_bytes(told)).map_err(|_| Errno::CANCELED)?;
     let socket = sys::inherited(launch.options.notify.ok_or(Errno::BADF)?);
-    let sent = sys::send_with(socket, MESSAGE, sys::inherited(listener)).map(drop);
+    let ruleset = Some(launch.shared.ruleset.load(Ordering::Relaxed));
+    // By it the supervisor confines the thread that opens files for the command.
+    let ruleset = ruleset.filter(|&fd| fd != 0 && landlock::is_used(launch)).map(sys::inherited);
+    let sent = sys::send_with(socket, MESSAGE, sys::inherited(listener), ruleset).map(drop);
     // For both processes: whoever has it open keeps calls waiting, and the one
     // with the filter would wait for itself when its supervisor is gone.
     sys::close_range(listener.unsigned_abs(), listener.unsigned_abs(), 0)?;

@@ -1062,23 +1062,28 @@ pub fn loopback_up(socket: impl AsFd) -> Result<()> {
 /// # Errors
 ///
 /// sendmsg(2)
-pub fn send_with(socket: BorrowedFd<'_>, bytes: &[u8], passed: BorrowedFd<'_>) -> Result<usize> {
-    /// `struct cmsghdr` with one descriptor, as long as alignment makes it.
+pub fn send_with(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    passed: BorrowedFd<'_>,
+    second: Option<BorrowedFd<'_>>,
+) -> Result<usize> {
+    /// `struct cmsghdr` with two descriptors, or with one as long as alignment
+    /// makes it.
     #[repr(C)]
     struct Control {
         header: net::cmsghdr,
-        fd: RawFd,
-        padding: u32,
+        fds: [RawFd; 2],
     }
-    let length = mem::size_of::<net::cmsghdr>() + mem::size_of::<RawFd>();
+    let count = 1 + usize::from(second.is_some());
+    let length = mem::size_of::<net::cmsghdr>() + count * mem::size_of::<RawFd>();
     let mut control = Control {
         header: net::cmsghdr {
             cmsg_len: length,
             cmsg_level: net::SOL_SOCKET as i32,
             cmsg_type: net::SCM_RIGHTS as i32,
         },
-        fd: passed.as_raw_fd(),
-        padding: 0,
+        fds: [passed.as_raw_fd(), second.map_or(0, |fd| fd.as_raw_fd())],
     };
     let mut part = [bytes.as_ptr() as usize, bytes.len()];
     let message = net::msghdr {

@@ -4,9 +4,10 @@ use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
+use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
-    recvmsg, socketpair,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SocketFlags,
+    SocketType, recvmsg, socketpair,
 };
 
 use crate::Listener;
@@ -32,16 +33,22 @@ impl Handover {
     ///
     /// # Errors
     ///
-    /// recvmsg(2)
+    /// recvmsg(2); EMFILE where this process can have no more descriptors.
     pub fn receive(self) -> io::Result<Option<Listener>> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut passed = RecvAncillaryBuffer::new(&mut space);
         let mut word = [0; 16];
-        recvmsg(&self.0, &mut [IoSliceMut::new(&mut word)], &mut passed, RecvFlags::CMSG_CLOEXEC)?;
-        let mut fds = passed.drain().filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
-            _ => None,
+        let mut part = [IoSliceMut::new(&mut word)];
+        let received = recvmsg(&self.0, &mut part, &mut passed, RecvFlags::CMSG_CLOEXEC)?;
+        // Without the ruleset the supervisor would do what the policy forbids.
+        if received.flags.contains(ReturnFlags::CTRUNC) {
+            return Err(Errno::MFILE.into());
+        }
+        let mut fds = passed.drain().flat_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => Some(fds).into_iter().flatten(),
+            _ => None.into_iter().flatten(),
         });
-        Ok(fds.next().and_then(|mut fds| fds.next()).map(Listener::from))
+        let listener = fds.next();
+        Ok(listener.map(|listener| Listener::new(listener, fds.next())))
     }
 }

@@ -2,10 +2,22 @@
 //!
 //! A policy with `action = "notify"` has the kernel ask about some calls. Who is
 //! asked holds the filter's [`Listener`], which the launcher sends before the
-//! command begins.
+//! command begins. A [`Supervisor`] asks a function about each of them; what it
+//! can decide, and how firmly, is in `docs/supervisor.md`.
 
+mod confined;
+mod decision;
+mod event;
+mod files;
 mod handover;
 mod listener;
+mod objects;
+mod supervisor;
+mod sys;
+mod target;
 
+pub use decision::Verdict;
+pub use event::{Category, Firmness, SyscallEvent};
 pub use handover::Handover;
 pub use listener::{Answer, Listener, Notification};
+pub use supervisor::{SUPERVISED, Supervisor};

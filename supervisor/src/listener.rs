@@ -21,7 +21,10 @@ const SET_FLAGS: Opcode = opcode::write::<u64>(MAGIC, 4);
 
 /// The listener of a filter, seccomp_unotify(2).
 #[derive(Debug)]
-pub struct Listener(OwnedFd);
+pub struct Listener {
+    fd: OwnedFd,
+    ruleset: Option<OwnedFd>,
+}
 
 /// A call that waits for an answer.
 ///
@@ -52,19 +55,23 @@ pub enum Answer {
     Return(i64),
 }
 
-impl From<OwnedFd> for Listener {
-    fn from(fd: OwnedFd) -> Self {
-        Self(fd)
-    }
-}
-
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 
 impl Listener {
+    pub(crate) const fn new(fd: OwnedFd, ruleset: Option<OwnedFd>) -> Self {
+        Self { fd, ruleset }
+    }
+
+    /// The Landlock ruleset that the command is under; `None` where it is under
+    /// none of its policy's.
+    pub(crate) fn ruleset(&self) -> Option<BorrowedFd<'_>> {
+        self.ruleset.as_ref().map(AsFd::as_fd)
+    }
+
     /// Has whoever calls and who answers run on the same processor, one after the
     /// other, which is quicker where there is one of each (Linux 6.6). Older
     /// kernels go without.
@@ -73,7 +80,7 @@ impl Listener {
         // SAFETY: the kernel takes the flags as a number.
         let set = unsafe { ioctl::IntegerSetter::<SET_FLAGS>::new_usize(flags as usize) };
         // SAFETY: as above.
-        let _ = unsafe { ioctl::ioctl(&self.0, set) };
+        let _ = unsafe { ioctl::ioctl(&self.fd, set) };
     }
 
     /// Waits for a call; `None` when nobody is left who could make one.
@@ -83,7 +90,7 @@ impl Listener {
     /// poll(2), ioctl(2)
     pub fn receive(&self) -> io::Result<Option<Notification>> {
         loop {
-            let mut ready = [PollFd::new(&self.0, PollFlags::IN)];
+            let mut ready = [PollFd::new(&self.fd, PollFlags::IN)];
             match poll(&mut ready, None) {
                 Err(Errno::INTR) => continue,
                 answer => answer?,
@@ -97,7 +104,7 @@ impl Listener {
             // SAFETY: the kernel writes what the opcode says, which is as long.
             let update = unsafe { Updater::<RECEIVE, _>::new(&mut asked) };
             // SAFETY: as above.
-            match unsafe { ioctl::ioctl(&self.0, update) } {
+            match unsafe { ioctl::ioctl(&self.fd, update) } {
                 // It was killed, or a signal took it away.
                 Err(Errno::NOENT | Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
@@ -112,7 +119,7 @@ impl Listener {
         // SAFETY: the kernel reads a number of 64 bits.
         let set = unsafe { Setter::<ID_VALID, u64>::new(id) };
         // SAFETY: as above.
-        unsafe { ioctl::ioctl(&self.0, set) }.is_ok()
+        unsafe { ioctl::ioctl(&self.fd, set) }.is_ok()
     }
 
     /// Answers a call; whether it still waited.
@@ -130,7 +137,7 @@ impl Listener {
         // SAFETY: the kernel reads what the opcode says, which is as long.
         let update = unsafe { Updater::<SEND, _>::new(&mut response) };
         // SAFETY: as above.
-        was_waiting(unsafe { ioctl::ioctl(&self.0, update) })
+        was_waiting(unsafe { ioctl::ioctl(&self.fd, update) })
     }
 
     /// Answers a call with a descriptor, which its process gets in the same step
@@ -150,7 +157,7 @@ impl Listener {
         });
         // SAFETY: the kernel reads what the opcode says, and the descriptor is
         // open as long as it is borrowed.
-        was_waiting(unsafe { ioctl::ioctl(&self.0, add) }.map(drop))
+        was_waiting(unsafe { ioctl::ioctl(&self.fd, add) }.map(drop))
     }
 }
 

@@ -45,6 +45,7 @@ mod session;
 mod simulator;
 mod spawn;
 mod status;
+mod supervise;
 #[cfg(target_arch = "x86_64")]
 mod sweep;
 mod systems;

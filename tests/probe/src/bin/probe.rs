@@ -12,7 +12,10 @@
 //! `chmod P MODE`, `chown P`, `set-times P`, `set-xattr P`, `remove-xattr P`
 //! (of what `set-xattr` sets; there may be none), `list P`, `stat P` (type and mode), `access P`,
 //! `mount-flags P`, `size P` (of the file system), `map-exec P`, `exec P
-//! [ARGUMENT]...`, `chdir P`, `chroot P`, `ioctl-dev P`, `memfd-exec`.
+//! [ARGUMENT]...`, `chdir P`, `chroot P`, `ioctl-dev P`, `memfd-exec`, `create-mode P`
+//! (prints the mode that 0666 becomes), `flip-open N P BYTE` (opens P so often while
+//! a thread turns its last byte into BYTE and back; prints what the files begin
+//! with, and how many of them do).
 //!
 //! Sockets: `socket FAMILY TYPE [PROTOCOL]`, `connect-tcp ADDRESS PORT`,
 //! `bind-tcp ADDRESS PORT` (prints the port), `listen-tcp` (without a bind),
@@ -46,16 +49,18 @@
 //! the filter is installed).
 #![allow(unsafe_code, reason = "system calls by number")]
 
+use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use linux_raw_sys::{general as uapi, prctl, ptrace as uapi_filter};
 use rustix::fs::{self, CWD, FileType, Mode, OFlags, StatVfsMountFlags};
@@ -214,6 +219,8 @@ fn files(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
         "ioctl-dev" => open(OFlags::RDWR | OFlags::NONBLOCK)
             .and_then(|file| ioctl(file.as_fd(), uapi_ioctl::TIOCGWINSZ)),
         "memfd-exec" => memfd_exec(),
+        "create-mode" => create_mode(given.path(0)),
+        "flip-open" => flip_open(given.number(0), given.text(1), given.text(2)),
         _ => return None,
     })
 }
@@ -246,6 +253,48 @@ fn read_all(file: &OwnedFd) -> Answer {
             return Err(Errno::FBIG);
         }
     }
+}
+
+fn create_mode(path: &Path) -> Answer {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+    let file = fs::open(path, flags, Mode::from_raw_mode(0o666))?;
+    Ok(format!("{:o}", fs::fstat(&file)?.st_mode & 0o7777))
+}
+
+/// Opens a path that changes all the while.
+fn flip_open(times: usize, path: &str, other: &str) -> Answer {
+    let bytes: Vec<AtomicU8> = path.bytes().chain([0]).map(AtomicU8::new).collect();
+    let last = &bytes[path.len() - 1];
+    let (one, other) = (last.load(Ordering::Relaxed), other.as_bytes()[0]);
+    let stop = AtomicBool::new(false);
+    let mut found = BTreeMap::<char, usize>::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                last.store(other, Ordering::Relaxed);
+                last.store(one, Ordering::Relaxed);
+            }
+        });
+        let at = uapi::AT_FDCWD as isize as usize;
+        let flags = uapi::O_RDONLY | uapi::O_CLOEXEC;
+        for _ in 0..times {
+            // SAFETY: the kernel reads a text with a NUL that nobody changes,
+            // and the bytes before it whenever it likes.
+            let opened = unsafe { syscalls::syscall!(Sysno::openat, at, bytes.as_ptr(), flags) };
+            let Ok(fd) = opened else {
+                *found.entry('-').or_default() += 1;
+                continue;
+            };
+            // SAFETY: it was opened just now, and nobody else knows of it.
+            let mut file = unsafe { File::from_raw_fd(fd as i32) };
+            let mut first = [b'?'];
+            let _ = file.read(&mut first);
+            *found.entry(char::from(first[0])).or_default() += 1;
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let said: Vec<String> = found.iter().map(|(what, count)| format!("{what} {count}")).collect();
+    Ok(said.join(" "))
 }
 
 /// Writes until the file has so many bytes, or the kernel says no.

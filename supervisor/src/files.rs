@@ -1,0 +1,292 @@
+//! Opens on behalf of a thread: resolved once, judged, and opened as judged.
+//!
+//! What a path leads to is held by a descriptor before it is judged, and that
+//! descriptor is what is opened, so nobody can put another file in its place.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fcntl_getfl, fcntl_setfl, fstat,
+    openat, openat2, readlinkat, statat,
+};
+use rustix::io::{Errno, Result};
+use rustix::process::umask;
+
+use crate::confined::Confined;
+use crate::objects;
+use crate::target::Target;
+
+/// How often a walk is begun anew because directories moved meanwhile.
+const WALKS: usize = 16;
+
+/// What is asked for.
+pub(crate) struct Open {
+    /// From where.
+    pub(crate) directory: i32,
+    /// What.
+    pub(crate) path: PathBuf,
+    pub(crate) flags: OFlags,
+    pub(crate) mode: u32,
+}
+
+/// What will be opened.
+pub(crate) struct Found {
+    pub(crate) path: PathBuf,
+    /// Device and inode.
+    pub(crate) identity: Option<(u64, u64)>,
+    object: Object,
+}
+
+enum Object {
+    There(Arc<OwnedFd>),
+    /// A file to be created, by its directory and name.
+    New(Arc<OwnedFd>, OsString),
+}
+
+/// Where a thread's paths begin.
+struct Start {
+    root: Arc<OwnedFd>,
+    /// The root as this process would call it.
+    name: PathBuf,
+    /// Its number in the file system of kind proc that it has at /proc, and its
+    /// thread's.
+    own: Option<(u32, u32)>,
+}
+
+/// What a path stands for that depends on who walks it.
+#[derive(Debug, PartialEq, Eq)]
+enum Own {
+    /// A link of the process: its descriptor 3, say.
+    Link(String),
+    /// The same place for everybody.
+    Path(PathBuf),
+}
+
+impl Open {
+    fn creates(&self) -> bool {
+        self.flags.contains(OFlags::CREATE)
+    }
+
+    fn writes(&self) -> bool {
+        !(self.flags & OFlags::ACCMODE).is_empty() || self.flags.contains(OFlags::TRUNC)
+    }
+
+    /// Finds what would be opened, or why it cannot be.
+    pub(crate) fn find(&self, target: &Target, confined: &Confined) -> Result<Found> {
+        if self.path.as_os_str().is_empty() {
+            return Err(Errno::NOENT);
+        }
+        let start = Start::of(target, confined)?;
+        let path = start.absolute(self, target, confined)?;
+        let object = match start.own(&path) {
+            Own::Link(name) => Ok(Arc::new(target.link(&name)?)),
+            Own::Path(path) => {
+                let follows = !self.flags.intersects(OFlags::NOFOLLOW) && !self.is_exclusive();
+                start.walk(path, follows, confined)
+            }
+        };
+        match object {
+            Ok(object) => self.existing(object, &start, target),
+            Err(Errno::NOENT) if self.creates() => self.new_file(&path, &start, target, confined),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn is_exclusive(&self) -> bool {
+        self.creates() && self.flags.contains(OFlags::EXCL)
+    }
+
+    fn existing(&self, object: Arc<OwnedFd>, start: &Start, target: &Target) -> Result<Found> {
+        if self.is_exclusive() {
+            return Err(Errno::EXIST);
+        }
+        let stat = fstat(&*object)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Symlink => return Err(Errno::LOOP),
+            FileType::Directory if self.creates() => return Err(Errno::ISDIR),
+            _ => {}
+        }
+        let path = start.inside(&name_of(&object)?);
+        objects::check(object.as_fd(), &stat, &path, self.writes(), &target.status)?;
+        let identity = Some((stat.st_dev, stat.st_ino));
+        Ok(Found { path, identity, object: Object::There(object) })
+    }
+
+    fn new_file(
+        &self,
+        path: &Path,
+        start: &Start,
+        target: &Target,
+        confined: &Confined,
+    ) -> Result<Found> {
+        if ends_as_directory(path) {
+            return Err(Errno::ISDIR);
+        }
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(Errno::ISDIR);
+        };
+        let Own::Path(parent) = start.own(parent) else { return Err(Errno::NOTDIR) };
+        let parent = start.walk(parent, true, confined)?;
+        // A link that leads nowhere yet would have to be walked by hand.
+        if statat(&*parent, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| is_link(&stat)) {
+            return Err(Errno::PERM);
+        }
+        let place = start.inside(&name_of(&parent)?);
+        objects::check(parent.as_fd(), &fstat(&*parent)?, &place, true, &target.status)?;
+        let object = Object::New(parent, name.to_owned());
+        Ok(Found { path: place.join(name), identity: None, object })
+    }
+}
+
+impl Found {
+    /// Opens it; EEXIST where it was to be created and somebody else has done
+    /// so since it was judged.
+    pub(crate) fn open(self, open: &Open, target: &Target, confined: &Confined) -> Result<OwnedFd> {
+        // A pipe without another end must not keep everybody waiting, and a
+        // terminal must not become this process's.
+        let extra = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let (asked, mode) = (open.flags, Mode::from_raw_mode(open.mode & 0o7777));
+        let mask = Mode::from_raw_mode(target.status.umask);
+        let file = confined.run(move || {
+            umask(mask);
+            match self.object {
+                Object::There(object) => {
+                    // It is open already, so this walks to the same object.
+                    let walk = OFlags::NOFOLLOW | OFlags::CREATE | OFlags::EXCL;
+                    let (flags, it) = (asked.difference(walk) | extra, own_link(&object));
+                    openat(CWD, it, flags, mode)
+                }
+                Object::New(parent, name) => {
+                    let new = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+                    openat(&*parent, name, asked | new | extra, mode)
+                }
+            }
+        })?;
+        if !asked.contains(OFlags::NONBLOCK) {
+            fcntl_setfl(&file, fcntl_getfl(&file)?.difference(OFlags::NONBLOCK))?;
+        }
+        Ok(file)
+    }
+}
+
+impl Start {
+    fn of(target: &Target, confined: &Confined) -> Result<Self> {
+        let root = Arc::new(target.link("root")?);
+        let mut start = Self { name: name_of(&root)?, root, own: None };
+        if let Ok(proc) = start.walk("/proc".into(), true, confined)
+            && objects::is_proc(proc.as_fd())?
+        {
+            start.own = Some(target.status.numbers(objects::is_own_proc(&fstat(&*proc)?)));
+        }
+        Ok(start)
+    }
+
+    /// The path from the root. A directory that it begins in may be moved
+    /// meanwhile; then another object is found and judged, or none.
+    fn absolute(&self, open: &Open, target: &Target, confined: &Confined) -> Result<PathBuf> {
+        if open.path.is_absolute() {
+            return Ok(open.path.clone());
+        }
+        let from = match open.directory {
+            linux_raw_sys::general::AT_FDCWD => target.link("cwd"),
+            fd => target.link(&format!("fd/{fd}")).map_err(|_| Errno::BADF),
+        }?;
+        let from = fstat(&from).and_then(|stat| Ok((stat, self.inside(&name_of(&from)?))));
+        let (directory, name) = from?;
+        if FileType::from_raw_mode(directory.st_mode) != FileType::Directory {
+            return Err(Errno::NOTDIR);
+        }
+        let found = fstat(&*self.walk(name.clone(), true, confined)?)?;
+        if (found.st_dev, found.st_ino) != (directory.st_dev, directory.st_ino) {
+            return Err(Errno::ACCESS);
+        }
+        Ok(name.join(&open.path))
+    }
+
+    /// What this process calls by this name, as it is called below the root.
+    fn inside(&self, name: &Path) -> PathBuf {
+        name.strip_prefix(&self.name)
+            .map_or_else(|_| name.to_owned(), |rest| Path::new("/").join(rest))
+    }
+
+    /// Recognises what leads to the thread itself. What leads there by other
+    /// ways is not found by this process, or refused.
+    fn own(&self, path: &Path) -> Own {
+        let other = || Own::Path(path.to_owned());
+        let Some((pid, tid)) = self.own else { return other() };
+        let Some(names) = names(path) else { return other() };
+        let number = pid.to_string();
+        let rest = match names.as_slice() {
+            ["dev", "stdin"] => return Own::Link("fd/0".to_owned()),
+            ["dev", "stdout"] => return Own::Link("fd/1".to_owned()),
+            ["dev", "stderr"] => return Own::Link("fd/2".to_owned()),
+            ["dev", rest @ ..] if rest.first() == Some(&"fd") => rest,
+            ["proc", "thread-self", rest @ ..] => match rest {
+                ["fd", _] => rest,
+                _ => return Own::Path(below(&format!("{pid}/task/{tid}"), rest)),
+            },
+            ["proc", "self", rest @ ..] => rest,
+            ["proc", it, rest @ ..] if *it == number => rest,
+            ["proc", rest @ ..] if matches!(rest.first(), Some(&("net" | "mounts"))) => rest,
+            _ => return other(),
+        };
+        match rest {
+            ["fd", fd] if fd.parse::<u32>().is_ok() => Own::Link(format!("fd/{fd}")),
+            ["exe"] => Own::Link("exe".to_owned()),
+            _ => Own::Path(below(&number, rest)),
+        }
+    }
+
+    /// Walks to an object. Links that the kernel makes up are not followed.
+    fn walk(&self, path: PathBuf, follows: bool, confined: &Confined) -> Result<Arc<OwnedFd>> {
+        let root = Arc::clone(&self.root);
+        let last = if follows { OFlags::empty() } else { OFlags::NOFOLLOW };
+        confined.run(move || {
+            let flags = OFlags::PATH | OFlags::CLOEXEC | last;
+            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+            let walk = || openat2(&*root, &path, flags, Mode::empty(), resolve);
+            let mut walks = std::iter::repeat_with(walk).take(WALKS);
+            let found = walks.find(|found| !matches!(found, Err(Errno::AGAIN)));
+            found.unwrap_or(Err(Errno::AGAIN)).map(Arc::new)
+        })
+    }
+}
+
+fn below(process: &str, rest: &[&str]) -> PathBuf {
+    Path::new("/proc").join(process).join(rest.join("/"))
+}
+
+/// The names that a path consists of, where there are no others among them.
+fn names(path: &Path) -> Option<Vec<&str>> {
+    let named = path.components().skip_while(|part| *part == Component::RootDir);
+    named
+        .map(|part| match part {
+            Component::Normal(name) => name.to_str(),
+            _ => None,
+        })
+        .collect()
+}
+
+fn ends_as_directory(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_bytes();
+    bytes.ends_with(b"/") || bytes.ends_with(b"/.") || bytes.ends_with(b"/..")
+}
+
+fn is_link(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Symlink
+}
+
+/// The link by which an open object can be reached again.
+fn own_link(object: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", object.as_raw_fd())
+}
+
+/// What this process calls it.
+fn name_of(object: &OwnedFd) -> Result<PathBuf> {
+    let name = readlinkat(CWD, own_link(object), Vec::new())?;
+    Ok(OsString::from_vec(name.into_bytes()).into())
+}

@@ -1,0 +1,189 @@
+//! The thread that calls: who it is, what it points at, where it stands.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::{Errno, Result};
+use rustix::process::Pid;
+
+/// As long as a path may be, with its NUL.
+const PATH_MAX: usize = 4096;
+const PAGE: u64 = 4096;
+/// How many arguments of a program, and bytes of each, an event has.
+const ARGUMENTS: usize = 1024;
+
+/// Real, effective, saved and file system ids, and the groups beside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ids {
+    pub(crate) uid: [u32; 4],
+    pub(crate) gid: [u32; 4],
+    pub(crate) groups: Vec<u32>,
+}
+
+/// What /proc says of a thread, proc_pid_status(5).
+#[derive(Clone, Debug)]
+pub(crate) struct Status {
+    pub(crate) pid: Pid,
+    pub(crate) parent: Option<Pid>,
+    pub(crate) ids: Ids,
+    pub(crate) umask: u32,
+    /// The process's number and the thread's, in the innermost and in the
+    /// outermost of their PID namespaces that are seen.
+    inside: (u32, u32),
+    outside: (u32, u32),
+}
+
+/// A thread that waits. It is named by its number, so what is found out is
+/// about it only if its call still waits afterwards.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) tid: Pid,
+    pub(crate) status: Status,
+}
+
+impl Ids {
+    pub(crate) fn of_this_thread() -> Result<Self> {
+        Ok(Status::read(Path::new("/proc/thread-self"))?.ids)
+    }
+}
+
+impl Status {
+    fn read(directory: &Path) -> Result<Self> {
+        let text = fs::read(directory.join("status")).map_err(errno)?;
+        Self::parse(&String::from_utf8_lossy(&text)).ok_or(Errno::PROTO)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let words = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+            Some(line.split_ascii_whitespace())
+        };
+        let numbers =
+            |name| -> Option<Vec<u32>> { words(name)?.map(|word| word.parse().ok()).collect() };
+        let four = |name| -> Option<[u32; 4]> { numbers(name)?.try_into().ok() };
+        let pid = |name| numbers(name).map(|found| found.first().and_then(|&pid| pid_of(pid)));
+        Some(Self {
+            pid: pid("Tgid")??,
+            parent: pid("PPid")?,
+            ids: Ids { uid: four("Uid")?, gid: four("Gid")?, groups: numbers("Groups")? },
+            umask: u32::from_str_radix(words("Umask")?.next()?, 8).ok()?,
+            inside: (*numbers("NStgid")?.last()?, *numbers("NSpid")?.last()?),
+            outside: (*numbers("NStgid")?.first()?, *numbers("NSpid")?.first()?),
+        })
+    }
+}
+
+impl Status {
+    /// The numbers of the process and of its thread: those that this process
+    /// sees, or those that it has in its own PID namespace.
+    pub(crate) const fn numbers(&self, seen: bool) -> (u32, u32) {
+        if seen { self.outside } else { self.inside }
+    }
+}
+
+fn pid_of(number: u32) -> Option<Pid> {
+    i32::try_from(number).ok().and_then(Pid::from_raw)
+}
+
+impl Target {
+    pub(crate) fn of(tid: Pid) -> Result<Self> {
+        Ok(Self { tid, status: Status::read(&directory(tid))? })
+    }
+
+    /// What one of its links in /proc leads to: its root, say.
+    pub(crate) fn link(&self, name: &str) -> Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        openat(CWD, directory(self.tid).join(name), flags, Mode::empty())
+    }
+
+    /// A text in its memory, up to its NUL.
+    pub(crate) fn path(&self, address: u64) -> Result<PathBuf> {
+        let memory = self.memory()?;
+        Ok(OsString::from_vec(text(&memory, address, PATH_MAX)?.ok_or(Errno::NAMETOOLONG)?).into())
+    }
+
+    /// An array of texts in its memory, up to its null.
+    pub(crate) fn strings(&self, mut address: u64) -> Result<Vec<OsString>> {
+        let memory = self.memory()?;
+        let mut found = Vec::new();
+        while address != 0 && found.len() < ARGUMENTS {
+            let mut pointer = [0; 8];
+            memory.read_exact_at(&mut pointer, address).map_err(|_| Errno::FAULT)?;
+            let pointer = u64::from_ne_bytes(pointer);
+            if pointer == 0 {
+                break;
+            }
+            found.push(OsString::from_vec(text(&memory, pointer, PATH_MAX)?.unwrap_or_default()));
+            address = address.wrapping_add(8);
+        }
+        Ok(found)
+    }
+
+    fn memory(&self) -> Result<File> {
+        File::open(directory(self.tid).join("mem")).map_err(errno)
+    }
+}
+
+fn directory(tid: Pid) -> PathBuf {
+    PathBuf::from(format!("/proc/{tid}"))
+}
+
+/// What stands up to a NUL; `None` where there is none in `most` bytes.
+fn text(memory: &File, mut address: u64, most: usize) -> Result<Option<Vec<u8>>> {
+    let mut found = Vec::new();
+    while found.len() < most {
+        // What follows on the next page may not be there.
+        let mut part = [0; PAGE as usize];
+        let rest = usize::try_from(PAGE - address % PAGE).map_err(|_| Errno::FAULT)?;
+        let read = memory.read_at(&mut part[..rest.min(most - found.len())], address);
+        let part = &part[..read.map_err(|_| Errno::FAULT)?];
+        if part.is_empty() {
+            return Err(Errno::FAULT);
+        }
+        if let Some(end) = part.iter().position(|&byte| byte == 0) {
+            found.extend_from_slice(&part[..end]);
+            return Ok(Some(found));
+        }
+        found.extend_from_slice(part);
+        address = address.wrapping_add(part.len() as u64);
+    }
+    Ok(None)
+}
+
+/// The number of an error of std's.
+pub(crate) fn errno(error: std::io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_of_this_thread_is_read() {
+        let status = Status::read(Path::new("/proc/thread-self")).expect("it is read");
+        assert_eq!(status.pid, rustix::process::getpid());
+        assert_eq!(status.ids.uid[1], rustix::process::geteuid().as_raw());
+        assert_eq!(status.ids.gid[1], rustix::process::getegid().as_raw());
+    }
+
+    #[test]
+    fn memory_is_read_as_it_is() {
+        let own = Target::of(rustix::thread::gettid()).expect("it is this thread");
+        let long = std::ffi::CString::new(vec![b'a'; 4095]).expect("it has no NUL");
+        let too_long = std::ffi::CString::new(vec![b'a'; 4096]).expect("it has no NUL");
+        let address = |text: &std::ffi::CStr| text.as_ptr().addr() as u64;
+        assert_eq!(own.path(address(c"/etc/x")), Ok("/etc/x".into()));
+        assert_eq!(own.path(address(&long)).map(|path| path.as_os_str().len()), Ok(4095));
+        assert_eq!(own.path(address(&too_long)), Err(Errno::NAMETOOLONG));
+        assert_eq!(own.path(1), Err(Errno::FAULT));
+        let array = [address(c"a"), address(c"b"), 0];
+        let found = own.strings(array.as_ptr().addr() as u64);
+        assert_eq!(found, Ok(vec!["a".into(), "b".into()]));
+    }
+}

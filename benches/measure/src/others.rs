@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::way::Way;
 
-/// How a program is called, with `JOB` for what it runs.
+/// How a program is called, with `JOB` for what it runs and `STAGE` for the
+/// directory that this is in.
 struct Other {
     name: &'static str,
     applies: &'static str,
@@ -73,7 +74,7 @@ const OTHERS: &[Other] = &[
     Other {
         name: "hakoniwa",
         applies: "namespaces, read-only tree, /proc",
-        call: &["hakoniwa", "run", "--rootdir", "/:ro", "--", "JOB"],
+        call: &["hakoniwa", "run", "--unshare-all", "-b", "STAGE:STAGE", "--", "JOB"],
     },
     Other {
         name: "sandlock",
@@ -91,9 +92,10 @@ const OTHERS: &[Other] = &[
 pub fn found(job: &Path) -> (Vec<Way>, Vec<&'static str>) {
     let (mut ways, mut missing) = (Vec::new(), Vec::new());
     for other in OTHERS {
+        let stage = job.parent().unwrap_or(job).display().to_string();
         let words = other.call.iter().map(|word| match *word {
             "JOB" => job.into(),
-            word => OsString::from(word),
+            word => OsString::from(word.replace("STAGE", &stage)),
         });
         match on_path(other.call[0]) {
             Some(_) => ways.push(Way::command(other.name, other.applies, words.collect())),

@@ -50,20 +50,32 @@ pub fn follow(argv: &[OsString], job: &Path) -> Result<Taken, Box<dyn Error>> {
         | Options::PTRACE_O_EXITKILL;
     ptrace::seize(main, options)?;
     kill(main, Signal::SIGCONT)?;
-    let mut follower = Follower { job, main, counted: HashSet::new(), taken: Taken::default() };
-    loop {
+    let alive = HashSet::from([main]);
+    let taken = Taken::default();
+    let mut follower = Follower { job, main, alive, counted: HashSet::new(), taken };
+    // This process has other children, which stay.
+    while !follower.alive.is_empty() {
         match waitpid(None, Some(WaitPidFlag::__WALL)) {
             Ok(status) => follower.at(status)?,
-            Err(Errno::ECHILD) => return Ok(follower.taken),
             Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
+    Ok(follower.taken)
 }
+
+/// That a process has made another one.
+const BIRTHS: [i32; 3] = [
+    Event::PTRACE_EVENT_FORK as i32,
+    Event::PTRACE_EVENT_VFORK as i32,
+    Event::PTRACE_EVENT_CLONE as i32,
+];
 
 struct Follower<'a> {
     job: &'a Path,
     main: Pid,
+    /// The processes that are followed.
+    alive: HashSet<Pid>,
     /// The processes of the launch that do not run the job yet.
     counted: HashSet<Pid>,
     taken: Taken,
@@ -82,6 +94,10 @@ impl Follower<'_> {
                 (pid, None)
             }
             WaitStatus::Stopped(pid, signal) => (pid, Some(signal)),
+            WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..) => {
+                self.alive.remove(&pid);
+                return Ok(());
+            }
             _ => return Ok(()),
         };
         match ptrace::syscall(pid, signal) {
@@ -100,6 +116,10 @@ impl Follower<'_> {
                 true => self.counted.remove(&pid),
                 false => self.counted.insert(pid),
             };
+        } else if BIRTHS.contains(&event) {
+            // Before its first stop, which may come after the end of who has made it.
+            let child = ptrace::getevent(pid).ok().and_then(|number| i32::try_from(number).ok());
+            self.alive.extend(child.map(Pid::from_raw));
         } else if pid != self.main {
             // The first stop of a new one.
             self.counted.insert(pid);

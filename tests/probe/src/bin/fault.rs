@@ -120,16 +120,17 @@ mod x86_64 {
                     }
                 }
                 WaitStatus::PtraceSyscall(pid) => {
-                    if let Some(process) = traced.get_mut(&pid) {
-                        process.at_call(pid, fault)?;
+                    match traced.get_mut(&pid).map(|process| process.at_call(pid, fault)) {
+                        None | Some(Ok(()) | Err(Errno::ESRCH)) => ptrace::syscall(pid, None),
+                        Some(Err(error)) => return Err(error.into()),
                     }
-                    ptrace::syscall(pid, None)
                 }
                 // Its first stop, a stop of its group, or a child of its own: who
                 // has made one stops before it can make another, so that their
                 // order is that of their making.
                 WaitStatus::PtraceEvent(pid, _, event) => {
-                    let new = if is_birth(event) { child_of(pid)? } else { pid };
+                    let new = if is_birth(event) { child_of(pid) } else { None };
+                    let new = new.unwrap_or(pid);
                     let number = traced.len();
                     if number > 0 {
                         traced.entry(new).or_insert(Traced { number, ..Traced::default() });
@@ -148,10 +149,10 @@ mod x86_64 {
             .any(|birth| birth as i32 == event)
     }
 
-    /// The process that another one has just made.
-    fn child_of(pid: Pid) -> Result<Pid, Errno> {
-        let number = ptrace::getevent(pid)?;
-        i32::try_from(number).map(Pid::from_raw).map_err(|_| Errno::ESRCH)
+    /// The process that another one has just made, unless that was killed.
+    fn child_of(pid: Pid) -> Option<Pid> {
+        let number = ptrace::getevent(pid).ok()?;
+        i32::try_from(number).ok().map(Pid::from_raw)
     }
 
     impl Traced {

@@ -22,15 +22,15 @@ const DIRECTORY: i32 = 3;
 /// What the compiler may do: the system's programs and the submission's
 /// directory.
 const COMPILING: &str = r#"
-filesystem = { root = "minimal", write = [{ fd = 3, at = "/work" }] }
-process.cwd = "/work"
+filesystem = { root = "minimal", write = [{ fd = 3, at = "/submission" }] }
+process.cwd = "/submission"
 limits.wall_time = "60s"
 "#;
 
 /// What a submission may do: read what it is given, and compute.
 const RUNNING: &str = r#"
-filesystem = { root = "minimal", execute = [{ fd = 3, at = "/work" }], tmp = "none" }
-process.cwd = "/work"
+filesystem = { root = "minimal", execute = [{ fd = 3, at = "/submission" }], tmp = "none" }
+process.cwd = "/submission"
 seccomp = { profile = "strict", action = "kill" }
 
 [limits]
@@ -148,7 +148,7 @@ fn judge(compiling: &Sandbox, running: &Sandbox, body: &str) -> Result<Verdict, 
 /// Runs a submission that is compiled.
 fn run(running: &Sandbox, directory: &Path) -> Result<Verdict, Error> {
     let mut child = running
-        .command("/work/program")
+        .command("/submission/program")
         .fd(DIRECTORY, File::open(directory)?)
         .stdin(File::open(directory.join("input"))?)
         .stdout(Stdio::piped())

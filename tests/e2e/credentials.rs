@@ -1,22 +1,12 @@
 //! Credentials: no capability is left, whoever called, and none comes back.
 
-use harness::{Caller, Errno, Outcome, Sandbox, TempDir, needs_strace};
+use harness::{Caller, Errno, IN_PLACE, Outcome, Sandbox, TempDir, needs_strace};
 
 use crate::faults::inject;
 
 /// One policy with all namespaces, one that works in place, one as root of
 /// its own user namespace.
 const POLICIES: [&str; 4] = ["", IN_PLACE, "process = { uid = 0, gid = 0 }", NO_USER_NAMESPACE];
-
-/// Landlock and seccomp alone.
-const IN_PLACE: &str = r#"
-    filesystem.tmp = "none"
-    filesystem.proc = false
-    filesystem.dev = "none"
-    network.unix = "host"
-    enforce.namespaces = "off"
-    enforce.waive = ["execute"]
-    "#;
 
 const NO_USER_NAMESPACE: &str = "namespaces.user = false";
 

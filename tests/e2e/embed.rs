@@ -527,7 +527,7 @@ fn kill_ends_what_is_in_the_cgroup_of_a_command_and_the_group_goes() {
 fn directories_are_handed_over_to_be_mounted_and_not_by_their_paths() {
     for caller_says in ["read", "write"] {
         let dir = TempDir::with_file("note", "of the directory");
-        let policy = format!("filesystem.{caller_says} = [{{ fd = 7, at = '/work' }}]");
+        let policy = format!("filesystem.{caller_says} = [{{ fd = 7, at = '/project' }}]");
         let (sandbox, binaries) = sandbox(&policy);
         let probe = |line: &str| {
             let root: OwnedFd = File::open(dir.path()).expect("it is there").into();
@@ -535,8 +535,8 @@ fn directories_are_handed_over_to_be_mounted_and_not_by_their_paths() {
             let said = String::from_utf8(output.expect("it runs").stdout).expect("text");
             Outcome::parse(said.trim_end()).unwrap_or_else(|| panic!("{said}"))
         };
-        assert_eq!(probe("read /work/note"), Outcome::Ok("of the directory".into()));
-        let writes = probe("open-for-write /work/note").is_ok();
+        assert_eq!(probe("read /project/note"), Outcome::Ok("of the directory".into()));
+        let writes = probe("open-for-write /project/note").is_ok();
         assert_eq!(writes, caller_says == "write");
         let by_path = format!("open-for-read {}", dir.join("note").display());
         assert_eq!(probe(&by_path), Outcome::Errno(Errno::NOENT));

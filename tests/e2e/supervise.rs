@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::thread;
 use std::time::Duration;
 
-use harness::{Caller, Errno, Output, Sandbox, TempDir};
+use harness::{Caller, Errno, IN_PLACE, Output, Sandbox, TempDir};
 use launcher_supervisor::{Answer, Handover, Listener, Supervisor, SyscallEvent, Verdict};
 
 /// Asks about what a supervisor decides.
@@ -18,15 +18,7 @@ const ASKS: &str = r#"
 
 /// The same files with namespaces, and by Landlock alone.
 fn policies(filesystem: &str) -> [String; 2] {
-    let in_place = r#"
-        filesystem.tmp = "none"
-        filesystem.proc = false
-        filesystem.dev = "none"
-        network.unix = "host"
-        enforce.namespaces = "off"
-        enforce.waive = ["execute"]
-    "#;
-    [format!("{filesystem}{ASKS}"), format!("{filesystem}{in_place}{ASKS}")]
+    [format!("{filesystem}{ASKS}"), format!("{filesystem}{IN_PLACE}{ASKS}")]
 }
 
 /// Runs probes under a supervisor.

@@ -55,7 +55,9 @@ pub use temp::TempDir;
 /// A policy that Landlock and seccomp keep alone, in the launcher's own
 /// process.
 pub const IN_PLACE: &str = r#"
-    filesystem = { tmp = "none", proc = false, dev = "none" }
+    filesystem.tmp = "none"
+    filesystem.proc = false
+    filesystem.dev = "none"
     network.unix = "host"
     enforce.namespaces = "off"
     enforce.waive = ["execute"]

@@ -5,10 +5,14 @@ use launcher_spawn::{Network, Sandbox};
 use crate::stage::Stage;
 use crate::way::Way;
 
-/// Landlock with eight rules and a filter.
-const SHIM: &str = r#"
+/// Seven entries beside the program itself.
+const EIGHT: &str = r#"
     filesystem.read = ["STAGE/1", "STAGE/2", "STAGE/3", "STAGE/4", "STAGE/5", "STAGE/6"]
     filesystem.write = ["STAGE/8"]
+"#;
+
+/// Landlock and a filter.
+pub const IN_PLACE: &str = r#"
     filesystem.execute = [JOB]
     filesystem.tmp = "none"
     filesystem.proc = false
@@ -37,22 +41,26 @@ const HOST_TREE: &str = r#"
 "#;
 
 /// Seven namespaces and a view of nothing but the program.
-const EMPTY_ROOT: &str = r#"
-    filesystem = { tmp = "none", proc = false, dev = "none", execute = [JOB] }
+pub const EMPTY_ROOT: &str = r#"
+    filesystem.execute = [JOB]
+    filesystem.tmp = "none"
+    filesystem.proc = false
+    filesystem.dev = "none"
 "#;
 
 /// Each policy, by the launcher and where it differs by the library.
 pub fn ways(stage: &Stage) -> Vec<Way> {
-    const IN_PLACE: &str = "Landlock, seccomp";
+    const PROCESS: &str = "Landlock, seccomp";
     const TREE: &str = "mount namespace, read-only tree";
     const VIEW: &str = "namespaces, own view";
     const ALL: &str = "namespaces, own view, Landlock, seccomp";
+    let shim = format!("{EIGHT}{IN_PLACE}");
     let with = |name: &str, with: fn(Sandbox) -> Sandbox| {
         Way::prepared(name, ALL, EMPTY_ROOT, stage, with)
     };
     vec![
-        Way::launcher("launcher: in place, 8 rules", IN_PLACE, SHIM, stage),
-        Way::library("library: in place, 8 rules", IN_PLACE, SHIM, stage),
+        Way::launcher("launcher: in place, 8 rules", PROCESS, &shim, stage),
+        Way::library("library: in place, 8 rules", PROCESS, &shim, stage),
         Way::launcher("launcher: as bwrap --ro-bind", TREE, READ_ONLY, stage),
         Way::launcher("launcher: as bwrap --unshare-all", VIEW, UNSHARE_ALL, stage),
         Way::launcher("launcher: the same, all layers", ALL, HOST_TREE, stage),

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use measure::apart;
+use measure::ours::{EMPTY_ROOT, IN_PLACE};
 use measure::picture::{Curve, curves};
 use measure::sampling::interleaved;
 use measure::stage::Stage;
@@ -116,24 +117,6 @@ const AXES: [Axis; 8] = [
 /// How many launches are made at once.
 const AT_ONCE: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
-/// Landlock and a filter, and entries that are granted.
-const IN_PLACE: &str = r#"
-    filesystem.execute = [JOB]
-    filesystem.tmp = "none"
-    filesystem.proc = false
-    filesystem.dev = "none"
-    network.unix = "host"
-    enforce = { namespaces = "off", waive = ["execute"] }
-"#;
-
-/// Seven namespaces and a view of what is listed.
-const NAMESPACES: &str = r#"
-    filesystem.execute = [JOB]
-    filesystem.tmp = "none"
-    filesystem.proc = false
-    filesystem.dev = "none"
-"#;
-
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     apart::go(options.apart)?;
@@ -181,7 +164,7 @@ fn measure(axis: &Axis, world: &mut World, rounds: usize) -> Vec<Point> {
 fn concurrent(world: &mut World, rounds: usize) -> Vec<Point> {
     let mut points = Vec::new();
     for at_once in AT_ONCE {
-        for way in both(world, IN_PLACE, NAMESPACES) {
+        for way in both(world, IN_PLACE, EMPTY_ROOT) {
             let each = rounds.div_ceil(at_once).max(2);
             let begin = Instant::now();
             thread::scope(|scope| {
@@ -236,7 +219,7 @@ fn both(world: &World, in_place: &str, namespaces: &str) -> Vec<Way> {
 }
 
 fn mounts(world: &mut World, number: usize) -> Vec<Way> {
-    let policy = world.entries(number) + NAMESPACES;
+    let policy = world.entries(number) + EMPTY_ROOT;
     vec![Way::launcher("namespaces", "", &policy, &world.stage)]
 }
 
@@ -259,19 +242,19 @@ fn filter(world: &mut World, number: usize) -> Vec<Way> {
         )
         .expect("writing to memory does not fail");
     }
-    both(world, &format!("{IN_PLACE}{rules}"), &format!("{NAMESPACES}{rules}"))
+    both(world, &format!("{IN_PLACE}{rules}"), &format!("{EMPTY_ROOT}{rules}"))
 }
 
 fn policy(world: &mut World, bytes: usize) -> Vec<Way> {
     let variables: Vec<String> =
         pieces(bytes).map(|(name, value)| format!("{name} = {value:?}")).collect();
     let set = format!("process.env.set = {{ {} }}\n", variables.join(", "));
-    both(world, &format!("{IN_PLACE}{set}"), &format!("{NAMESPACES}{set}"))
+    both(world, &format!("{IN_PLACE}{set}"), &format!("{EMPTY_ROOT}{set}"))
 }
 
 fn environment(world: &mut World, bytes: usize) -> Vec<Way> {
     let keep = "process.env.keep = [\"V_*\"]\n";
-    let mut ways = both(world, &format!("{IN_PLACE}{keep}"), &format!("{NAMESPACES}{keep}"));
+    let mut ways = both(world, &format!("{IN_PLACE}{keep}"), &format!("{EMPTY_ROOT}{keep}"));
     for way in &mut ways {
         way.variables = pieces(bytes).collect();
     }
@@ -279,7 +262,7 @@ fn environment(world: &mut World, bytes: usize) -> Vec<Way> {
 }
 
 fn arguments(world: &mut World, bytes: usize) -> Vec<Way> {
-    let mut ways = both(world, IN_PLACE, NAMESPACES);
+    let mut ways = both(world, IN_PLACE, EMPTY_ROOT);
     for way in &mut ways {
         way.arguments = pieces(bytes).map(|(_, value)| value).collect();
     }
@@ -289,9 +272,9 @@ fn arguments(world: &mut World, bytes: usize) -> Vec<Way> {
 fn caller(world: &mut World, mebibytes: usize) -> Vec<Way> {
     // Written to, so that there are pages.
     world.ballast.resize(mebibytes << 20, 1);
-    let mut ways = both(world, IN_PLACE, NAMESPACES);
+    let mut ways = both(world, IN_PLACE, EMPTY_ROOT);
     ways.push(Way::library("in place, by the library", "", IN_PLACE, &world.stage));
-    ways.push(Way::library("namespaces, by the library", "", NAMESPACES, &world.stage));
+    ways.push(Way::library("namespaces, by the library", "", EMPTY_ROOT, &world.stage));
     ways
 }
 
@@ -303,7 +286,7 @@ fn host_mounts(world: &mut World, number: usize) -> Vec<Way> {
         let place: &Path = &place;
         mount_bind(place, place).expect("it can be mounted");
     }
-    both(world, IN_PLACE, NAMESPACES)
+    both(world, IN_PLACE, EMPTY_ROOT)
 }
 
 /// Variables of a KiB each.

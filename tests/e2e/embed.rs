@@ -355,6 +355,17 @@ fn a_layer_that_does_not_keep_its_guarantees_is_refused_with_the_remedy() {
     landlock.available().expect("it is given up");
 }
 
+#[test]
+fn a_filter_that_asks_a_supervisor_is_no_layer_by_itself() {
+    let asks = format!("{ALONE}\n[[seccomp.rule]]\ncall = 'getppid'\naction = 'notify'");
+    let (filter, _binaries) = layer(&asks, "seccomp");
+    let error = filter.available().expect_err("nobody would answer").to_string();
+    assert!(error.contains("hands a listener to a supervisor"), "{error}");
+    assert_eq!(filter.prepare().err().expect("nor now").to_string(), error);
+    let (filter, _binaries) = layer(ALONE, "seccomp");
+    filter.available().expect("it asks nobody");
+}
+
 /// A layer of a caller's own.
 struct Nice(i32);
 

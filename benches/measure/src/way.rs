@@ -18,6 +18,8 @@ pub struct Way {
     pub name: String,
     /// What is in force when the program runs.
     pub applies: String,
+    /// Whether it is the launcher's.
+    pub is_ours: bool,
     /// Added to the environment.
     pub variables: Vec<(String, String)>,
     /// Added to the arguments.
@@ -36,7 +38,8 @@ enum Start {
 impl Way {
     /// By a command line.
     pub fn command(name: &str, applies: &str, argv: Vec<OsString>) -> Self {
-        Self::of(name, applies, Start::Command { argv, _policy: None })
+        let start = Start::Command { argv, _policy: None };
+        Self { is_ours: false, ..Self::of(name, applies, start) }
     }
 
     /// By the launcher, which takes the encoded policy from a sealed memfd.
@@ -84,7 +87,7 @@ impl Way {
 
     fn of(name: &str, applies: &str, start: Start) -> Self {
         let (name, applies) = (name.to_owned(), applies.to_owned());
-        Self { name, applies, variables: Vec::new(), arguments: Vec::new(), start }
+        Self { name, applies, is_ours: true, variables: Vec::new(), arguments: Vec::new(), start }
     }
 
     /// Its command line, if it has one.

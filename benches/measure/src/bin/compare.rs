@@ -126,41 +126,25 @@ fn measure(stage: &Stage, rounds: usize) -> Result<(), Box<dyn Error>> {
     let job = stage.job();
     let mut ways = vec![Way::command("posix_spawn, no sandbox", "nothing", vec![job.into()])];
     ways.extend(ours::ways(stage));
-    let ours = 1..ways.len();
     let (others, missing) = others::found(&stage.job());
     ways.extend(others);
     for name in missing {
         eprintln!("{name} is not on PATH");
     }
-    let is_ours: Vec<bool> = (0..ways.len()).map(|place| ours.contains(&place)).collect();
-    let (ways, is_ours): (Vec<Way>, Vec<bool>) = ways
-        .into_iter()
-        .zip(is_ours)
-        .filter(|(way, _)| match way.tried() {
-            Ok(()) => true,
-            Err(why) => {
-                eprintln!("{} does not run: {why}", way.name);
-                false
-            }
-        })
-        .unzip();
+    ways.retain(|way| {
+        way.tried().inspect_err(|why| eprintln!("{} does not run: {why}", way.name)).is_ok()
+    });
     let samples = interleaved(&ways, rounds, Way::run);
     let floor = samples[0].median();
     let mut file = csv::Writer::from_writer(io::stdout());
-    for ((way, samples), is_ours) in ways.iter().zip(&samples).zip(is_ours) {
-        file.serialize(row(way, samples, is_ours, floor, &stage.job())?)?;
+    for (way, samples) in ways.iter().zip(&samples) {
+        file.serialize(row(way, samples, floor, &stage.job())?)?;
     }
     file.flush()?;
     Ok(())
 }
 
-fn row(
-    way: &Way,
-    samples: &Samples,
-    is_ours: bool,
-    floor: Duration,
-    job: &Path,
-) -> Result<Row, Box<dyn Error>> {
+fn row(way: &Way, samples: &Samples, floor: Duration, job: &Path) -> Result<Row, Box<dyn Error>> {
     let micros = |time: Duration| time.as_secs_f64() * 1e6;
     let taken = way.argv().map(|argv| follow(argv, job)).transpose()?;
     let program = way.argv().and_then(|argv| match Path::new(&argv[0]).is_absolute() {
@@ -171,7 +155,7 @@ fn row(
         caller: String::new(),
         name: way.name.clone(),
         applies: way.applies.clone(),
-        is_ours,
+        is_ours: way.is_ours,
         min: micros(samples.quantile(0)),
         median: micros(samples.median()),
         p90: micros(samples.quantile(900)),

@@ -134,9 +134,8 @@ fn landlock_alone_freezes_a_directory() {
     harness::needs_landlock!(6);
     for caller in Caller::both() {
         let dir = project();
-        let in_place = IN_PLACE.replace(
-            "filesystem = {",
-            &format!("filesystem = {{ write = [{dir:?}], protect_missing = \"freeze\","),
+        let in_place = format!(
+            "filesystem.write = [{dir:?}]\nfilesystem.protect_missing = \"freeze\"{IN_PLACE}"
         );
         let name = dir.to_string();
         for (line, outcome) in FROZEN.iter().zip(probes(&in_place, caller, &of(&name, &FROZEN))) {

@@ -255,8 +255,7 @@ fn what_is_known_of_a_file_is_kept_without_namespaces() {
         let note = lines("note");
         let before = std::fs::metadata(dir.join("note")).expect("it is there");
         // A file outside of the policy, and one that may be written.
-        let entry = format!("filesystem = {{ write = [{:?}],", dir.join("listed"));
-        let listed = IN_PLACE.replace("filesystem = {", &entry);
+        let listed = format!("filesystem.write = [{:?}]{IN_PLACE}", dir.join("listed"));
         for outcome in all(Sandbox::new(IN_PLACE), &note) {
             assert_eq!(outcome, Outcome::Errno(Errno::PERM), "{caller}");
         }

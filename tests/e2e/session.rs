@@ -10,6 +10,9 @@ use rustix::process::Signal;
 
 use crate::faults::inject;
 
+/// A root of which `sh` and `sleep` are a part.
+const MINIMAL: &str = "filesystem.root = \"minimal\"";
+
 #[test]
 fn the_command_leads_a_session_of_its_own() {
     harness::needs_landlock!(6);
@@ -67,7 +70,7 @@ fn sigpipe_ends_the_command() {
     for caller in Caller::both() {
         // The tests ignore it, as every Rust program does; yes(1) does not
         // look at it.
-        let policy = "filesystem.root = \"minimal\"";
+        let policy = MINIMAL;
         let (reader, writer) = std::io::pipe().expect("a pipe is made");
         drop(reader);
         let wrapper = ["env", "--ignore-signal=PIPE"];
@@ -94,7 +97,7 @@ fn the_umask_is_the_policys_or_the_callers() {
 fn signals_to_the_launcher_reach_the_command() {
     for caller in Caller::both() {
         for policy in ["", "namespaces.init = \"none\"\nfilesystem.root = \"minimal\""] {
-            let policy = if policy.is_empty() { "filesystem.root = \"minimal\"" } else { policy };
+            let policy = if policy.is_empty() { MINIMAL } else { policy };
             let script = "trap 'echo got it; exit 7' USR1; echo ready; while :; do :; done";
             let mut running = Sandbox::new(policy).caller(caller).start(["sh", "-c", script]);
             assert_eq!(running.line(), "ready", "{caller}: {}", running.stderr_text());
@@ -111,7 +114,7 @@ fn every_signal_that_a_command_can_handle_is_forwarded() {
         trap \"echo $each\" $each; done; echo ready; while :; do :; done";
     for caller in Caller::both() {
         for policy in ["", "namespaces.init = \"none\""] {
-            let policy = format!("filesystem.root = \"minimal\"\n{policy}");
+            let policy = format!("{MINIMAL}\n{policy}");
             let mut running = Sandbox::new(&policy).caller(caller).start(["sh", "-c", script]);
             assert_eq!(running.line(), "ready", "{caller}: {}", running.stderr_text());
             for (signal, name) in [
@@ -167,7 +170,7 @@ fn a_stop_stops_launcher_and_command_and_cont_continues_both() {
 #[test]
 fn a_command_that_does_not_handle_term_dies_of_it() {
     for caller in Caller::both() {
-        let policy = "filesystem.root = \"minimal\"";
+        let policy = MINIMAL;
         let script = "echo ready; exec sleep 60";
         let mut running = Sandbox::new(policy).caller(caller).start(["sh", "-c", script]);
         assert_eq!(running.line(), "ready", "{caller}: {}", running.stderr_text());
@@ -188,11 +191,10 @@ fn everything_ends_with_the_callers_process() {
     harness::needs_landlock!(6);
     for caller in Caller::both() {
         for policy in ["", "process.die_with_parent = \"process\"", "namespaces.init = \"none\""] {
-            let policy = format!("filesystem.root = \"minimal\"\n{policy}");
+            let policy = format!("{MINIMAL}\n{policy}");
             assert!(Orphan::new(&policy, caller).ends(), "{caller}, {policy}");
         }
-        let in_place = format!("{IN_PLACE}\nprocess.die_with_parent = \"thread\"")
-            .replace("filesystem = {", "filesystem = { root = \"minimal\",");
+        let in_place = format!("{MINIMAL}{IN_PLACE}process.die_with_parent = \"thread\"");
         assert!(Orphan::new(&in_place, caller).ends(), "{caller}");
         let watched = in_place.replace("thread", "process");
         assert!(Orphan::new(&watched, caller).ends(), "{caller}");
@@ -205,7 +207,7 @@ fn a_command_that_may_outlive_its_caller_does() {
     for caller in Caller::both() {
         let policy = "filesystem.root = \"minimal\"\nprocess.die_with_parent = false";
         assert!(Orphan::new(policy, caller).answers(), "{caller}");
-        let in_place = IN_PLACE.replace("filesystem = {", "filesystem = { root = \"minimal\",");
+        let in_place = format!("{MINIMAL}{IN_PLACE}");
         assert!(Orphan::new(&in_place, caller).answers(), "{caller}");
     }
 }
@@ -243,7 +245,7 @@ fn another_process_can_be_named_as_the_caller() {
     for caller in Caller::both() {
         let other = Sandbox::outside().caller(caller).start(["sleep", "60"]);
         let pidfd: OwnedFd = other.pidfd().try_clone().expect("dup");
-        let mut running = Sandbox::new("filesystem.root = \"minimal\"")
+        let mut running = Sandbox::new(MINIMAL)
             .caller(caller)
             .pass(pidfd, 150)
             .option("--parent-fd=150")
@@ -259,9 +261,9 @@ fn another_process_can_be_named_as_the_caller() {
 #[test]
 fn a_process_that_is_named_as_the_caller_counts_whatever_the_policy_says() {
     harness::needs_landlock!(6);
-    let in_place = IN_PLACE.replace("filesystem = {", "filesystem = { root = \"minimal\",");
+    let in_place = format!("{MINIMAL}{IN_PLACE}");
     for caller in Caller::both() {
-        for policy in ["filesystem.root = \"minimal\"", &in_place] {
+        for policy in [MINIMAL, &in_place] {
             for more in ["", "process.die_with_parent = false"] {
                 let what = format!("{caller}, {policy}, {more}");
                 let (mut alive, held) = std::io::pipe().expect("a pipe is made");

@@ -235,8 +235,8 @@ fn a_pid_file_is_complete_when_spawn_returns() {
 fn a_ruleset_that_is_made_once_binds_every_launch() {
     harness::needs_landlock!(6);
     let dir = TempDir::with_file("read/note", "x").file("apart/note", "x");
-    let policy = IN_PLACE.replace("filesystem = {", "filesystem = { read = [READ],");
-    let (sandbox, binaries) = sandbox(&policy.replace("READ", &format!("{:?}", dir.join("read"))));
+    let policy = format!("filesystem.read = [{:?}]{IN_PLACE}", dir.join("read"));
+    let (sandbox, binaries) = sandbox(&policy);
     // What has another name by now is still what the policy meant.
     fs::rename(dir.join("read"), dir.join("renamed")).expect("it is renamed");
     fs::rename(dir.join("apart"), dir.join("read")).expect("it is renamed");

@@ -20,6 +20,7 @@ Run a command under an encoded sandbox policy.
 
 Usage: launcher (--fd N | --policy FILE) [OPTION]... -- COMMAND [ARGUMENT]...
        launcher (--fd N | --policy FILE) --hold-template N | --hold-networks N
+       launcher (--fd N | --policy FILE) [OPTION]... --serve N
 
     encode-policy policy.toml | launcher --fd 3 -- COMMAND
     launcher --policy policy.bin -- COMMAND
@@ -47,6 +48,7 @@ Instead of a command, what is made once for many, until the other end of the
 socket N, a SOCK_SEQPACKET, is closed:
   --hold-template N  the policy's view; sends the pidfd for --template-fd
   --hold-networks N  empty network namespaces; sends each for --netns-fd
+  --serve N          launches them as they are asked for over the socket
 
   --landlock-abi N  use at most this Landlock ABI
 
@@ -117,6 +119,7 @@ words! {
         NetnsFd "--netns-fd"
         HoldTemplate "--hold-template"
         HoldNetworks "--hold-networks"
+        Serve "--serve"
         ExecFd "--exec-fd"
     }
 }
@@ -138,7 +141,7 @@ pub(crate) fn parse(
     loop {
         let argument = match rest.first() {
             Some(argument) => argument,
-            None if options.hold.is_some() => break,
+            None if serves_many(options) => break,
             None => return Err(refused(Refusal::NoSeparator)),
         };
         *at = Some(argument);
@@ -182,13 +185,14 @@ pub(crate) fn parse(
             Name::NetnsFd => options.network = Some(number(value, 3)?),
             Name::HoldTemplate => options.hold = held(What::Template, value)?,
             Name::HoldNetworks => options.hold = held(What::Networks, value)?,
+            Name::Serve => options.serve = Some(number(value, 3)?),
             _ => options.program = Some(number(value, 3)?),
         }
     }
     let source = source.ok_or_else(|| refused(Refusal::NoPolicy))?;
     let command = match rest.first() {
         Some(command) => command,
-        None if options.hold.is_some() => c"",
+        None if serves_many(options) => c"",
         None => return Err(refused(Refusal::NoCommand)),
     };
     Ok(Request::Launch(Arguments { source, sealed, deadline, options, command, argv: rest }))
@@ -205,6 +209,11 @@ fn split(argument: &'static CStr) -> (&'static [u8], Option<&'static CStr>) {
         }
         _ => (argument.to_bytes(), None),
     }
+}
+
+/// Whether there is no command.
+fn serves_many(options: Options) -> bool {
+    options.hold.is_some() || options.serve.is_some()
 }
 
 /// What is made for many launches, and the socket to who wants it.

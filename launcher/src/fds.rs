@@ -48,7 +48,7 @@ fn standard(fd: RawFd) -> Result<(), Failure> {
 
 /// Opens /dev/null on the lowest free number, which is the closed one: those
 /// below it are open by now.
-fn open_null() -> Result<(), Failure> {
+pub(crate) fn open_null() -> Result<(), Failure> {
     let null = open(c"/dev/null", OFlags::RDWR, Mode::empty())
         .map_err(failed(STAGE, Call::Open))
         .map_err(|failure| failure.about(Subject::DevNull))?;

@@ -1,6 +1,7 @@
 //! What a launch needs besides the policy, gathered while nothing has changed
 //! but the flags of descriptors.
 
+use core::convert::Infallible;
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
@@ -11,6 +12,7 @@ use launcher_policy::{Failure, Policy, Stage};
 use crate::exec::{self, Arguments, Environment};
 use crate::mounts::Carried;
 use crate::receipt::Notes;
+use crate::report::Words;
 use crate::session::Held;
 use crate::sys::{CStrings, Slots};
 use crate::{Caller, Launch, Options, Shared, Stacks, fds, landlock};
@@ -67,6 +69,23 @@ pub struct Given {
     pub notes: Notes,
     /// Where its children run.
     pub stacks: &'static Stacks,
+}
+
+/// Gathers the rest, and goes through every stage. Returns only if one failed.
+///
+/// # Errors
+///
+/// The first call that failed, unless a child has reported it already; `words`
+/// are those of what was gathered then.
+// Once for both who call it.
+#[inline(never)]
+pub fn launch(
+    given: Given,
+    memory: &'static mut Memory,
+    words: &mut Words<'static>,
+) -> Result<Infallible, Failure> {
+    let launch = gather(given, memory)?;
+    crate::launch(launch).inspect_err(|_| *words = Words::of(launch))
 }
 
 /// Gathers the rest.

@@ -37,6 +37,7 @@ pub mod receipt;
 mod remedy;
 pub mod report;
 pub mod seccomp;
+pub mod serve;
 pub mod session;
 pub mod sys;
 pub mod text;
@@ -67,6 +68,8 @@ pub struct Options {
     pub network: Option<RawFd>,
     /// What is made for many launches, instead of one.
     pub hold: Option<hold::Hold>,
+    /// The socket over which launches are asked for, instead of one.
+    pub serve: Option<RawFd>,
     /// The program that is run, instead of looking the command up.
     pub program: Option<RawFd>,
     /// The newest Landlock ABI that is used, of those the kernel has.

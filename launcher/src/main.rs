@@ -9,11 +9,12 @@
 use core::ffi::c_int;
 use core::mem::MaybeUninit;
 
-use launcher::gather::{Given, gather};
+use launcher::gather::{self, Given};
 use launcher::input::{self, Form};
 use launcher::probe::Host;
 use launcher::receipt::Notes;
 use launcher::report::{self, Words};
+use launcher::serve::{self, Room, Served};
 use launcher::session;
 use launcher::sys::{self, CStrings, Initial};
 use launcher::{Caller, Options, Stacks};
@@ -39,6 +40,7 @@ struct Memory {
     gathered: launcher::gather::Memory,
     frame: Paged<[u8; MAX_FRAME]>,
     host: MaybeUninit<Host>,
+    room: Room,
 }
 
 /// What begins a page.
@@ -50,6 +52,7 @@ static mut MEMORY: Memory = Memory {
     gathered: launcher::gather::Memory::new(),
     frame: Paged([0; MAX_FRAME]),
     host: MaybeUninit::uninit(),
+    room: Room::new(),
 };
 
 static STACKS: Stacks = Stacks::new();
@@ -171,19 +174,23 @@ fn launch(
     if source.replaced_by_null {
         null_input()?;
     }
+    let options = given.options;
+    if options.serve.is_some() {
+        let served = Served { policy, digest, options, caller, stacks: &STACKS };
+        return serve::apply(served, &mut memory.room, &mut memory.gathered);
+    }
     let given = Given {
         policy,
         digest,
         command: given.command,
         argv: given.argv,
         envp,
-        options: given.options,
+        options,
         caller,
         notes,
         stacks: &STACKS,
     };
-    let launch = gather(given, &mut memory.gathered)?;
-    launcher::launch(launch).inspect_err(|_| *words = Words::of(launch))
+    gather::launch(given, &mut memory.gathered, words)
 }
 
 /// Where the policy is read from.
@@ -251,7 +258,7 @@ fn check_open(given: &Arguments) -> Result<(), Failure> {
 }
 
 /// The descriptors that the arguments name.
-fn named(options: Options) -> [(Option<RawFd>, Call); 9] {
+fn named(options: Options) -> [(Option<RawFd>, Call); 10] {
     let hold = options.hold.map(|hold| hold.socket);
     let holds = options.hold.map_or(Call::HoldTemplate, |hold| hold.what.call());
     [
@@ -263,6 +270,7 @@ fn named(options: Options) -> [(Option<RawFd>, Call); 9] {
         (options.template, Call::TemplateFd),
         (options.network, Call::NetnsFd),
         (hold, holds),
+        (options.serve, Call::Serve),
         (options.program, Call::ExecFd),
     ]
 }

@@ -129,7 +129,7 @@ fn hand_over(launch: &Launch<'_>, shared: &Handover) -> Result<()> {
     let ruleset = Some(launch.shared.ruleset.load(Ordering::Relaxed));
     // By it the supervisor confines the thread that opens files for the command.
     let ruleset = ruleset.filter(|&fd| fd != 0 && landlock::is_used(launch)).map(sys::inherited);
-    let sent = sys::send_with(socket, MESSAGE, sys::inherited(listener), ruleset).map(drop);
+    let sent = sys::send_with(socket, MESSAGE, Some(sys::inherited(listener)), ruleset).map(drop);
     // For both processes: whoever has it open keeps calls waiting, and the one
     // with the filter would wait for itself when its supervisor is gone.
     sys::close_range(listener.unsigned_abs(), listener.unsigned_abs(), 0)?;

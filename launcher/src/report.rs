@@ -376,7 +376,9 @@ impl<'m> Line<'m> {
             let (part, _) = rest.split_at(rest.len().min(PIPE_BUF));
             let written = match passed.take() {
                 // A line is worth more than what comes with it.
-                Some(passed) => sys::send_with(fd, part, passed, None).or_else(|_| write(fd, part)),
+                passed @ Some(_) => {
+                    sys::send_with(fd, part, passed, None).or_else(|_| write(fd, part))
+                }
                 None => write(fd, part),
             };
             match written {

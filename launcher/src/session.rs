@@ -11,12 +11,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
-use rustix::process::{getpgrp, getpid, getppid, getsid, setpgid, setsid, umask};
+use rustix::process::{
+    Pid, PidfdFlags, getpgrp, getpid, getppid, getsid, pidfd_open, setpgid, setsid, umask,
+};
 use rustix::termios::{tcgetpgrp, tcsetpgrp};
 
 use crate::report::failed;
 use crate::sys::SignalSet;
-use crate::{Facility, Launch, sys, wait};
+use crate::{Caller, Facility, Launch, sys, wait};
 
 const STAGE: Stage = Stage::Session;
 
@@ -166,6 +168,22 @@ pub fn check_parent(launch: &Launch<'_>) -> Result<(), Failure> {
         return Err(Failure::refused(STAGE, Call::DieWithParent, Refusal::CallerEnded));
     }
     Ok(())
+}
+
+/// Opens a pidfd of the parent that this process began with, if that can be
+/// seen.
+///
+/// # Errors
+///
+/// pidfd_open(2), and a refusal when it has ended.
+pub fn open_parent(caller: Caller) -> Result<Option<BorrowedFd<'static>>, Failure> {
+    let Some(number) = Pid::from_raw(caller.parent) else { return Ok(None) };
+    let pidfd = pidfd_open(number, PidfdFlags::empty());
+    // The number is the caller's for as long as it is our parent.
+    if parent() != caller.parent {
+        return Err(Failure::refused(STAGE, Call::DieWithParent, Refusal::CallerEnded));
+    }
+    pidfd.map(|pidfd| Some(sys::until_exec(pidfd))).map_err(failed(STAGE, Call::PidfdOpen))
 }
 
 /// The parent's process id; 0 where it lies outside the PID namespace.

@@ -452,6 +452,20 @@ pub unsafe fn fork() -> Result<i32> {
         .map_err(errno)
 }
 
+/// fork(2) of a sibling, which has the same parent as this process, by
+/// `CLONE_PARENT`. Whether this is the sibling.
+///
+/// # Errors
+///
+/// clone(2): `EINVAL` for PID 1, which has no parent.
+pub fn fork_sibling() -> Result<bool> {
+    // SAFETY: without a stack and pointers the sibling goes on here, in a copy
+    // of this memory; nothing of it is shared.
+    unsafe { syscall!(Sysno::clone, uapi::CLONE_PARENT, 0, 0, 0, 0) }
+        .map(|pid| pid == 0)
+        .map_err(errno)
+}
+
 /// [`clone`] of a child that never calls exec, and waits for its end.
 ///
 /// # Errors
@@ -1057,7 +1071,7 @@ pub fn loopback_up(socket: impl AsFd) -> Result<()> {
     .map_err(errno)
 }
 
-/// sendmsg(2) of bytes and a descriptor with them, unix(7).
+/// sendmsg(2) of bytes and up to two descriptors with them, unix(7).
 ///
 /// # Errors
 ///
@@ -1065,7 +1079,7 @@ pub fn loopback_up(socket: impl AsFd) -> Result<()> {
 pub fn send_with(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
-    passed: BorrowedFd<'_>,
+    passed: Option<BorrowedFd<'_>>,
     second: Option<BorrowedFd<'_>>,
 ) -> Result<usize> {
     /// `struct cmsghdr` with two descriptors, or with one as long as alignment
@@ -1083,7 +1097,7 @@ pub fn send_with(
             cmsg_level: net::SOL_SOCKET as i32,
             cmsg_type: net::SCM_RIGHTS as i32,
         },
-        fds: [passed.as_raw_fd(), second.map_or(0, |fd| fd.as_raw_fd())],
+        fds: [passed, second].map(|fd| fd.map_or(0, |fd| fd.as_raw_fd())),
     };
     let mut part = [bytes.as_ptr() as usize, bytes.len()];
     let message = net::msghdr {
@@ -1092,13 +1106,70 @@ pub fn send_with(
         msg_iov: (&raw mut part).cast(),
         msg_iovlen: 1,
         msg_control: (&raw mut control).cast(),
-        msg_controllen: mem::size_of::<Control>(),
+        msg_controllen: if passed.is_some() { mem::size_of::<Control>() } else { 0 },
         msg_flags: 0,
     };
     // SAFETY: the kernel reads `message`, the `iovec` that `part` is, the bytes
     // it points at, and `control`, all of which outlive the call.
     unsafe { syscall!(Sysno::sendmsg, socket.as_raw_fd(), &raw const message, net::MSG_NOSIGNAL) }
         .map_err(errno)
+}
+
+/// What [`receive_with`] got of a message.
+pub struct Received {
+    /// How many bytes.
+    pub bytes: usize,
+    /// How many descriptors.
+    pub fds: usize,
+    /// Whether that is all of it.
+    pub is_whole: bool,
+}
+
+/// recvmsg(2) of a message and the descriptors with it, close-on-exec. What the
+/// message has beyond the room for it is lost.
+///
+/// # Errors
+///
+/// recvmsg(2)
+pub fn receive_with<const N: usize>(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [u8],
+    fds: &mut [RawFd; N],
+) -> Result<Received> {
+    /// `struct cmsghdr` with room for descriptors.
+    #[repr(C)]
+    struct Control<const N: usize> {
+        header: net::cmsghdr,
+        fds: [RawFd; N],
+    }
+    let mut control =
+        Control { header: net::cmsghdr { cmsg_len: 0, cmsg_level: 0, cmsg_type: 0 }, fds: [-1; N] };
+    let mut part = [bytes.as_mut_ptr() as usize, bytes.len()];
+    let mut message = net::msghdr {
+        msg_name: ptr::null_mut(),
+        msg_namelen: 0,
+        msg_iov: (&raw mut part).cast(),
+        msg_iovlen: 1,
+        msg_control: (&raw mut control).cast(),
+        msg_controllen: mem::size_of::<Control<N>>(),
+        msg_flags: 0,
+    };
+    let flags = net::MSG_CMSG_CLOEXEC;
+    // SAFETY: the kernel reads the `iovec` that `part` is, and writes to
+    // `message`, to the bytes that `part` points at and to `control`, no more than
+    // each is long; all of them outlive the call.
+    let length = unsafe { syscall!(Sysno::recvmsg, socket.as_raw_fd(), &raw mut message, flags) }
+        .map_err(errno)?;
+    let header = control.header;
+    let is_rights =
+        (header.cmsg_level, header.cmsg_type) == (net::SOL_SOCKET as i32, net::SCM_RIGHTS as i32);
+    let of_fds = header.cmsg_len.saturating_sub(mem::size_of::<net::cmsghdr>());
+    *fds = control.fds;
+    Ok(Received {
+        bytes: length,
+        fds: if is_rights { (of_fds / mem::size_of::<RawFd>()).min(N) } else { 0 },
+        is_whole: message.msg_flags & (net::MSG_TRUNC | net::MSG_CTRUNC) == 0,
+    })
 }
 
 /// `TIOCNOTTY` of ioctl_tty(2): gives up the controlling terminal.

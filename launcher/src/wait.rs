@@ -137,23 +137,11 @@ fn watch_caller(launch: &Launch<'_>) -> Result<(), Failure> {
         // The waiter ends with the thread, and everything with the waiter.
         DieWithParent::Thread => return credentials::end_with_parent(launch),
     }
-    let caller = match (launch.options.caller, Pid::from_raw(launch.caller.parent)) {
-        (Some(given), _) => given,
-        (None, Some(parent)) => {
-            let pidfd = pidfd_open(parent, PidfdFlags::empty());
-            // The number is the caller's for as long as it is our parent.
-            if session::parent() != launch.caller.parent {
-                let why = Refusal::CallerEnded;
-                return Err(Failure::refused(STAGE, Call::DieWithParent, why));
-            }
-            sys::until_exec(pidfd.map_err(failed(STAGE, Call::PidfdOpen))?).as_raw_fd()
-        }
-        (None, None) => {
-            launch.shared.miss(Facility::DieWithParent);
-            return Ok(());
-        }
-    };
-    launch.shared.caller.store(caller, Ordering::Relaxed);
+    let given = launch.options.caller.map(sys::inherited);
+    match given.map_or_else(|| session::open_parent(launch.caller), |given| Ok(Some(given)))? {
+        Some(caller) => launch.shared.caller.store(caller.as_raw_fd(), Ordering::Relaxed),
+        None => launch.shared.miss(Facility::DieWithParent),
+    }
     Ok(())
 }
 

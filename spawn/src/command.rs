@@ -10,15 +10,18 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output};
 use std::sync::atomic::{AtomicI32, AtomicUsize};
 
+use launcher::serve::request;
 use launcher::sys;
 use linux_raw_sys::general::SIGKILL;
-use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::{Errno, fcntl_dupfd_cloexec, fcntl_getfd};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::held::{Joined, answer};
 use crate::in_place::{Decoded, InPlace, Outcome};
 use crate::launcher::{apart, beyond_streams, is_program};
 use crate::sandbox::Prepared;
+use crate::server::{Request, Server};
 use crate::start::{Process, Program, Start};
 use crate::stdio::{Direction, Kind, Opened};
 use crate::strings::{Strings, c_string, c_strings, variables};
@@ -245,6 +248,9 @@ impl Command {
         let status = inside.as_ref().map(AsRawFd::as_raw_fd);
         let joined = if self.fresh { Ok(Joined::default()) } else { self.sandbox.join(prepared) };
         let joined = joined?;
+        if let Some(server) = prepared.server().filter(|_| !self.fresh) {
+            return Ok((self.launch_by_server(server, &joined, fds, status)?, events));
+        }
         if let Some(policy) = prepared.in_place()
             && self.cgroup.is_none()
             && joined.options().next().is_none()
@@ -312,12 +318,58 @@ impl Command {
             Error::io("cannot run the launcher"),
         )?;
         drop(errors_inside);
-        answer(errors).inspect_err(|_| {
-            // Nothing else is known of what runs.
-            let _ = sys::pidfd_send_signal(&process.pidfd, SIGKILL);
-            crate::child::reap(&process);
+        listen(process, errors)
+    }
+
+    /// Asks the server.
+    fn launch_by_server(
+        &self,
+        server: &Server,
+        joined: &Joined<'_>,
+        fds: &Fds,
+        status: Option<RawFd>,
+    ) -> Result<Process, Error> {
+        if let Some(layer) = self.sandbox.added().first() {
+            return Err(Error::policy(format!(
+                "the layer {} is put on by a child of this program, not of a spawn server; \
+                 Command::fresh takes one",
+                layer.name
+            )));
+        }
+        let (errors, errors_inside) =
+            fds.pipe().map_err(Error::io("cannot make a pipe to the launcher"))?;
+        let directory = self.directory.as_deref().unwrap_or(Path::new("."));
+        let opened =
+            open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let opened = opened.map_err(Error::io(format!("cannot enter {}", directory.display())))?;
+        let mut passed = vec![
+            (opened.as_raw_fd(), request::DIRECTORY),
+            (errors_inside.as_raw_fd(), request::ERRORS),
+        ];
+        let cgroup = self.cgroup.as_ref().map(AsRawFd::as_raw_fd);
+        let others = [
+            (status, request::STATUS),
+            (joined.pooled(), request::NETWORK),
+            (cgroup, request::CGROUP),
+        ];
+        passed.extend(others.into_iter().filter_map(|(fd, purpose)| Some((fd?, purpose))));
+        passed.extend(&fds.moved);
+        // Those that it inherits, as far as they are open.
+        let is_moved = |number: RawFd| fds.moved.iter().any(|(_, to)| *to == number);
+        let inherited = (0..3).filter(|&number| !is_moved(number));
+        let open = inherited.filter(|&number| fcntl_getfd(sys::inherited(number)).is_ok());
+        passed.extend(open.map(|number| (number, number)));
+        let wrong = || Error::io(format!("cannot run {}", self.program.display()));
+        let arguments = std::iter::once(&self.program).chain(&self.arguments);
+        let arguments = c_strings(arguments.map(OsString::as_os_str)).map_err(wrong())?;
+        let variables = variables(self.environment()).map_err(wrong())?;
+        let process = server.launch(&Request {
+            arguments: &arguments,
+            variables: &variables,
+            fds: &passed,
         })?;
-        Ok(process)
+        drop(errors_inside);
+        listen(process, errors)
     }
 
     /// Runs the program itself.
@@ -446,6 +498,20 @@ impl Fds {
     fn apart(&self, fd: OwnedFd) -> Result<OwnedFd, Errno> {
         apart(beyond_streams(fd)?, |number| self.moved.iter().any(|(_, to)| *to == number))
     }
+}
+
+/// Waits until the command runs.
+///
+/// # Errors
+///
+/// Why it does not.
+fn listen(process: Process, errors: OwnedFd) -> Result<Process, Error> {
+    answer(errors).inspect_err(|_| {
+        // Nothing else is known of what runs.
+        let _ = sys::pidfd_send_signal(&process.pidfd, SIGKILL);
+        crate::child::reap(&process);
+    })?;
+    Ok(process)
 }
 
 /// Puts a process id into a file, which never holds a part of it.

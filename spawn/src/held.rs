@@ -1,5 +1,6 @@
 //! What is made once for all commands of a sandbox, and held by processes of
-//! the launcher: a template of the view, network namespaces.
+//! the launcher: a template of the view, network namespaces, the server that
+//! starts them.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -20,6 +21,7 @@ use rustix::net::{
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::Error;
+use crate::server::Server;
 use crate::start::{Process, Program, Start};
 use crate::strings::Strings;
 
@@ -45,6 +47,7 @@ pub enum Network {
 pub(crate) struct Wanted {
     pub(crate) template: bool,
     pub(crate) network: Network,
+    pub(crate) server: bool,
 }
 
 /// What of it there is.
@@ -52,6 +55,7 @@ pub(crate) struct Wanted {
 pub(crate) struct Held {
     template: Option<Template>,
     networks: Networks,
+    server: Option<Server>,
 }
 
 #[derive(Debug)]
@@ -84,6 +88,7 @@ pub(crate) struct Joined<'a> {
 pub(crate) struct Surroundings<'a> {
     pub(crate) program: BorrowedFd<'a>,
     pub(crate) memfd: BorrowedFd<'a>,
+    pub(crate) ruleset: Option<BorrowedFd<'a>>,
     pub(crate) apart: &'a dyn Fn(OwnedFd) -> rustix::io::Result<OwnedFd>,
 }
 
@@ -98,18 +103,43 @@ impl Held {
             check_abstract_sockets(policy)?;
         }
         let template = wanted.template.then(|| -> Result<_, Error> {
-            let holder = Holder::start("--hold-template", None, around)?;
+            let holder = Holder::start("--hold-template", &[], around)?;
             Ok(Template { pidfd: holder.take(around.apart)?, _holder: holder })
         });
         let template = template.transpose()?;
-        let user = template.as_ref().map(|template| template.pidfd.as_fd());
-        let makers = || Holder::start("--hold-networks", user, around);
+        let user = template.as_ref().map(|template| ("--template-fd", template.pidfd.as_fd()));
+        let makers = || Holder::start("--hold-networks", user.as_slice(), around);
         let networks = match wanted.network {
             Network::Fresh => Networks::Fresh,
             Network::Pooled => Networks::Pool(makers()?),
             Network::Shared => Networks::One(makers()?.take(around.apart)?),
         };
-        Ok(Self { template, networks })
+        let mut held = Self { template, networks, server: None };
+        if wanted.server {
+            held.server = Some(held.serve(around)?);
+        }
+        Ok(held)
+    }
+
+    /// Starts the server, whose launches join what does not differ between them.
+    fn serve(&self, around: &Surroundings<'_>) -> Result<Server, Error> {
+        let template = self.template.as_ref().map(|template| template.pidfd.as_fd());
+        let network = match &self.networks {
+            Networks::One(network) => Some(network.as_fd()),
+            Networks::Fresh | Networks::Pool(_) => None,
+        };
+        let given = [
+            ("--template-fd", template),
+            ("--netns-fd", network),
+            ("--ruleset-fd", around.ruleset),
+        ];
+        let given: Vec<_> = given.into_iter().filter_map(|(name, fd)| Some((name, fd?))).collect();
+        Holder::start("--serve", &given, around).map(Server::new)
+    }
+
+    /// The server, if commands are started by one.
+    pub(crate) fn server(&self) -> Option<&Server> {
+        self.server.as_ref()
     }
 
     /// What the next command joins.
@@ -128,6 +158,11 @@ impl Held {
 }
 
 impl Joined<'_> {
+    /// The network namespace that is this command's alone.
+    pub(crate) fn pooled(&self) -> Option<RawFd> {
+        self.pooled.as_ref().map(AsRawFd::as_raw_fd)
+    }
+
     /// The options that say so.
     pub(crate) fn options(&self) -> impl Iterator<Item = (&'static str, RawFd)> {
         let network = self.network.or(self.pooled.as_ref().map(AsFd::as_fd));
@@ -154,7 +189,7 @@ fn check_abstract_sockets(policy: &[u8]) -> Result<(), Error> {
 
 /// A process of the launcher that holds something until this goes.
 #[derive(Debug)]
-struct Holder {
+pub(crate) struct Holder {
     process: Process,
     /// Over which it hands out what it holds.
     socket: OwnedFd,
@@ -164,7 +199,7 @@ impl Holder {
     /// Starts one, which returns when it has something to hand out.
     fn start(
         what: &str,
-        template: Option<BorrowedFd<'_>>,
+        given: &[(&'static str, BorrowedFd<'_>)],
         around: &Surroundings<'_>,
     ) -> Result<Self, Error> {
         let no_descriptor = || Error::io("cannot talk to the launcher");
@@ -175,24 +210,29 @@ impl Holder {
         let inside = (around.apart)(inside).map_err(no_descriptor())?;
         let errors_inside = (around.apart)(errors_inside).map_err(no_descriptor())?;
         let own = [
-            Some(("--fd", around.memfd.as_raw_fd())),
-            Some(("--error-fd", errors_inside.as_raw_fd())),
-            Some((what, inside.as_raw_fd())),
-            template.map(|template| ("--template-fd", template.as_raw_fd())),
+            ("--fd", around.memfd.as_raw_fd()),
+            ("--error-fd", errors_inside.as_raw_fd()),
+            (what, inside.as_raw_fd()),
         ];
-        let own = || own.iter().flatten();
-        let options = own().map(|(option, number)| format!("{option}={number}"));
+        let own: Vec<(&str, RawFd)> =
+            own.into_iter().chain(given.iter().map(|(name, fd)| (*name, fd.as_raw_fd()))).collect();
+        let options = own.iter().map(|(option, number)| format!("{option}={number}"));
         let argv = ["launcher".to_owned(), "--sealed".to_owned()].into_iter().chain(options);
         let argv: Vec<CString> =
             argv.map(CString::new).collect::<Result<_, _>>().map_err(Error::io("no arguments"))?;
         let argv = Strings::new(argv.iter().map(CString::as_c_str));
-        let kept: Vec<RawFd> = own().map(|(_, number)| *number).collect();
+        let kept: Vec<RawFd> = own.iter().map(|(_, number)| *number).collect();
         let start = Start::of(Program::Launcher(around.program), argv.as_c(), &kept);
         let process = start.run().map_err(Error::io("cannot run the launcher"))?;
         drop((inside, errors_inside));
         let holder = Self { process, socket };
         answer(errors)?;
         Ok(holder)
+    }
+
+    /// Where it is spoken to.
+    pub(crate) fn socket(&self) -> &OwnedFd {
+        &self.socket
     }
 
     /// The next thing that it hands out.

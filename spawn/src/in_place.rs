@@ -314,7 +314,8 @@ impl<'a> InPlace<'a> {
     }
 }
 
-fn error(failure: &Failure, words: &Words<'_>) -> Error {
+/// A failure in the launcher's words.
+pub(crate) fn error(failure: &Failure, words: &Words<'_>) -> Error {
     let mut memory = Quoting::new();
     match serde_json::from_slice(describe(failure, words, &mut memory)) {
         Ok(Event::Failure(failure)) => Error::launch(failure),

@@ -28,6 +28,7 @@ mod layer;
 mod layers;
 mod policy;
 mod sandbox;
+mod server;
 mod start;
 mod std_command;
 mod stdio;

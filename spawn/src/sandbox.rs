@@ -14,6 +14,7 @@ use crate::in_place::{self, Decoded};
 use crate::launcher::{apart, beyond_streams, sealed};
 use crate::layer::{Added, Layer};
 use crate::policy::Encoded;
+use crate::server::Server;
 use crate::{Command, Error, Launcher, layers};
 
 /// A policy under which commands run.
@@ -166,6 +167,21 @@ impl Sandbox {
         Self { wanted, prepared: None, ..self }
     }
 
+    /// With a server: [`Sandbox::prepare`] starts a process of the launcher that
+    /// has read the policy and forks for each command, which takes less than to
+    /// execute the launcher. Best with [`Sandbox::template`].
+    ///
+    /// The commands are children of this process as without, and end with it
+    /// and by themselves as the policy says, whatever becomes of the server. What
+    /// a process inherits they have from when it was prepared: ids, limits,
+    /// session, cgroup, file mode mask, CPUs. They share nothing more than
+    /// without.
+    #[must_use]
+    pub fn serve(self) -> Self {
+        let wanted = Wanted { server: true, ..self.wanted };
+        Self { wanted, prepared: None, ..self }
+    }
+
     /// Opens and builds what all commands share. A sandbox that is not prepared
     /// does this for each of them.
     ///
@@ -209,7 +225,12 @@ impl Sandbox {
         let ruleset = in_place.as_ref().map(in_place::ruleset).transpose()?.flatten();
         let ruleset = ruleset.map(apart).transpose();
         let ruleset = ruleset.map_err(Error::io("cannot keep the Landlock ruleset open"))?;
-        let around = Surroundings { program: program.as_fd(), memfd: memfd.as_fd(), apart: &apart };
+        let around = Surroundings {
+            program: program.as_fd(),
+            memfd: memfd.as_fd(),
+            ruleset: ruleset.as_ref().map(AsFd::as_fd),
+            apart: &apart,
+        };
         let held = Held::make(self.wanted, &policy.bytes, &around)?;
         Ok(Some(Arc::new(Prepared { program, memfd, in_place, ruleset, held })))
     }
@@ -242,6 +263,10 @@ impl Prepared {
 
     pub(crate) fn ruleset(&self) -> Option<RawFd> {
         self.ruleset.as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    pub(crate) fn server(&self) -> Option<&Server> {
+        self.held.server()
     }
 
     pub(crate) fn memfd(&self) -> RawFd {

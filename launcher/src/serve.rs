@@ -193,14 +193,17 @@ fn serve(
             sys::exit_group(0);
         }
         let bytes = room.bytes.get(..received.bytes).unwrap_or_default();
+        let number = Request::number(bytes);
         let fds = fds.get_mut(..received.fds).unwrap_or_default();
-        match begin(own, bytes, fds, received.is_whole) {
-            Ok(None) => {}
-            Ok(Some(request)) => launch(served, &request, received.bytes, fds, room, memory),
-            // One who is gone is seen at the next turn.
-            Err(failure) => drop(answer(socket, Request::number(bytes), 0, Err(failure))),
+        let begun = begin(own, bytes, fds, received.is_whole);
+        if let Ok(Some(request)) = &begun {
+            launch(served, request, received.bytes, fds, room, memory);
         }
         own.close_others()?;
+        if let Err(failure) = begun {
+            // One who is gone is seen at the next turn.
+            let _ = answer(socket, number, 0, Err(failure));
+        }
     }
 }
 

@@ -41,6 +41,7 @@ mod protect;
 mod reaping;
 mod receipt;
 mod seccomp;
+mod serve;
 mod session;
 mod simulator;
 mod spawn;

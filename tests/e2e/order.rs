@@ -1,7 +1,7 @@
 //! The order of the stages, and what a launch costs in system calls, as
 //! strace(1) sees them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::fd::AsFd;
 
@@ -322,6 +322,35 @@ fn a_launch_from_a_template_takes_at_most_82_calls_and_a_network_that_is_given_a
         // owner is asked for and joined first.
         let more = calls.len() as i64 - fresh.len() as i64;
         assert!((1..=9).contains(&more), "{caller}: {more}: {:?}", names(&calls));
+    }
+}
+
+#[test]
+fn a_launch_from_a_server_takes_at_most_95_calls() {
+    needs_strace!();
+    let _binaries = Binaries::shared();
+    for caller in Caller::both() {
+        let directory = rules();
+        let policy = of_rules(BINDS, &directory);
+        let held = Held::template(&policy, caller);
+        let counted = |launches: usize| {
+            let trace = crate::serve::traced(&harness::encode(&policy), caller, &held, launches);
+            let calls: Vec<Call> = trace.lines().filter_map(Call::parse).skip(1).collect();
+            // Commands go on after they are executed.
+            let mut commands = BTreeSet::new();
+            let is_own = |call: &&Call| {
+                let is_own = !commands.contains(&call.process);
+                if call.name == "execve" {
+                    commands.insert(call.process);
+                }
+                is_own && !call.is_capability_drop()
+            };
+            calls.iter().filter(is_own).cloned().collect::<Vec<_>>()
+        };
+        let (one, three) = (counted(1), counted(3));
+        let each = (three.len() - one.len()).div_ceil(2);
+        println!("{caller}: {each} calls; {} to begin with", one.len() - each);
+        assert!(each <= 95, "{caller}: {each} calls: {:?}", names(&three));
     }
 }
 

@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::serve::Server;
 use harness::{Binaries, Caller, Errno, Outcome, Output, Running, Sandbox, TempDir, needs};
 use launcher_spawn::{Launcher, Network, Stdio};
 use rustix::net::{
@@ -63,7 +64,7 @@ impl Held {
 }
 
 /// A launcher that holds something, and the other end of its socket.
-fn start(sandbox: Sandbox, option: &str) -> (Running, OwnedFd) {
+pub(crate) fn start(sandbox: Sandbox, option: &str) -> (Running, OwnedFd) {
     let kind = SocketType::SEQPACKET;
     let pair = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None);
     let (socket, inside) = pair.expect("a pair is made");
@@ -165,6 +166,15 @@ fn a_view_from_a_template_is_that_of_a_fresh_launch() {
                 let prepared = held.launch(&policy, caller).probes(&questions);
                 for ((question, fresh), prepared) in questions.iter().zip(&fresh).zip(&prepared) {
                     assert_eq!(fresh, prepared, "{caller}: {policy}: {question}");
+                }
+            }
+            // From a server with it, and from one without.
+            let sandbox = || Sandbox::new(&policy).caller(caller);
+            let servers = [held.join(sandbox(), "--template-fd"), sandbox()].map(Server::of);
+            for server in servers.iter().chain(&servers) {
+                let served = server.probes(&questions).outcomes();
+                for ((question, fresh), served) in questions.iter().zip(&fresh).zip(&served) {
+                    assert_eq!(fresh, served, "{caller}: {policy}: {question}: served");
                 }
             }
             assert_eq!(held.end().code(), 0);
@@ -326,7 +336,7 @@ fn a_receipt_names_what_was_prepared() {
 }
 
 /// A sandbox of the library, which may run the probe.
-fn sandbox(policy: &str) -> (launcher_spawn::Sandbox, Arc<Binaries>) {
+pub(crate) fn sandbox(policy: &str) -> (launcher_spawn::Sandbox, Arc<Binaries>) {
     let binaries = Binaries::shared();
     let policy = harness::with_probe(policy, &binaries.probe());
     let launcher = Launcher::from_path(binaries.launcher()).expect("it is there");
@@ -345,16 +355,19 @@ fn probe(command: &mut launcher_spawn::Command, line: &str) -> Outcome {
 fn the_library_prepares_what_it_is_asked_to() {
     harness::needs_landlock!(6);
     let names = ["user", "net"];
-    for (template, network, same) in [
+    let all = [
         (false, Network::Fresh, [false, false]),
         (true, Network::Fresh, [true, false]),
         (false, Network::Pooled, [false, false]),
         (true, Network::Pooled, [true, false]),
         (false, Network::Shared, [false, true]),
         (true, Network::Shared, [true, true]),
-    ] {
+    ];
+    for (turn, (template, network, same)) in all.into_iter().chain(all).enumerate() {
         let (sandbox, binaries) = sandbox("");
         let sandbox = if template { sandbox.template() } else { sandbox };
+        // The second time from a server.
+        let sandbox = if turn < all.len() { sandbox } else { sandbox.serve() };
         let sandbox = sandbox.network(network).prepare().expect("it can be prepared");
         let names = names.map(|name| format!("namespace {name}"));
         let ask = |fresh: bool| {
@@ -384,10 +397,13 @@ fn the_library_prepares_what_it_is_asked_to() {
 #[test]
 fn a_pool_is_never_empty_for_long_however_many_ask() {
     let (sandbox, binaries) = sandbox("");
-    let sandbox = sandbox.template().network(Network::Pooled).prepare().expect("prepared");
+    let sandbox = sandbox.template().network(Network::Pooled);
+    let served = sandbox.clone().serve().prepare().expect("prepared");
+    let sandbox = sandbox.prepare().expect("prepared");
     std::thread::scope(|scope| {
-        for thread in 0..4 {
-            let (sandbox, binaries) = (sandbox.clone(), &binaries);
+        for thread in 0..8 {
+            let sandbox = if thread < 4 { sandbox.clone() } else { served.clone() };
+            let binaries = &binaries;
             scope.spawn(move || {
                 for turn in 0..10 {
                     let said = probe(

@@ -75,5 +75,12 @@ pub fn ways(stage: &Stage) -> Vec<Way> {
         with("library: from a template, network shared", |all| {
             all.template().network(Network::Shared)
         }),
+        with("library: from a server, with a template", |all| all.template().serve()),
+        with("library: from a server, template, network from a pool", |all| {
+            all.template().network(Network::Pooled).serve()
+        }),
+        with("library: from a server, template, network shared", |all| {
+            all.template().network(Network::Shared).serve()
+        }),
     ]
 }

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Instant;
 
 use clap::Parser;
+use launcher_spawn::{Network, Sandbox};
 use measure::apart;
 use measure::ours::{EMPTY_ROOT, IN_PLACE};
 use measure::picture::{Curve, curves};
@@ -164,7 +165,9 @@ fn measure(axis: &Axis, world: &mut World, rounds: usize) -> Vec<Point> {
 fn concurrent(world: &mut World, rounds: usize) -> Vec<Point> {
     let mut points = Vec::new();
     for at_once in AT_ONCE {
-        for way in both(world, IN_PLACE, EMPTY_ROOT) {
+        let mut ways = both(world, IN_PLACE, EMPTY_ROOT);
+        ways.extend(prepared(world));
+        for way in ways {
             let each = rounds.div_ceil(at_once).max(2);
             let begin = Instant::now();
             thread::scope(|scope| {
@@ -215,6 +218,23 @@ fn both(world: &World, in_place: &str, namespaces: &str) -> Vec<Way> {
         Way::command("posix_spawn", "", vec![stage.job().into()]),
         Way::launcher("in place", "", in_place, stage),
         Way::launcher("namespaces", "", namespaces, stage),
+    ]
+}
+
+/// With namespaces, of which more and more is made before.
+fn prepared(world: &World) -> Vec<Way> {
+    let with = |name: &str, with: fn(Sandbox) -> Sandbox| {
+        Way::prepared(name, "", EMPTY_ROOT, &world.stage, with)
+    };
+    vec![
+        with("network from a pool", |all| all.network(Network::Pooled)),
+        with("network shared", |all| all.network(Network::Shared)),
+        with("template", Sandbox::template),
+        with("template, network shared", |all| all.template().network(Network::Shared)),
+        with("server, template", |all| all.template().serve()),
+        with("server, template, network shared", |all| {
+            all.template().network(Network::Shared).serve()
+        }),
     ]
 }
 
@@ -286,7 +306,9 @@ fn host_mounts(world: &mut World, number: usize) -> Vec<Way> {
         let place: &Path = &place;
         mount_bind(place, place).expect("it can be mounted");
     }
-    both(world, IN_PLACE, EMPTY_ROOT)
+    let mut ways = both(world, IN_PLACE, EMPTY_ROOT);
+    ways.extend(prepared(world));
+    ways
 }
 
 /// Variables of a KiB each.

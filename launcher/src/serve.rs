@@ -299,7 +299,7 @@ fn introduce(served: &Served, request: &Request) -> Result<(), Failure> {
     let pidfd = pidfd_open(own, PidfdFlags::empty()).map_err(failed(STAGE, Call::PidfdOpen));
     let outcome = pidfd.as_ref().map(AsFd::as_fd).map_err(|failure| *failure);
     answer(served.socket(), request.head.number, pid, outcome)?;
-    pidfd.map(drop)
+    pidfd.map(sys::until_exec).map(drop)
 }
 
 /// Puts every descriptor where it is meant to be.

@@ -32,7 +32,8 @@ pub(crate) struct Server {
 
 /// A command that a server has launched.
 pub(crate) struct Launched {
-    pub(crate) pidfd: OwnedFd,
+    pub(crate) pid: u32,
+    pidfd: OwnedFd,
     output: PipeReader,
     errors: PipeReader,
 }
@@ -114,7 +115,7 @@ impl Server {
         self.send(&request(7, argv, variables, &purposes), &fds).expect("it is sent");
         let (answer, pidfd) = self.answer().expect("an answer");
         assert_eq!((answer.number, answer.failure), (7, 0));
-        Launched { pidfd: pidfd.expect("a pidfd"), output, errors }
+        Launched { pid: answer.pid, pidfd: pidfd.expect("a pidfd"), output, errors }
     }
 
     /// What the probe says, line by line.
@@ -178,6 +179,37 @@ impl Ended {
         let text = |key: &str| failure[key].as_str().unwrap_or_default().to_owned();
         (text("call"), text("error") + &text("refused"))
     }
+}
+
+/// The pages that a server faults in for a launch, and its launch for itself and
+/// the processes that it waits for; of several launches the fewest.
+pub(crate) fn page_faults(sandbox: Sandbox) -> [u64; 2] {
+    let server = Server::of(sandbox);
+    server.probes(&["pid"]);
+    let of_launches = (0..10).map(|_| {
+        let before = faults_of(server.running.pid().unsigned_abs()).0;
+        let launched = server.launch(&[&server.probe, "pid"], &[], &[]);
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::PidFd(launched.pidfd.as_fd()), ended).expect("it ends");
+        let (own, waited) = faults_of(launched.pid);
+        launched.end();
+        // When it has answered, it has closed what came.
+        server.descriptors();
+        (faults_of(server.running.pid().unsigned_abs()).0 - before, own + waited)
+    });
+    let (of_server, of_launch): (Vec<u64>, Vec<u64>) = of_launches.unzip();
+    [of_server, of_launch].map(|faults| faults.into_iter().min().expect("there are some"))
+}
+
+/// The page faults of a process, and of those it has waited for.
+pub(crate) fn faults_of(pid: u32) -> (u64, u64) {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("proc");
+    // The name in parentheses may hold spaces; behind it come state, ppid,
+    // pgrp, session, tty_nr, tpgid, flags, minflt, cminflt.
+    let (_, numbers) = stat.rsplit_once(')').expect("proc_pid_stat(5)");
+    let mut faults = numbers.split_whitespace().skip(7).map(|number| number.parse());
+    let mut next = || faults.next().expect("a field").expect("a number");
+    (next(), next())
 }
 
 /// Waits for a child.
@@ -317,7 +349,7 @@ fn what_is_no_request_is_refused_and_what_came_with_it_closed() {
         let probe = server.probe.clone();
         let before = server.descriptors();
         let (mut output, inside) = std::io::pipe().expect("a pipe is made");
-        let whole = request(1, &[&probe, "say it runs"], &["A=b"], &[1]);
+        let whole = request(1, &[&probe, "say running"], &["A=b"], &[1]);
         let fds = [inside.as_fd()];
         let because = |bytes: &[u8], fds: &[BorrowedFd<'_>]| {
             let refused = server.refusal(bytes, fds);
@@ -358,7 +390,7 @@ fn what_is_no_request_is_refused_and_what_came_with_it_closed() {
         }
         // Too long, and too many.
         let with = |long: usize| {
-            request(1, &[&probe, "say it runs"], &[&format!("A={}", "x".repeat(long))], &[1])
+            request(1, &[&probe, "say running"], &[&format!("A={}", "x".repeat(long))], &[1])
         };
         let longest = with(MAX_REQUEST - with(0).len());
         assert_eq!(longest.len(), MAX_REQUEST);
@@ -375,7 +407,7 @@ fn what_is_no_request_is_refused_and_what_came_with_it_closed() {
         drop(inside);
         let mut said = String::new();
         output.read_to_string(&mut said).expect("text");
-        assert_eq!(said.matches("it runs").count(), 2, "{caller}: {said}");
+        assert_eq!(said.matches("running").count(), 2, "{caller}: {said}");
     }
 }
 
@@ -446,7 +478,7 @@ fn what_a_server_was_killed_in_the_middle_of_is_told_or_never_runs() {
         let server = Server::new(if turn % 2 == 0 { "" } else { IN_PLACE }, Caller::Nobody);
         server.probes(&["say it is there"]);
         let (mut output, inside) = std::io::pipe().expect("a pipe is made");
-        let bytes = request(1, &[&server.probe, "say it runs"], &[], &[1]);
+        let bytes = request(1, &[&server.probe, "say running"], &[], &[1]);
         server.send(&bytes, &[inside.as_fd()]).expect("it is sent");
         drop(inside);
         for _ in 0..fastrand::u32(..100) {

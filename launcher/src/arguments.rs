@@ -170,6 +170,9 @@ pub(crate) fn parse(
         };
         let value = value.ok_or_else(unknown)?;
         match name {
+            Name::HoldTemplate | Name::HoldNetworks | Name::Serve if serves_many(options) => {
+                return Err(refused(Refusal::HoldTwice).about(Subject::Argument));
+            }
             Name::Policy if value == c"-" => set(&mut source, Source::Input)?,
             Name::Policy => set(&mut source, Source::File(value))?,
             Name::Fd => set(&mut source, Source::Fd(number(value, 0)?))?,

@@ -60,6 +60,7 @@ words! {
         TemplateFresh "a template serves policies with at most 16 writable directories of the command's own, none deeper than 16 others"
         TemplateChanged "something that the template shows or covers was replaced or removed since; make a new template"
         NetworkGiven "a network namespace that was made before serves only policies that have one of their own"
+        HoldTwice "a launcher holds one thing, or serves"
         ServeThread "what dies with a thread of its caller cannot be started by a server"
         Request "not a request of this version, or a part of one"
         RequestSize "a request has at most 128 KiB and 64 descriptors"

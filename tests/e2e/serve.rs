@@ -554,6 +554,11 @@ fn what_a_server_cannot_serve_is_refused_when_it_starts() {
         let output = running.wait();
         assert_eq!(output.failure()["call"], "--serve", "{caller}");
     }
+    // One of what is done for many launches.
+    for option in ["--hold-template=21", "--hold-networks=21", "--serve=21"] {
+        let (running, _socket) = prepared::start(Sandbox::new("").option(option), "--serve=20");
+        assert_eq!(running.wait().failure()["call"], "arguments", "{option}");
+    }
     if !Caller::both().contains(&Caller::Root) {
         return;
     }

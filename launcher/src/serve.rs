@@ -111,7 +111,7 @@ impl Own {
     /// Closes everything else.
     fn settle(served: &Served) -> Result<Self, Failure> {
         let beyond = highest(served.policy) + 1;
-        let client = session::open_parent(served.caller)?;
+        let client = session::open_parent(STAGE, served.caller)?;
         let client = client.map(|client| duplicate(client, beyond)).transpose()?;
         let Options { caller, cgroup, ruleset, notify, template, network, program, serve, .. } =
             served.options;

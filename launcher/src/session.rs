@@ -176,14 +176,14 @@ pub fn check_parent(launch: &Launch<'_>) -> Result<(), Failure> {
 /// # Errors
 ///
 /// pidfd_open(2), and a refusal when it has ended.
-pub fn open_parent(caller: Caller) -> Result<Option<BorrowedFd<'static>>, Failure> {
+pub fn open_parent(stage: Stage, caller: Caller) -> Result<Option<BorrowedFd<'static>>, Failure> {
     let Some(number) = Pid::from_raw(caller.parent) else { return Ok(None) };
     let pidfd = pidfd_open(number, PidfdFlags::empty());
     // The number is the caller's for as long as it is our parent.
     if parent() != caller.parent {
-        return Err(Failure::refused(STAGE, Call::DieWithParent, Refusal::CallerEnded));
+        return Err(Failure::refused(stage, Call::DieWithParent, Refusal::CallerEnded));
     }
-    pidfd.map(|pidfd| Some(sys::until_exec(pidfd))).map_err(failed(STAGE, Call::PidfdOpen))
+    pidfd.map(|pidfd| Some(sys::until_exec(pidfd))).map_err(failed(stage, Call::PidfdOpen))
 }
 
 /// The parent's process id; 0 where it lies outside the PID namespace.

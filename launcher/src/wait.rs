@@ -138,7 +138,8 @@ fn watch_caller(launch: &Launch<'_>) -> Result<(), Failure> {
         DieWithParent::Thread => return credentials::end_with_parent(launch),
     }
     let given = launch.options.caller.map(sys::inherited);
-    match given.map_or_else(|| session::open_parent(launch.caller), |given| Ok(Some(given)))? {
+    let parent = || session::open_parent(STAGE, launch.caller);
+    match given.map_or_else(parent, |given| Ok(Some(given)))? {
         Some(caller) => launch.shared.caller.store(caller.as_raw_fd(), Ordering::Relaxed),
         None => launch.shared.miss(Facility::DieWithParent),
     }

@@ -336,40 +336,34 @@ impl Command {
                 layer.name
             )));
         }
-        let (errors, errors_inside) =
-            fds.pipe().map_err(Error::io("cannot make a pipe to the launcher"))?;
-        let directory = self.directory.as_deref().unwrap_or(Path::new("."));
-        let opened =
-            open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-        let opened = opened.map_err(Error::io(format!("cannot enter {}", directory.display())))?;
-        let mut passed = vec![
-            (opened.as_raw_fd(), request::DIRECTORY),
-            (errors_inside.as_raw_fd(), request::ERRORS),
-        ];
-        let cgroup = self.cgroup.as_ref().map(AsRawFd::as_raw_fd);
-        let others = [
+        let pipe = fds.pipe().map_err(Error::io("cannot make a pipe to the launcher"));
+        let (errors, errors_inside) = pipe?;
+        let directory = self.open_directory()?;
+        let own = [
+            (Some(directory.as_raw_fd()), request::DIRECTORY),
+            (Some(errors_inside.as_raw_fd()), request::ERRORS),
             (status, request::STATUS),
             (joined.pooled(), request::NETWORK),
-            (cgroup, request::CGROUP),
+            (self.cgroup.as_ref().map(AsRawFd::as_raw_fd), request::CGROUP),
         ];
-        passed.extend(others.into_iter().filter_map(|(fd, purpose)| Some((fd?, purpose))));
-        passed.extend(&fds.moved);
-        // Those that it inherits, as far as they are open.
-        let is_moved = |number: RawFd| fds.moved.iter().any(|(_, to)| *to == number);
-        let inherited = (0..3).filter(|&number| !is_moved(number));
-        let open = inherited.filter(|&number| fcntl_getfd(sys::inherited(number)).is_ok());
-        passed.extend(open.map(|number| (number, number)));
+        let own = own.into_iter().filter_map(|(fd, purpose)| Some((fd?, purpose)));
+        let passed: Vec<_> = own.chain(fds.all()).collect();
         let wrong = || Error::io(format!("cannot run {}", self.program.display()));
         let arguments = std::iter::once(&self.program).chain(&self.arguments);
         let arguments = c_strings(arguments.map(OsString::as_os_str)).map_err(wrong())?;
         let variables = variables(self.environment()).map_err(wrong())?;
-        let process = server.launch(&Request {
-            arguments: &arguments,
-            variables: &variables,
-            fds: &passed,
-        })?;
+        let request = Request { arguments: &arguments, variables: &variables, fds: &passed };
+        let process = server.launch(&request)?;
         drop(errors_inside);
         listen(process, errors)
+    }
+
+    /// Where the command starts.
+    fn open_directory(&self) -> Result<OwnedFd, Error> {
+        let directory = self.directory.as_deref().unwrap_or(Path::new("."));
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        open(directory, flags, Mode::empty())
+            .map_err(Error::io(format!("cannot enter {}", directory.display())))
     }
 
     /// Runs the program itself.
@@ -482,6 +476,14 @@ impl Fds {
             }
         }
         Ok(Self { moved, _duplicates: duplicates })
+    }
+
+    /// What moves, and the standard streams that are inherited, if they are open.
+    fn all(&self) -> impl Iterator<Item = (RawFd, RawFd)> {
+        let is_moved = |number: &RawFd| self.moved.iter().any(|(_, to)| to == number);
+        let is_open = |number: &RawFd| fcntl_getfd(sys::inherited(*number)).is_ok();
+        let inherited = (0..3).filter(move |number| !is_moved(number) && is_open(number));
+        self.moved.iter().copied().chain(inherited.map(|number| (number, number)))
     }
 
     /// A pipe, the second end of which nothing moves onto.

@@ -489,7 +489,7 @@ fn a_detached_command_outlives_the_thread_that_it_would_end_with() {
 }
 
 #[test]
-fn a_command_is_born_in_a_cgroup_below_the_one_that_is_given() {
+pub(crate) fn a_command_is_born_in_a_cgroup_below_the_one_that_is_given() {
     let Some(cgroup) = crate::cgroup::Cgroup::new("spawn") else {
         skip!("cgroup", "no cgroup of version 2 can be made here");
     };
@@ -510,7 +510,7 @@ fn a_command_is_born_in_a_cgroup_below_the_one_that_is_given() {
 }
 
 #[test]
-fn kill_ends_what_is_in_the_cgroup_of_a_command_and_the_group_goes() {
+pub(crate) fn kill_ends_what_is_in_the_cgroup_of_a_command_and_the_group_goes() {
     let Some(cgroup) = crate::cgroup::Cgroup::new("kill") else {
         skip!("cgroup", "no cgroup of version 2 can be made here");
     };
@@ -535,7 +535,7 @@ fn kill_ends_what_is_in_the_cgroup_of_a_command_and_the_group_goes() {
 }
 
 #[test]
-fn directories_are_handed_over_to_be_mounted_and_not_by_their_paths() {
+pub(crate) fn directories_are_handed_over_to_be_mounted_and_not_by_their_paths() {
     for caller_says in ["read", "write"] {
         let dir = TempDir::with_file("note", "of the directory");
         let policy = format!("filesystem.{caller_says} = [{{ fd = 7, at = '/project' }}]");

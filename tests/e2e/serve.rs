@@ -20,7 +20,7 @@ use rustix::net::{
 };
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
 
-use crate::prepared;
+use crate::{embed, prepared, spawn};
 
 /// A server, which is spoken to by its protocol. What it launches are children
 /// of this process.
@@ -557,7 +557,8 @@ fn what_a_server_cannot_serve_is_refused_when_it_starts() {
     // One of what is done for many launches.
     for option in ["--hold-template=21", "--hold-networks=21", "--serve=21"] {
         let (running, _socket) = prepared::start(Sandbox::new("").option(option), "--serve=20");
-        assert_eq!(running.wait().failure()["call"], "arguments", "{option}");
+        let said = running.wait().stderr_text();
+        assert!(said.contains("holds one thing, or serves"), "{option}: {said}");
     }
     if !Caller::both().contains(&Caller::Root) {
         return;
@@ -628,4 +629,30 @@ fn what_a_server_does_not_take_is_an_error_that_says_so() {
     // The server has taken no harm.
     let output = sandbox.command(binaries.probe()).arg("pid").output().expect("it runs");
     assert_eq!(output.stdout, b"ok 2\n");
+}
+
+#[test]
+fn what_holds_for_commands_holds_for_those_of_a_server() {
+    for test in [
+        spawn::a_command_runs_in_its_sandbox_as_it_would_by_the_launcher,
+        spawn::a_failure_names_stage_call_error_and_path,
+        spawn::the_status_is_the_commands,
+        spawn::output_is_collected_and_input_is_empty,
+        spawn::streams_are_pipes_or_descriptors,
+        spawn::environment_and_directory_are_given_and_the_policy_has_the_last_word,
+        spawn::descriptors_are_handed_over_by_number_where_the_policy_takes_them,
+        spawn::no_other_descriptor_of_the_program_reaches_the_command,
+        spawn::kill_ends_what_the_command_has_started,
+        spawn::wall_time_ends_a_command_and_a_receipt_tells_why,
+        spawn::a_pid_file_is_complete_when_spawn_returns,
+        spawn::a_ruleset_that_is_made_once_binds_every_launch,
+        spawn::many_threads_start_commands_in_one_sandbox_at_once,
+        spawn::a_signal_mask_of_the_caller_reaches_no_command,
+        spawn::a_launch_changes_nothing_of_the_thread_that_it_is_made_from,
+        embed::a_command_is_born_in_a_cgroup_below_the_one_that_is_given,
+        embed::kill_ends_what_is_in_the_cgroup_of_a_command_and_the_group_goes,
+        embed::directories_are_handed_over_to_be_mounted_and_not_by_their_paths,
+    ] {
+        spawn::served(test);
+    }
 }

@@ -1,5 +1,6 @@
 //! The crate `launcher-spawn`: commands in sandboxes from within a program.
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -16,9 +17,21 @@ pub(crate) fn sandbox(policy: &str) -> (Sandbox, Arc<Binaries>) {
     let binaries = Binaries::shared();
     let policy = harness::with_probe(policy, &binaries.probe());
     let launcher = Launcher::from_path(binaries.launcher()).expect("it is there");
-    let sandbox =
-        Sandbox::from_toml(&policy).and_then(|sandbox| sandbox.launcher(launcher).prepare());
-    (sandbox.expect("it can be prepared"), binaries)
+    let sandbox = Sandbox::from_toml(&policy).expect("it is a policy").launcher(launcher);
+    let sandbox = if SERVED.get() { sandbox.serve() } else { sandbox };
+    (sandbox.prepare().expect("it can be prepared"), binaries)
+}
+
+thread_local! {
+    /// Whether commands are started by a server.
+    static SERVED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does something whose commands are started by servers.
+pub(crate) fn served(test: impl Fn()) {
+    SERVED.set(true);
+    test();
+    SERVED.set(false);
 }
 
 /// What the probe says in a sandbox.
@@ -29,7 +42,7 @@ fn probe(sandbox: &Sandbox, binaries: &Binaries, line: &str) -> Outcome {
 }
 
 #[test]
-fn a_command_runs_in_its_sandbox_as_it_would_by_the_launcher() {
+pub(crate) fn a_command_runs_in_its_sandbox_as_it_would_by_the_launcher() {
     let dir = TempDir::with_file("note", "kept");
     let line = format!("open-for-write {}", dir.join("note").display());
     for policy in ["", IN_PLACE] {
@@ -65,7 +78,7 @@ fn everything_that_is_wrong_with_a_policy_is_said_with_its_line() {
 }
 
 #[test]
-fn a_failure_names_stage_call_error_and_path() {
+pub(crate) fn a_failure_names_stage_call_error_and_path() {
     for policy in ["", IN_PLACE] {
         let (sandbox, _binaries) = sandbox(policy);
         let mut command = sandbox.command("/nowhere/to/be/found");
@@ -94,7 +107,7 @@ fn a_launcher_that_is_not_there_is_an_error_and_one_from_memory_runs() {
 }
 
 #[test]
-fn the_status_is_the_commands() {
+pub(crate) fn the_status_is_the_commands() {
     for policy in ["filesystem.root = 'host'", IN_PLACE] {
         let (sandbox, binaries) = sandbox(policy);
         for sandbox in [sandbox, Sandbox::none()] {
@@ -110,7 +123,7 @@ fn the_status_is_the_commands() {
 }
 
 #[test]
-fn output_is_collected_and_input_is_empty() {
+pub(crate) fn output_is_collected_and_input_is_empty() {
     let (sandbox, _binaries) = sandbox("filesystem.root = 'host'");
     for sandbox in [sandbox, Sandbox::none()] {
         let script = "cat; head -c 300000 /dev/zero; head -c 300000 /dev/zero >&2";
@@ -121,7 +134,7 @@ fn output_is_collected_and_input_is_empty() {
 }
 
 #[test]
-fn streams_are_pipes_or_descriptors() {
+pub(crate) fn streams_are_pipes_or_descriptors() {
     let (sandbox, _binaries) = sandbox("filesystem.root = 'host'");
     let dir = TempDir::with_file("in", "from a file");
     let input = File::open(dir.join("in")).expect("it is there");
@@ -139,7 +152,7 @@ fn streams_are_pipes_or_descriptors() {
 }
 
 #[test]
-fn environment_and_directory_are_given_and_the_policy_has_the_last_word() {
+pub(crate) fn environment_and_directory_are_given_and_the_policy_has_the_last_word() {
     let policy = "filesystem.root = 'host'\nprocess.env = { keep = ['GIVEN'] }";
     let (sandbox, _binaries) = sandbox(policy);
     let show = |sandbox: &Sandbox| {
@@ -154,7 +167,7 @@ fn environment_and_directory_are_given_and_the_policy_has_the_last_word() {
 }
 
 #[test]
-fn descriptors_are_handed_over_by_number_where_the_policy_takes_them() {
+pub(crate) fn descriptors_are_handed_over_by_number_where_the_policy_takes_them() {
     let dir = TempDir::with_file("note", "from outside");
     let file = || OwnedFd::from(File::open(dir.join("note")).expect("it is there"));
     let root: OwnedFd = File::open(dir.path()).expect("it is there").into();
@@ -171,7 +184,7 @@ fn descriptors_are_handed_over_by_number_where_the_policy_takes_them() {
 }
 
 #[test]
-fn no_other_descriptor_of_the_program_reaches_the_command() {
+pub(crate) fn no_other_descriptor_of_the_program_reaches_the_command() {
     let dir = TempDir::with_file("note", "x");
     let (sandbox, binaries) = sandbox("");
     let open = File::open(dir.join("note")).expect("it is there");
@@ -184,7 +197,7 @@ fn no_other_descriptor_of_the_program_reaches_the_command() {
 }
 
 #[test]
-fn kill_ends_what_the_command_has_started() {
+pub(crate) fn kill_ends_what_the_command_has_started() {
     let (sandbox, _binaries) = sandbox("filesystem.root = 'host'");
     let mut command = sandbox.command("sh");
     command.args(["-c", "sleep 600 & echo started; sleep 600"]).stdout(Stdio::piped());
@@ -204,7 +217,7 @@ fn kill_ends_what_the_command_has_started() {
 }
 
 #[test]
-fn wall_time_ends_a_command_and_a_receipt_tells_why() {
+pub(crate) fn wall_time_ends_a_command_and_a_receipt_tells_why() {
     let (sandbox, _binaries) = sandbox("filesystem.root = 'host'\nlimits.wall_time = '1s'");
     let mut child = sandbox.command("sleep").arg("600").receipt(true).spawn().expect("it runs");
     let receipt = child.receipt().expect("it is there").expect("it was asked for");
@@ -219,7 +232,7 @@ fn wall_time_ends_a_command_and_a_receipt_tells_why() {
 }
 
 #[test]
-fn a_pid_file_is_complete_when_spawn_returns() {
+pub(crate) fn a_pid_file_is_complete_when_spawn_returns() {
     let (sandbox, _binaries) = sandbox("filesystem.root = 'host'");
     let dir = TempDir::new();
     let mut command = sandbox.command("true");
@@ -232,7 +245,7 @@ fn a_pid_file_is_complete_when_spawn_returns() {
 }
 
 #[test]
-fn a_ruleset_that_is_made_once_binds_every_launch() {
+pub(crate) fn a_ruleset_that_is_made_once_binds_every_launch() {
     harness::needs_landlock!(6);
     let dir = TempDir::with_file("read/note", "x").file("apart/note", "x");
     let policy = format!("filesystem.read = [{:?}]{IN_PLACE}", dir.join("read"));
@@ -256,7 +269,7 @@ fn a_ruleset_that_is_made_once_binds_every_launch() {
 }
 
 #[test]
-fn many_threads_start_commands_in_one_sandbox_at_once() {
+pub(crate) fn many_threads_start_commands_in_one_sandbox_at_once() {
     let (sandbox, binaries) = sandbox("");
     std::thread::scope(|scope| {
         for thread in 0..8 {
@@ -272,7 +285,7 @@ fn many_threads_start_commands_in_one_sandbox_at_once() {
 }
 
 #[test]
-fn a_signal_mask_of_the_caller_reaches_no_command() {
+pub(crate) fn a_signal_mask_of_the_caller_reaches_no_command() {
     let (sandbox, binaries) = sandbox("");
     let mask = |sandbox: &Sandbox| probe(sandbox, &binaries, "signals").value();
     let outside = mask(&Sandbox::none());
@@ -323,7 +336,7 @@ fn of_this_thread() -> String {
 }
 
 #[test]
-fn a_launch_changes_nothing_of_the_thread_that_it_is_made_from() {
+pub(crate) fn a_launch_changes_nothing_of_the_thread_that_it_is_made_from() {
     harness::needs_landlock!(6);
     const CHANGES: &str = "\
         process.umask = 0o077\nprocess.cwd = '/usr'\n\

@@ -121,6 +121,7 @@ impl Own {
         let mut own =
             Self { client, kept: [-1, -1, -1, client_fd, a, b, c, d, e, f, g, h], beyond };
         own.close_others()?;
+        // They are sorted now, and of those that are not there come first as many.
         for standard in 0..3 {
             fds::open_null()?;
             if let Some(place) = own.kept.get_mut(standard) {
@@ -299,7 +300,8 @@ fn introduce(served: &Served, request: &Request) -> Result<(), Failure> {
     let pidfd = pidfd_open(own, PidfdFlags::empty()).map_err(failed(STAGE, Call::PidfdOpen));
     let outcome = pidfd.as_ref().map(AsFd::as_fd).map_err(|failure| *failure);
     answer(served.socket(), request.head.number, pid, outcome)?;
-    pidfd.map(sys::until_exec).map(drop)
+    // Closed: its number may be one that the policy passes on.
+    pidfd.map(drop)
 }
 
 /// Puts every descriptor where it is meant to be.

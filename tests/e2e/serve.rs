@@ -326,6 +326,17 @@ fn descriptors_of_a_request_reach_neither_the_next_nor_stay_in_the_server() {
 }
 
 #[test]
+fn nothing_of_the_launchers_takes_the_place_of_a_descriptor_that_was_not_handed_over() {
+    for caller in Caller::both() {
+        for number in 3..8 {
+            let server = Server::new(&format!("process.keep_fds = [{number}]"), caller);
+            let ended = server.probes(&["fds"]);
+            assert_eq!(ended.failure(), ("fcntl".into(), "EBADF".into()), "{caller}: {number}");
+        }
+    }
+}
+
+#[test]
 fn a_request_is_no_way_to_the_servers_own_descriptors() {
     // 20 is its socket, below the highest number of the policy.
     let server = Server::new("process.keep_fds = [30]", Caller::Nobody);

@@ -44,6 +44,7 @@ mod tests;
 pub(crate) use builtin::minimal_devices;
 pub(crate) use entries::expand;
 pub(crate) use globs::is_pattern;
+pub use groups::members;
 pub(crate) use standing::Standing;
 pub use tree::{Decider, EntryPlace, Rights};
 

@@ -16,6 +16,11 @@ pub(crate) fn print(bytes: &[u8]) -> io::Result<()> {
     output.flush()
 }
 
+/// Writes to standard error.
+pub(crate) fn complain(bytes: &[u8]) -> io::Result<()> {
+    io::stderr().lock().write_all(bytes)
+}
+
 /// Puts the bytes into a file, so that a reader sees the old file or the new
 /// one and never a part. A pipe or a device is written to and stays.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {

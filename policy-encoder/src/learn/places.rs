@@ -3,6 +3,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use crate::{Place, mounts};
+
 /// Directories that hold what belongs to many: no entry is for one of these.
 const WIDE: [&str; 23] = [
     "/",
@@ -97,6 +99,19 @@ impl Need {
 }
 
 impl Surroundings {
+    /// Those of a place.
+    pub fn of(place: &Place) -> Self {
+        let mut temporary: Vec<PathBuf> = ["/tmp", "/var/tmp", "/dev/shm"].map(Into::into).into();
+        temporary.extend(place.variable("TMPDIR").map(PathBuf::from).filter(|it| it.is_absolute()));
+        Self {
+            home: place.home(),
+            directory: place.directory.clone(),
+            temporary,
+            credentials: mounts::members("@credentials", place),
+            shown: mounts::members("@system", place),
+        }
+    }
+
     /// The project: where the command was started, unless that holds everything.
     pub fn project(&self) -> Option<&Path> {
         let is_temporary = self.temporary.contains(&self.directory);

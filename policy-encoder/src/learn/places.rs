@@ -136,10 +136,21 @@ impl Surroundings {
         !in_project && self.home.as_ref().is_some_and(|home| path.starts_with(home))
     }
 
-    /// Whether a path is in a directory for temporary files, but for the project.
+    /// Whether a path is in a directory for temporary files, but for the project
+    /// and the home directory.
     pub fn is_temporary(&self, path: &Path) -> bool {
         let in_project = self.project().is_some_and(|project| path.starts_with(project));
-        !in_project && self.temporary.iter().any(|temporary| path.starts_with(temporary))
+        !in_project && self.temporary_of(path).is_some()
+    }
+
+    /// The directory for temporary files that a path is in; a home directory that
+    /// is in one is none.
+    fn temporary_of(&self, path: &Path) -> Option<&Path> {
+        let home = self.home.as_ref().filter(|home| path.starts_with(home));
+        let holds = |temporary: &&PathBuf| {
+            path.starts_with(temporary) && !home.is_some_and(|home| home.starts_with(temporary))
+        };
+        self.temporary.iter().find(holds).map(PathBuf::as_path)
     }
 
     /// Whether a path holds keys, tokens or passwords.
@@ -197,7 +208,7 @@ impl Surroundings {
         if let Some(project) = self.project().filter(|project| path.starts_with(project)) {
             return Some(project.to_owned());
         }
-        if let Some(temporary) = self.temporary.iter().find(|each| path.starts_with(each)) {
+        if let Some(temporary) = self.temporary_of(path) {
             return below(temporary, path, 1);
         }
         if let Some(rest) = self.below_home(path) {
@@ -349,6 +360,16 @@ mod tests {
             assert_eq!(surroundings.place(&inside, MAKE), Some(directory.into()));
             assert!(!surroundings.is_home(&inside) && !surroundings.is_temporary(&inside));
         }
+    }
+
+    #[test]
+    fn a_home_among_temporary_files_is_a_home_all_the_same() {
+        let surroundings =
+            Surroundings { home: Some("/tmp/me".into()), ..surroundings("/srv/app") };
+        let tool = Path::new("/tmp/me/.tool/x");
+        assert_eq!(surroundings.place(tool, READ), Some("/tmp/me/.tool".into()));
+        assert!(surroundings.is_home(tool) && !surroundings.is_temporary(tool));
+        assert!(surroundings.is_temporary(Path::new("/tmp/other")));
     }
 
     #[test]

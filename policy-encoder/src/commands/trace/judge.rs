@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use launcher_policy::wire;
+use launcher_supervisor::watch::{Call, landlock_abi};
 use linux_raw_sys::ptrace::{SECCOMP_RET_ACTION_FULL, SECCOMP_RET_ALLOW, SECCOMP_RET_DATA};
 use linux_raw_sys::ptrace::{SECCOMP_RET_ERRNO, SECCOMP_RET_LOG};
 use policy_encoder::Architecture;
@@ -39,6 +40,26 @@ pub(super) enum Why {
     Network,
 }
 
+/// What a command stands on here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stand {
+    rung: Rung,
+    has_namespaces: bool,
+}
+
+impl Stand {
+    /// What the command stands on that makes a call.
+    pub(super) fn of(call: &Call<'_>) -> Self {
+        let abi = landlock_abi();
+        let rung = match call.is_apart("mnt") {
+            true => Rung::Namespaces { abi },
+            false => Rung::Landlock { abi },
+        };
+        let kinds = ["user", "mnt", "pid", "net", "ipc", "uts"];
+        Self { rung, has_namespaces: kinds.iter().any(|kind| call.is_apart(kind)) }
+    }
+}
+
 /// One policy as it is applied here.
 pub(super) struct Judge {
     model: Option<Model>,
@@ -47,15 +68,15 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    /// A policy, on one rung; `None` if the bytes are none.
-    pub(super) fn new(bytes: &[u8], rung: Rung, has_namespaces: bool) -> Option<Self> {
+    /// A policy; `None` if the bytes are none.
+    pub(super) fn new(bytes: &[u8], stand: Stand) -> Option<Self> {
         let policy = wire::decode(bytes).ok()?;
         let filter = policy.seccomp.map(|seccomp| match seccomp.without_namespaces {
-            without if !has_namespaces && !without.is_empty() => without,
+            without if !stand.has_namespaces && !without.is_empty() => without,
             _ => seccomp.filter,
         });
         Some(Self {
-            model: Model::new(&policy, Path::new("/"), rung).ok(),
+            model: Model::new(&policy, Path::new("/"), stand.rung).ok(),
             filter: filter.and_then(|filter| Simulator::new(filter).ok()),
             network: Summary::new(&policy, Architecture::NATIVE).network,
         })

@@ -8,16 +8,15 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use launcher_supervisor::watch::landlock_abi;
 use policy_encoder::compose::Input;
-use policy_encoder::explain::{Operation, Reason, Rung};
+use policy_encoder::explain::{Operation, Reason};
 use policy_encoder::learn::{Need, Surroundings};
 use policy_encoder::seccomp::Optimize;
 use policy_encoder::{Architecture, Place};
 use toml::{Table, Value};
 
 use super::super::explain::Given;
-use super::judge::{Judge, Question, Why};
+use super::judge::{Judge, Question, Stand, Why};
 use super::tracer::Denial;
 use crate::source::{Source, Text};
 
@@ -42,13 +41,15 @@ pub(super) struct Lines<'g> {
     given: &'g Given,
     document: Option<Table>,
     around: Surroundings,
+    /// What the command stood on.
+    stand: Option<Stand>,
     /// Directories that hold several of what was denied.
     places: Vec<PathBuf>,
     judges: RefCell<HashMap<String, Option<Judge>>>,
 }
 
 impl<'g> Lines<'g> {
-    pub(super) fn new(given: &'g Given, denials: &[Denial]) -> Self {
+    pub(super) fn new(given: &'g Given, denials: &[Denial], stand: Option<Stand>) -> Self {
         let place = given.text.as_ref().map(|(_, place)| place.clone());
         let place = place.or_else(|| Place::here().ok());
         let around = place.map(|place| Surroundings::of(&place)).unwrap_or_default();
@@ -56,7 +57,7 @@ impl<'g> Lines<'g> {
         let files = denials.iter().filter_map(|denial| need(&denial.question));
         let (entries, _) = policy_encoder::learn::entries(files, &around);
         let places = entries.into_iter().map(|entry| entry.path).collect();
-        Self { given, document, around, places, judges: RefCell::default() }
+        Self { given, document, around, stand, places, judges: RefCell::default() }
     }
 
     /// The line for something that was denied.
@@ -93,7 +94,7 @@ impl<'g> Lines<'g> {
             return vec![Line::Set("filesystem.proc", true.into())];
         }
         if let Ok(device) = path.strip_prefix("/dev") {
-            return vec![Line::Add("filesystem.dev", device.to_string_lossy().as_ref().into())];
+            return vec![self.device(device.to_string_lossy().as_ref().into())];
         }
         let key = match need {
             Need { execute: true, .. } => "filesystem.execute",
@@ -105,6 +106,17 @@ impl<'g> Lines<'g> {
         let itself = Some(path).filter(|path| !need.name && !self.around.is_wide(path));
         let paths = [shared, parent, itself].into_iter().flatten();
         paths.map(|path| Line::Add(key, self.path(path))).collect()
+    }
+
+    /// A device, beside those that a word stands for.
+    fn device(&self, name: Value) -> Line {
+        let key = "filesystem.dev";
+        let written = self.document.as_ref().and_then(|document| document.get("filesystem"));
+        if written.and_then(|table| table.get("dev")).is_some_and(Value::is_array) {
+            return Line::Add(key, name);
+        }
+        let usual = policy_encoder::mounts::minimal_devices().into_iter().map(Value::from);
+        Line::Set(key, Value::Array(usual.chain([name]).collect()))
     }
 
     /// A path as a policy has it.
@@ -121,14 +133,17 @@ impl<'g> Lines<'g> {
     /// Whether the policy with this line permits it. Of bytes, to which no line can
     /// be added, it is believed.
     fn permits(&self, line: &Line, question: &Question) -> bool {
-        let (Some(document), Some((_, place))) = (&self.document, &self.given.text) else {
+        let (Some(document), Some((_, place)), Some(stand)) =
+            (&self.document, &self.given.text, self.stand)
+        else {
             return true;
         };
         let mut judges = self.judges.borrow_mut();
         if judges.len() > TRIES {
             return true;
         }
-        let judge = judges.entry(line.to_string()).or_insert_with(|| judge(document, line, place));
+        let judge =
+            judges.entry(line.to_string()).or_insert_with(|| judge(document, line, place, stand));
         judge.as_ref().is_some_and(|judge| judge.denies(question).is_none())
     }
 }
@@ -139,13 +154,13 @@ fn written(text: &Text) -> Option<Table> {
 }
 
 /// The policy with one more line.
-fn judge(document: &Table, line: &Line, place: &Place) -> Option<Judge> {
+fn judge(document: &Table, line: &Line, place: &Place, stand: Stand) -> Option<Judge> {
     let mut document = document.clone();
     line.apply(&mut document)?;
     let input = Input::of_text("the policy", document.to_string());
     let text = Source::Text(input).read(place).ok()?;
     let (encoded, _) = text.compile(place, Architecture::NATIVE, Optimize::Run);
-    Judge::new(&encoded?.bytes, Rung::Namespaces { abi: landlock_abi() }, true)
+    Judge::new(&encoded?.bytes, stand)
 }
 
 fn call(name: &str, first: u64) -> Vec<Line> {
@@ -206,15 +221,7 @@ impl Line {
             Self::Set(..) => drop(table.insert(key.to_owned(), value.clone())),
             Self::Add(..) => match table.get_mut(key) {
                 Some(Value::Array(list)) => list.push(value.clone()),
-                // A word in the place of a list, or the default.
-                _ => {
-                    let usual = match key {
-                        "dev" => usual_devices(),
-                        _ => Vec::new(),
-                    };
-                    let list = usual.into_iter().chain([value.clone()]).collect();
-                    table.insert(key.to_owned(), Value::Array(list));
-                }
+                _ => drop(table.insert(key.to_owned(), Value::Array(vec![value.clone()]))),
             },
             Self::Remove(..) => {
                 let list = table.get_mut(key)?.as_array_mut()?;
@@ -225,10 +232,6 @@ impl Line {
         }
         Some(())
     }
-}
-
-fn usual_devices() -> Vec<Value> {
-    policy_encoder::mounts::minimal_devices().into_iter().map(Value::from).collect()
 }
 
 impl fmt::Display for Line {

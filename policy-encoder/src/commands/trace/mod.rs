@@ -59,8 +59,8 @@ pub(crate) fn main(arguments: &Arguments) -> Done {
     let tracer = Tracer::new(given.bytes.clone());
     let ran = watched::run(tracer, &bytes, &used_fds, &arguments.launcher, &arguments.command);
     let (status, tracer) = ran.map_err(not_run)?;
-    let denials = tracer.into_denials();
-    let lines = Lines::new(&given, &denials);
+    let (denials, stand) = tracer.into_denials();
+    let lines = Lines::new(&given, &denials, stand);
     let text = match arguments.json {
         true => in_json(&denials, &lines),
         false => in_words(&denials, &lines, status),
@@ -76,11 +76,27 @@ pub(crate) fn main(arguments: &Arguments) -> Done {
 /// The status of a command that a filter has ended: 128 and SIGSYS.
 const ENDED: u8 = 128 + 31;
 
-fn in_words(denials: &[Denial], lines: &Lines, status: u8) -> String {
+/// How many denials are said of those that one line permits.
+const SAID: usize = 8;
+
+fn in_words(denials: &[Denial], lines: &Lines<'_>, status: u8) -> String {
     let mut text = String::new();
+    // What one line permits stands together.
+    let mut together: Vec<(String, Vec<String>)> = Vec::new();
     for denial in denials {
-        let line = lines.permitting(denial);
-        text += &format!("denied: {} -> {line}\n", printable(&denial.to_string()));
+        let line = lines.permitting(denial).to_string();
+        let words = printable(&denial.to_string());
+        match together.iter_mut().find(|(known, _)| *known == line) {
+            Some((_, all)) => all.push(words),
+            None => together.push((line, vec![words])),
+        }
+    }
+    for (line, all) in &together {
+        let (said, more) = all.split_at(all.len().min(SAID));
+        said.iter().for_each(|words| text += &format!("denied: {words} -> {line}\n"));
+        if !more.is_empty() {
+            text += &format!("denied: {} more -> {line}\n", more.len());
+        }
     }
     if status == ENDED {
         text += "the filter has ended the command: nobody is asked about such a call; \
@@ -89,7 +105,7 @@ fn in_words(denials: &[Denial], lines: &Lines, status: u8) -> String {
     text
 }
 
-fn in_json(denials: &[Denial], lines: &Lines) -> String {
+fn in_json(denials: &[Denial], lines: &Lines<'_>) -> String {
     let denied = denials.iter().map(|denial| {
         json!({
             "denied": denial.word(),

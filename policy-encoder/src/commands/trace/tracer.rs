@@ -2,15 +2,15 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 
 use launcher_supervisor::Answer;
-use launcher_supervisor::watch::{Act, Address, Call, Does, Socket, landlock_abi};
+use launcher_supervisor::watch::{Act, Address, Call, Does, Socket};
 use linux_raw_sys::general as uapi;
 use linux_raw_sys::ptrace::{SECCOMP_RET_ACTION_FULL, SECCOMP_RET_DATA, SECCOMP_RET_ERRNO};
 use policy_encoder::Architecture;
-use policy_encoder::explain::{Operation, Reason, Rung};
+use policy_encoder::explain::{Operation, Reason};
 use policy_encoder::seccomp::constants;
 use policy_encoder::seccomp::rules::Data;
 use policy_encoder::seccomp::tables;
@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use rustix::net::SocketType;
 
 use super::super::watched::Watcher;
-use super::judge::{Judge, Question, Why};
+use super::judge::{Judge, Question, Stand, Why};
 
 /// Something that was denied.
 #[derive(Clone, Debug)]
@@ -36,6 +36,7 @@ pub(super) struct Denial {
 #[derive(Default)]
 pub(super) struct Tracer {
     bytes: Vec<u8>,
+    stand: Option<Stand>,
     judge: Option<Judge>,
     asked: HashSet<Question>,
     denials: Vec<Denial>,
@@ -49,9 +50,10 @@ impl Tracer {
         Self { bytes, ..Self::default() }
     }
 
-    /// What was denied, in the order in which it was first.
-    pub(super) fn into_denials(self) -> Vec<Denial> {
-        self.denials
+    /// What was denied, in the order in which it was first, and where the command
+    /// stood: nowhere, if it never began.
+    pub(super) fn into_denials(self) -> (Vec<Denial>, Option<Stand>) {
+        (self.denials, self.stand)
     }
 
     /// What the filter of the policy says to a call that it was asked about.
@@ -109,15 +111,10 @@ impl Tracer {
 
 impl Watcher for Tracer {
     fn judge(&mut self, call: &Call<'_>) -> Answer {
-        if self.judge.is_none() {
-            let abi = landlock_abi();
-            let rung = match call.is_apart("mnt") {
-                true => Rung::Namespaces { abi },
-                false => Rung::Landlock { abi },
-            };
-            let has_namespaces =
-                ["user", "mnt", "pid", "net", "ipc", "uts"].iter().any(|kind| call.is_apart(kind));
-            self.judge = Judge::new(&self.bytes, rung, has_namespaces);
+        if self.stand.is_none() {
+            let stand = Stand::of(call);
+            self.judge = Judge::new(&self.bytes, stand);
+            self.stand = Some(stand);
         }
         if let Some(answer) = self.refused(call) {
             return answer;
@@ -173,7 +170,8 @@ fn opened(flags: u32, path: &Path, judge: &Judge) -> Vec<Question> {
     if flags & uapi::O_TMPFILE == uapi::O_TMPFILE {
         return vec![Question::File(Operation::Create, path.join("file"), None)];
     }
-    if flags & uapi::O_CREAT != 0 && !judge.has(path) && fs::symlink_metadata(path).is_err() {
+    // What is not in view is made, though there may be such a file outside.
+    if flags & uapi::O_CREAT != 0 && !judge.has(path) {
         return vec![ask(Operation::Create)];
     }
     let mut asked = Vec::new();
@@ -206,7 +204,10 @@ fn is_of_the_policy(question: &Question, why: &Why, call: &Call<'_>) -> bool {
     // What the command has made for itself it sees, be it on no disk of the host's.
     let is_missing = matches!(why, Why::Files(Reason::Missing(_)));
     let denied = |path: &Path| there(path) && !(is_missing && call.sees(path) == Some(true));
+    // It is there for everybody, and leads to the terminal that one has.
+    let is_terminal = |path: &Path| path == Path::new("/dev/tty") && File::open(path).is_err();
     match question {
+        Question::File(_, path, _) if is_terminal(path) => false,
         Question::Look(path) | Question::Unix(path) => denied(path),
         Question::File(operation, path, to) => match operation {
             Operation::Read | Operation::List => denied(path) && may(path, Access::READ_OK),

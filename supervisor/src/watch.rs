@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, openat2, readlink};
 use rustix::io::Errno;
 use rustix::net::SocketType;
-use rustix::process::Pid;
 use syscalls::Sysno;
 
 pub use address::Address;
@@ -154,14 +153,12 @@ impl<'l> Call<'l> {
     }
 
     /// Whether the command is in a namespace of this kind, by its name in /proc,
-    /// that this process is not in.
-    pub fn is_apart(&self, kind: &str) -> bool {
-        let namespace = |tid: Option<Pid>| {
-            let own = || PathBuf::from("/proc/thread-self");
-            readlink(tid.map_or_else(own, directory).join("ns").join(kind), Vec::new()).ok()
-        };
-        let theirs = namespace(self.asked.thread);
-        theirs.is_some() && theirs != namespace(None)
+    /// that this process is not in; `None` where that cannot be found out, as
+    /// before the launcher has become the command.
+    pub fn is_apart(&self, kind: &str) -> Option<bool> {
+        let namespace = |thread: &Path| readlink(thread.join("ns").join(kind), Vec::new()).ok();
+        let theirs = namespace(&directory(self.asked.thread?))?;
+        Some(namespace(Path::new("/proc/thread-self"))? != theirs)
     }
 }
 

@@ -1,6 +1,7 @@
 //! `encode-policy learn`: under what was learnt from a command, the command runs.
 
 use std::fs;
+use std::os::unix::fs::chown;
 use std::time::Duration;
 
 use harness::{Caller, Output, Sandbox, TempDir, needs, skip};
@@ -107,6 +108,8 @@ fn git_runs_under_what_was_learnt_from_it() {
     for caller in Caller::both() {
         let directories = three(|| {
             let directory = TempDir::with_file("note", "kept");
+            // git trusts repositories of its user.
+            chown(directory.path(), Some(caller.uid()), None).expect("it is given away");
             let init = "git init --quiet && git add . && git -c user.name=Me \
                         -c user.email=me@example.org commit --quiet --message first";
             Sandbox::outside()
@@ -273,4 +276,54 @@ fn what_was_learnt_says_how_it_is_tried() {
     let text = output.stderr_text();
     assert!(text.contains("\n    encode-policy run policy.toml -- echo 'two words'\n"), "{text}");
     assert!(text.contains("\n    encode-policy trace policy.toml -- echo 'two words'\n"), "{text}");
+}
+
+/// The lines of the document behind `$ COMMAND`, up to the next empty line that
+/// is followed by something else.
+fn shown(document: &str, command: &str) -> Vec<String> {
+    let start = format!("    $ {command}");
+    let blocks = document.split('\n').skip_while(|line| **line != *start).skip(1);
+    let lines = blocks.take_while(|line| {
+        (line.is_empty() || line.starts_with("    ")) && !line.starts_with("    $ ")
+    });
+    let mut lines: Vec<String> =
+        lines.map(|line| line.strip_prefix("    ").unwrap_or(line).to_owned()).collect();
+    while lines.last().is_some_and(String::is_empty) {
+        lines.pop();
+    }
+    lines
+}
+
+#[test]
+fn the_walk_of_the_document_is_what_is_said() {
+    needs!("bash");
+    let document = include_str!("../../docs/trace-and-learn.md");
+    let site = TempDir::new()
+        .file("build.sh", shown(document, "cat build.sh").join("\n"))
+        .file("policy.toml", shown(document, "cat policy.toml").join("\n"))
+        .file("pages/index", "a page");
+    let caller = Caller::both()[0];
+    let said = |words: &[&str]| {
+        let output = encoder(caller, &site, &[words, &["--"]].concat()).run(["bash", "build.sh"]);
+        let text = output.stderr_text().replace(&path_of(&site), "/home/me/site");
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let trace = "encode-policy trace policy.toml -- bash build.sh";
+    let first = shown(document, trace);
+    assert_eq!(said(&["trace", "policy.toml"]), first);
+
+    let policy = site.read("policy.toml").replace("read", "write");
+    fs::write(site.join("policy.toml"), policy).expect("it is written");
+    let (_, rest) = document.split_once("the next thing is met").expect("it is");
+    assert_eq!(said(&["trace", "policy.toml"]), shown(rest, trace));
+
+    let learn = "encode-policy learn -o learnt.toml -- bash build.sh";
+    fs::remove_file(site.join("index.html")).expect("it was made");
+    assert_eq!(said(&["learn", "-o", "learnt.toml"]), shown(document, learn));
+    let text = site.read("learnt.toml").replace(&path_of(&site), "/home/me/site");
+    assert_eq!(text.lines().collect::<Vec<_>>(), shown(document, "cat learnt.toml"));
+}
+
+fn path_of(directory: &TempDir) -> String {
+    directory.path().display().to_string()
 }

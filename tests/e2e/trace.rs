@@ -1,6 +1,7 @@
 //! `encode-policy trace`: it tells what a policy denies, and changes nothing.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use harness::{Caller, IN_PLACE, Outcome, Output, Running, Sandbox, TempDir, needs};
 use rustix::process::Signal;
@@ -21,6 +22,8 @@ impl World {
             .file("kept/secret", "no")
             .file("kept/other", "no")
             .file("kept/tool", "#!/bin/sh\n");
+        let runs = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(dir.join("kept/tool"), runs).expect("it is changed");
         let sandbox = Sandbox::outside().caller(caller).cwd("/");
         let probe = sandbox.probe_path();
         let policy = format!(
@@ -70,7 +73,7 @@ fn probes(dir: &str) -> Vec<String> {
         "syscall getppid",
         "syscall add_key 0 0 0 0 0",
         "syscall ptrace 0 0 0 0",
-        "signal parent 0",
+        "kill parent 0",
     ]
     .map(|probe| probe.replace("DIR", dir))
     .into()

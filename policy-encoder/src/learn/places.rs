@@ -208,9 +208,6 @@ impl Surroundings {
         if let Some(project) = self.project().filter(|project| path.starts_with(project)) {
             return Some(project.to_owned());
         }
-        if let Some(temporary) = self.temporary_of(path) {
-            return below(temporary, path, 1);
-        }
         if let Some(rest) = self.below_home(path) {
             let home = self.home.as_ref()?;
             let is_hidden = rest.to_str().is_some_and(|rest| rest.starts_with('.'));

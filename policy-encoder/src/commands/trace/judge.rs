@@ -48,16 +48,23 @@ pub(super) struct Stand {
 }
 
 impl Stand {
-    /// What the command stands on that makes a call.
-    pub(super) fn of(call: &Call<'_>) -> Self {
+    /// What the command stands on that makes a call; `None` while that is the
+    /// launcher, which shows nothing of itself.
+    pub(super) fn of(call: &Call<'_>) -> Option<Self> {
         let abi = landlock_abi();
-        let rung = match call.is_apart("mnt") {
+        let rung = match call.is_apart("mnt")? {
             true => Rung::Namespaces { abi },
             false => Rung::Landlock { abi },
         };
         let kinds = ["user", "mnt", "pid", "net", "ipc", "uts"];
-        Self { rung, has_namespaces: kinds.iter().any(|kind| call.is_apart(kind)) }
+        let has_namespaces = kinds.iter().any(|kind| call.is_apart(kind) == Some(true));
+        Some(Self { rung, has_namespaces })
     }
+
+    /// What the launcher stands on before it has become the command: what it calls
+    /// is decided the same on every rung.
+    pub(super) const LAUNCHER: Self =
+        Self { rung: Rung::Namespaces { abi: 0 }, has_namespaces: true };
 }
 
 /// One policy as it is applied here.

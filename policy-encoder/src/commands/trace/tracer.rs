@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use launcher_supervisor::Answer;
 use launcher_supervisor::watch::{Act, Address, Call, Does, Socket};
@@ -52,7 +52,12 @@ impl Tracer {
 
     /// What was denied, in the order in which it was first, and where the command
     /// stood: nowhere, if it never began.
-    pub(super) fn into_denials(self) -> (Vec<Denial>, Option<Stand>) {
+    pub(super) fn into_denials(mut self) -> (Vec<Denial>, Option<Stand>) {
+        let used: HashSet<PathBuf> = self.denials.iter().filter_map(Denial::used).collect();
+        // Who opens a file has often looked for it before.
+        self.denials.retain(
+            |denial| !matches!(&denial.question, Question::Look(path) if used.contains(path)),
+        );
         (self.denials, self.stand)
     }
 
@@ -112,9 +117,8 @@ impl Tracer {
 impl Watcher for Tracer {
     fn judge(&mut self, call: &Call<'_>) -> Answer {
         if self.stand.is_none() {
-            let stand = Stand::of(call);
-            self.judge = Judge::new(&self.bytes, stand);
-            self.stand = Some(stand);
+            self.stand = Stand::of(call);
+            self.judge = Judge::new(&self.bytes, self.stand.unwrap_or(Stand::LAUNCHER));
         }
         if let Some(answer) = self.refused(call) {
             return answer;
@@ -225,6 +229,14 @@ fn is_of_the_policy(question: &Question, why: &Why, call: &Call<'_>) -> bool {
 }
 
 impl Denial {
+    /// The path that more was asked of than whether it is there.
+    fn used(&self) -> Option<PathBuf> {
+        match &self.question {
+            Question::File(_, path, _) => Some(path.clone()),
+            _ => None,
+        }
+    }
+
     /// What was asked, in a word.
     pub(super) fn word(&self) -> &'static str {
         match &self.question {

@@ -1,7 +1,9 @@
 //! `encode-policy learn`: under what was learnt from a command, the command runs.
 
 use std::fs;
-use std::os::unix::fs::chown;
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use harness::{Caller, Output, Sandbox, TempDir, needs, skip};
@@ -265,6 +267,71 @@ fn a_file_that_is_there_is_not_replaced_unless_that_is_said() {
     let forced = encoder(caller, &app, &words).run(["true"]);
     assert_eq!(forced.code(), 0, "{forced:?}");
     assert!(app.read("policy.toml").starts_with("description = "));
+}
+
+#[test]
+fn where_no_policy_can_be_written_nothing_is_run() {
+    let caller = Caller::both()[0];
+    let app = TempDir::new();
+    let refused =
+        encoder(caller, &app, &["learn", "-o", "absent/policy.toml", "--"]).run(["touch", "made"]);
+    assert_eq!(refused.code(), 125, "{refused:?}");
+    assert!(refused.stderr_text().contains("cannot write absent/policy.toml"), "{refused:?}");
+    assert!(!app.has("made"));
+}
+
+#[test]
+fn a_program_of_ones_own_may_be_run_under_what_was_learnt() {
+    needs!("bash");
+    const SCRIPT: &str = "#!/usr/bin/env bash\necho mine; ./part\n";
+    for caller in Caller::both() {
+        let directories = three(|| {
+            let directory =
+                TempDir::with_file("tool", SCRIPT).file("part", "#!/bin/sh\necho part\n");
+            for name in ["tool", "part"] {
+                let runs = fs::Permissions::from_mode(0o755);
+                fs::set_permissions(directory.join(name), runs).expect("it is changed");
+            }
+            directory
+        });
+        let learnt = Learnt::new(caller);
+        learnt.check(directories.each_ref(), &["./tool"], &["mine", "part"]);
+        let text = learnt.text();
+        assert!(text.contains("execute = [") && !text.contains("write = ["), "{caller}: {text}");
+    }
+}
+
+#[test]
+fn services_of_others_are_for_review_and_ports_are_named() {
+    needs!("python3");
+    const SCRIPT: &str = "import socket, sys\n\
+        unix = socket.socket(socket.AF_UNIX)\n\
+        unix.connect(sys.argv[1])\n\
+        print(socket.create_connection(('127.0.0.1', int(sys.argv[2]))).getpeername()[0])\n";
+    for caller in Caller::both() {
+        let beside = TempDir::new();
+        let path = beside.join("service").display().to_string();
+        let _service = UnixListener::bind(&path).expect("it is bound");
+        let all = fs::Permissions::from_mode(0o777);
+        fs::set_permissions(&path, all).expect("it is changed");
+        let server = TcpListener::bind("127.0.0.1:0").expect("it is bound");
+        let port = server.local_addr().expect("it has one").port().to_string();
+        let app = TempDir::with_file("client.py", SCRIPT);
+        let learnt = Learnt::new(caller);
+        let file = learnt.path();
+        let command = ["python3", "client.py", &path, &port];
+
+        learnt.with(&app, &["learn", "-o", &file], &command).assert_said(&["127.0.0.1"]);
+
+        let text = learnt.text();
+        assert!(text.contains("# review: services of others"), "{caller}: {text}");
+        assert!(text.contains(&format!("unix = [{path:?}]")), "{caller}: {text}");
+        assert!(text.contains(&format!("connect_tcp = [{port}]")), "{caller}: {text}");
+        assert!(text.contains(&format!("# connected to: 127.0.0.1:{port} (tcp)")), "{text}");
+        if harness::landlock_abi() >= 4 {
+            learnt.with(&app, &["run", &file], &command).assert_said(&["127.0.0.1"]);
+        }
+    }
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! `encode-policy trace`: it tells what a policy denies, and changes nothing.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 
-use harness::{Caller, IN_PLACE, Outcome, Output, Running, Sandbox, TempDir, needs};
+use harness::{Caller, IN_PLACE, Outcome, Output, Running, Sandbox, TempDir, needs, skip};
 use rustix::process::Signal;
 
 /// The probe and files of a test: `given` can be read by the policy, `kept` is
@@ -261,6 +263,40 @@ fn what_an_entry_hides_is_said_to_be_hidden_by_it() {
 
         let said = format!("read {dir}/given/note -> filesystem.deny -= \"{dir}/given/note\"");
         assert!(output.stderr_text().contains(&said), "{caller}: {output:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_reached_is_said_with_what_would_open_it() {
+    if harness::landlock_abi() < 4 {
+        skip!("ports", "Landlock does not limit ports here");
+    }
+    let server = TcpListener::bind("127.0.0.1:0").expect("it is bound");
+    let port = server.local_addr().expect("it has one").port();
+    let service = TempDir::new();
+    let path = service.join("service").display().to_string();
+    let _service = UnixListener::bind(&path).expect("it is bound");
+    let probes = [
+        &*format!("connect-tcp 127.0.0.1:{port}"),
+        "bind-tcp 127.0.0.1:0",
+        &format!("unix-connect {path}"),
+    ];
+    for caller in Caller::both() {
+        let ports = "network = { access = \"host\", connect_tcp = [], bind_tcp = [0] }";
+        let (output, _dir) = World::new(caller, ports).probes(&["trace"], &probes);
+        let text = output.stderr_text();
+        let lines: Vec<&str> = text.lines().collect();
+        let expected = [
+            format!("denied: connect to 127.0.0.1 port {port} -> network.connect_tcp += {port}"),
+            format!("denied: connect to {path} -> network.unix += \"{path}\""),
+        ];
+        assert_eq!(lines, expected, "{caller}: {output:?}");
+
+        let own = "network.access = \"loopback\"";
+        let far = ["connect-tcp 192.0.2.1:80"];
+        let (output, _dir) = World::new(caller, own).probes(&["trace"], &far);
+        let expected = "denied: connect to 192.0.2.1 port 80 -> network.access = \"host\"\n";
+        assert_eq!(output.stderr_text(), expected, "{caller}: {output:?}");
     }
 }
 

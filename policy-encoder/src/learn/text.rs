@@ -40,14 +40,9 @@ impl Draft {
         line(text, "# Programs, libraries and public settings of the system.");
         line(text, "root = \"minimal\"");
         let entries = || self.entries.iter().chain(&self.links);
-        let lists: [(&str, fn(&Entry) -> bool); 3] = [
-            ("execute", |entry| entry.rights.execute),
-            ("read", |entry| !entry.rights.execute && !entry.rights.write),
-            ("write", |entry| entry.rights.write),
-        ];
-        for (key, is_in) in lists {
+        for key in ["execute", "read", "write"] {
             let lines: Vec<String> = entries()
-                .filter(|entry| is_in(entry))
+                .filter(|entry| is_in(entry, key))
                 .map(|entry| {
                     let review =
                         entry.review.map(|review| format!(" # review: {}", review.words()));
@@ -139,6 +134,15 @@ impl Draft {
 fn line(text: &mut String, line: &str) {
     // Writing to memory does not fail.
     let _ = writeln!(text, "{line}");
+}
+
+/// Whether a list has an entry: the others include reading.
+fn is_in(entry: &Entry, key: &str) -> bool {
+    match key {
+        "execute" => entry.rights.execute,
+        "write" => entry.rights.write,
+        _ => !entry.rights.execute && !entry.rights.write,
+    }
 }
 
 /// A list of one line for each entry; nothing for an empty one.

@@ -52,6 +52,10 @@ pub(crate) fn main(arguments: &Arguments) -> Done {
     if !arguments.force && arguments.output.symlink_metadata().is_ok() {
         return Err(not_run(format!("{output} is there already; --force replaces it")));
     }
+    // What was seen would be lost at the end.
+    if let Err(error) = output::can_be_put(&arguments.output) {
+        return Err(not_run(format!("cannot write {output}: {error}")));
+    }
     let place = Place::here()
         .map_err(|error| not_run(format!("cannot find the working directory: {error}")))?;
     let (learner, bytes) = prepare(&place).map_err(not_run)?;

@@ -247,7 +247,8 @@ fn a_call_that_the_default_profile_closes_is_named() {
     let app = TempDir::new();
     let learnt = Learnt::new(caller);
     let path = learnt.path();
-    let probe = Sandbox::outside().probe_path();
+    let sandbox = Sandbox::outside();
+    let probe = sandbox.probe_path();
     let command = [probe.as_str(), "syscall kcmp 1 1 0 0 0", "syscall getppid"];
     let output = learnt.with(&app, &["learn", "-o", &path], &command);
     assert_eq!(output.code(), 0, "{output:?}");

@@ -277,8 +277,8 @@ fn what_cannot_be_reached_is_said_with_what_would_open_it() {
     let path = service.join("service").display().to_string();
     let _service = UnixListener::bind(&path).expect("it is bound");
     let probes = [
-        &*format!("connect-tcp 127.0.0.1:{port}"),
-        "bind-tcp 127.0.0.1:0",
+        &*format!("connect-tcp 127.0.0.1 {port}"),
+        "bind-tcp 127.0.0.1 0",
         &format!("unix-connect {path}"),
     ];
     for caller in Caller::both() {
@@ -293,7 +293,7 @@ fn what_cannot_be_reached_is_said_with_what_would_open_it() {
         assert_eq!(lines, expected, "{caller}: {output:?}");
 
         let own = "network.access = \"loopback\"";
-        let far = ["connect-tcp 192.0.2.1:80"];
+        let far = ["connect-tcp 192.0.2.1 80"];
         let (output, _dir) = World::new(caller, own).probes(&["trace"], &far);
         let expected = "denied: connect to 192.0.2.1 port 80 -> network.access = \"host\"\n";
         assert_eq!(output.stderr_text(), expected, "{caller}: {output:?}");

@@ -74,3 +74,17 @@ pub(super) fn words(why: Unwatchable) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use launcher_supervisor::watch::WATCHED;
+    use policy_encoder::seccomp::tables;
+
+    #[test]
+    fn every_call_that_is_watched_exists_and_is_there_once() {
+        for (at, name) in WATCHED.iter().enumerate() {
+            assert!(tables::exists(name), "{name}");
+            assert!(!WATCHED[..at].contains(name), "{name}");
+        }
+    }
+}

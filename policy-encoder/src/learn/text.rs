@@ -18,7 +18,7 @@ impl Draft {
         let command = self.command.first().map_or("a command", String::as_str);
         let name = Path::new(command).file_name().and_then(|name| name.to_str());
         let description = format!("What {} did when it was watched", name.unwrap_or(command));
-        line(&mut text, &format!("description = {}", quoted(&description)));
+        line(&mut text, &format!("description = {}", quoted(&printable(&description))));
         line(&mut text, "");
         line(
             &mut text,
@@ -58,17 +58,15 @@ impl Draft {
         }));
         list(text, "deny", &denied);
         if !self.devices.is_empty() {
-            line(text, &format!("# review: beside the usual ones, {}", self.devices.join(", ")));
+            comment(text, &format!("review: beside the usual ones, {}", self.devices.join(", ")));
             let names = minimal_devices().into_iter().chain(self.devices.iter().cloned());
             line(text, &format!("dev = {}", Value::from(names.collect::<Vec<_>>())));
         }
         for (left, need) in &self.left {
             let did = if need.changes() { "changed" } else { "listed or read" };
-            let comment = format!(
-                "# review: {did}, and not granted, as that would take all that is beside it: {}",
-                path(left, around)
-            );
-            line(text, &comment);
+            let path = path(left, around);
+            let why = "as that would take all that is beside it";
+            comment(text, &format!("review: {did}, and not granted, {why}: {path}"));
         }
     }
 
@@ -90,7 +88,7 @@ impl Draft {
             line(text, "# Ports can be limited, hosts cannot.");
             for (did, list) in [("connected to", &self.connected), ("bound", &self.bound)] {
                 if !list.is_empty() {
-                    line(text, &format!("# {did}: {}", peers(list)));
+                    comment(text, &format!("{did}: {}", peers(list)));
                 }
             }
             line(text, "access = \"host\"");
@@ -115,7 +113,7 @@ impl Draft {
         line(text, "\n[process]");
         if !self.dropped.is_empty() {
             let names = self.dropped.join(", ");
-            line(text, &format!("# review: set, and not passed on: {names}"));
+            comment(text, &format!("review: set, and not passed on: {names}"));
         }
         if !self.kept.is_empty() {
             line(text, &format!("env.keep = {}", Value::from(self.kept.clone())));
@@ -134,6 +132,15 @@ impl Draft {
 fn line(text: &mut String, line: &str) {
     // Writing to memory does not fail.
     let _ = writeln!(text, "{line}");
+}
+
+/// A comment, which ends with its line whatever names are in it.
+fn comment(text: &mut String, words: &str) {
+    line(text, &format!("# {}", printable(words)));
+}
+
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 /// Whether a list has an entry: the others include reading.
@@ -161,7 +168,8 @@ fn quoted(text: &str) -> String {
 
 /// A path as an entry has it: from the home directory on, where it is there.
 fn path(path: &Path, around: &Surroundings) -> String {
-    let Some(text) = path.to_str() else {
+    // What no editor shows is written by its bytes, too.
+    let Some(text) = path.to_str().filter(|text| !text.contains(char::is_control)) else {
         return format!("{{ bytes = \"{}\" }}", hex::encode(path.as_os_str().as_bytes()));
     };
     let home = around.home.as_ref().and_then(|home| path.strip_prefix(home).ok());
@@ -324,6 +332,26 @@ allow = ["ptrace"]
         let text = text(&seen);
         assert!(text.contains("\"/opt/tool\",\n    \"~/tools\", # review"), "{text}");
         assert!(!text.contains("set/link"), "{text}");
+    }
+
+    #[test]
+    fn no_name_says_anything_of_its_own() {
+        let evil = "x\nseccomp.profile = 'unconfined'\n#";
+        let mut seen = seen(&[("/dev/null", READ)]);
+        seen.command = vec![evil.to_owned()];
+        for (directory, need) in [("/home/me", MAKE), ("/data/a", READ), ("/dev", READ)] {
+            seen.files.insert(Path::new(directory).join(evil), need);
+        }
+        seen.files.insert(Path::new("/home/me/.ssh").join(evil), READ);
+        seen.unix.insert(Path::new("/run").join(evil));
+        seen.environment = vec![Variable { name: format!("TOKEN{evil}"), value: "x".into() }];
+        let text = text(&seen);
+        let document: toml::Table = text.parse().expect("it is TOML");
+        assert!(!document.contains_key("seccomp"), "{text}");
+        let process = document.get("process").and_then(Value::as_table);
+        assert!(process.is_none_or(|table| !table.contains_key("seccomp")), "{text}");
+        let network = document["network"].as_table().expect("it is a table");
+        assert_eq!(network.keys().collect::<Vec<_>>(), ["unix"]);
     }
 
     #[test]

@@ -84,7 +84,7 @@ fn in_words(denials: &[Denial], lines: &Lines<'_>, status: u8) -> String {
     // What one line permits stands together.
     let mut together: Vec<(String, Vec<String>)> = Vec::new();
     for denial in denials {
-        let line = lines.permitting(denial).to_string();
+        let line = printable(&lines.permitting(denial).to_string());
         let words = printable(&denial.to_string());
         match together.iter_mut().find(|(known, _)| *known == line) {
             Some((_, all)) => all.push(words),

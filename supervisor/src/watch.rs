@@ -10,7 +10,7 @@ mod calls;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, openat2, readlink};
+use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::io::Errno;
 use rustix::net::SocketType;
 use syscalls::Sysno;
@@ -18,7 +18,7 @@ use syscalls::Sysno;
 pub use address::Address;
 pub use calls::WATCHED;
 
-use crate::target::{Target, directory};
+use crate::target::Target;
 use crate::{Answer, Listener, Notification, sys};
 
 /// The kernel's name for the calls of this architecture.
@@ -92,7 +92,8 @@ pub enum Act {
 /// A call that waits.
 #[derive(Debug)]
 pub struct Call<'l> {
-    listener: &'l Listener,
+    /// What it is answered by.
+    pub listener: &'l Listener,
     /// What the kernel says of it.
     pub asked: Notification,
     /// Its name; `None` if it is of another architecture's table or has none.
@@ -150,15 +151,6 @@ impl<'l> Call<'l> {
             Err(_) => return None,
         };
         self.listener.is_waiting(self.asked.id).then_some(seen)
-    }
-
-    /// Whether the command is in a namespace of this kind, by its name in /proc,
-    /// that this process is not in; `None` where that cannot be found out, as
-    /// before the launcher has become the command.
-    pub fn is_apart(&self, kind: &str) -> Option<bool> {
-        let namespace = |thread: &Path| readlink(thread.join("ns").join(kind), Vec::new()).ok();
-        let theirs = namespace(&directory(self.asked.thread?))?;
-        Some(namespace(Path::new("/proc/thread-self"))? != theirs)
     }
 }
 

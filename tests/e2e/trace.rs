@@ -5,7 +5,10 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 
-use harness::{Caller, IN_PLACE, Outcome, Output, Running, Sandbox, TempDir, needs, skip};
+use harness::{
+    Caller, IN_PLACE, Outcome, Output, Running, Sandbox, TempDir, WITHOUT_USER_NAMESPACES, needs,
+    skip,
+};
 use rustix::process::Signal;
 
 /// The probe and files of a test: `given` can be read by the policy, `kept` is
@@ -37,13 +40,18 @@ impl World {
 
     /// Runs probes under the policy, by `run` or `trace`.
     fn probes(self, command: &[&str], probes: &[&str]) -> (Output, TempDir) {
+        self.probes_on(&[], command, probes)
+    }
+
+    /// The same on a host that something makes of this one.
+    fn probes_on(self, host: &[&str], command: &[&str], probes: &[&str]) -> (Output, TempDir) {
         let probe = self.sandbox.probe_path();
         let words = [&[probe.as_str()], probes].concat();
         let policy = self.dir.join("policy.toml");
         let policy = policy.to_str().expect("it is text");
         let encoder = self.sandbox.binaries().encoder().to_str().expect("it is text").to_owned();
         let (first, options) = command.split_first().expect("a command");
-        let wrapper = [&[encoder.as_str(), first, policy], options, &["--"]].concat();
+        let wrapper = [host, &[encoder.as_str(), first, policy], options, &["--"]].concat();
         (self.sandbox.wrap(wrapper).run(words), self.dir)
     }
 }
@@ -110,6 +118,50 @@ fn a_traced_command_gets_what_it_gets_without() {
             let denied = plain.1.iter().filter(|line| line.starts_with("errno")).count();
             assert!((8..18).contains(&denied), "{caller}: {plain:?}");
         }
+    }
+}
+
+/// A policy that goes on without namespaces, where its filter closes more.
+const FALLS_BACK: &str = r#"
+    filesystem.tmp = "none"
+    filesystem.proc = false
+    filesystem.dev = "none"
+    network.unix = "host"
+    enforce.waive = ["execute"]
+"#;
+
+#[test]
+fn where_no_namespace_can_be_made_a_trace_opens_nothing_that_is_closed_then() {
+    harness::needs_landlock!(6);
+    for caller in Caller::both() {
+        let answers = ["run", "trace"].map(|command| {
+            let world = World::new(caller, FALLS_BACK);
+            let dir = path(&world.dir);
+            let probes = [
+                &*format!("chmod {dir}/given/note"),
+                &format!("set-times {dir}/given/note"),
+                &format!("set-xattr {dir}/given/note"),
+                "syscall setpriority 0 1 5",
+                "syscall shmget 0 4096 0x3ff",
+                &format!("read {dir}/given/note"),
+                &format!("read {dir}/kept/secret"),
+            ];
+            let (output, dir) = world.probes_on(WITHOUT_USER_NAMESPACES, &[command], &probes);
+            assert_eq!(output.stdout_text().lines().count(), probes.len(), "{output:?}");
+            if command == "trace" {
+                let said = denied(&output, &dir);
+                assert!(
+                    said.contains(&"call fchmodat".to_owned())
+                        || said.contains(&"call chmod".to_owned()),
+                    "{caller}: {said:?}"
+                );
+                assert!(said.contains(&"read DIR/kept/secret".to_owned()), "{caller}: {said:?}");
+            }
+            output.stdout_text()
+        });
+        let [plain, traced] = answers;
+        assert_eq!(traced, plain, "{caller}");
+        assert_eq!(plain.matches("errno").count(), 6, "{caller}: {plain}");
     }
 }
 

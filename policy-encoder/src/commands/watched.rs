@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -14,22 +13,24 @@ use policy_encoder::seccomp::watched::Unwatchable;
 use crate::run::{Launcher, LauncherArguments};
 
 /// Who watches, and remembers what there was to see.
-pub(super) trait Watcher: Default + Send + 'static {
+pub(super) trait Watcher: Send + 'static {
     /// What becomes of a call.
     fn judge(&mut self, call: &Call<'_>) -> Answer;
 }
 
-/// Runs a command while it is watched; its exit status, and who has watched.
+/// Runs a command while it is watched; its exit status, and what the watcher says
+/// at its end.
 ///
 /// If the watcher ends before the command, calls fail: the kernel says ENOSYS
 /// to each that it would have asked about.
-pub(super) fn run<W: Watcher>(
+pub(super) fn run<W: Watcher, T>(
     watcher: W,
+    end: impl FnOnce(&mut W) -> T,
     bytes: &[u8],
     used_fds: &BTreeSet<u32>,
     arguments: &LauncherArguments,
     command: &[OsString],
-) -> Result<(u8, W), String> {
+) -> Result<(u8, T), String> {
     let cannot = |error: std::io::Error| format!("cannot watch the command: {error}");
     let (handover, theirs) = Handover::pair().map_err(cannot)?;
     let launcher = Launcher::new(bytes, used_fds, arguments, command, Some(theirs))?;
@@ -47,8 +48,8 @@ pub(super) fn run<W: Watcher>(
     if watching.is_finished() {
         watching.join().map_err(|_| "the watcher has failed".to_owned())?.map_err(cannot)?;
     }
-    let watcher = mem::take(&mut *locked(&shared));
-    Ok((status, watcher))
+    let said = end(&mut locked(&shared));
+    Ok((status, said))
 }
 
 /// A watcher that has failed still knows what it has seen.

@@ -60,10 +60,10 @@ pub(crate) fn main(arguments: &Arguments) -> Done {
         .map_err(|error| not_run(format!("cannot find the working directory: {error}")))?;
     let (learner, bytes) = prepare(&place).map_err(not_run)?;
     let used = Default::default();
-    let ran = watched::run(learner, &bytes, &used, &arguments.launcher, &arguments.command);
-    let (status, learner) = ran.map_err(not_run)?;
+    let end = Learner::take;
+    let ran = watched::run(learner, end, &bytes, &used, &arguments.launcher, &arguments.command);
+    let (status, mut seen) = ran.map_err(not_run)?;
     let around = Surroundings::of(&place);
-    let mut seen = learner.into_seen();
     seen.command =
         arguments.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     seen.environment = environment();

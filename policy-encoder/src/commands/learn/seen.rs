@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read;
+use std::mem;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -57,14 +58,14 @@ impl Learner {
     }
 
     /// What there was to see.
-    pub(super) fn into_seen(self) -> Observed {
-        self.seen
+    pub(super) fn take(&mut self) -> Observed {
+        mem::take(&mut self.seen)
     }
 
     /// The answer to a call that the profile refuses, if it is one of those.
     fn refused(&mut self, call: &Call<'_>) -> Option<Answer> {
         let data = Data {
-            number: u32::try_from(call.asked.call).unwrap_or(u32::MAX),
+            number: call.asked.call.cast_unsigned(),
             architecture: call.asked.architecture,
             instruction_pointer: 0,
             arguments: call.asked.arguments,

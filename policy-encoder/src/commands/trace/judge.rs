@@ -3,14 +3,18 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use launcher_policy::seccomp::Seccomp;
 use launcher_policy::wire;
-use launcher_supervisor::watch::{Call, landlock_abi};
+use launcher_supervisor::Listener;
+use launcher_supervisor::watch::landlock_abi;
+use linux_raw_sys::general::CLONE_NEWNS;
 use linux_raw_sys::ptrace::{SECCOMP_RET_ACTION_FULL, SECCOMP_RET_ALLOW, SECCOMP_RET_DATA};
 use linux_raw_sys::ptrace::{SECCOMP_RET_ERRNO, SECCOMP_RET_LOG};
 use policy_encoder::Architecture;
 use policy_encoder::explain::{Model, Network, Operation, Reason, Rung, Summary};
 use policy_encoder::seccomp::rules::Data;
 use policy_encoder::seccomp::simulate::Simulator;
+use policy_encoder::seccomp::watched::open;
 
 /// What a command asks of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -41,36 +45,25 @@ pub(super) enum Why {
 }
 
 /// What a command stands on here.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Stand {
-    rung: Rung,
-    has_namespaces: bool,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stand {
+    /// The namespaces of its policy, if that has any.
+    Asked,
+    /// What there is where they could not be made.
+    WithoutNamespaces,
 }
 
 impl Stand {
-    /// What the command stands on that makes a call; `None` while that is the
-    /// launcher, which shows nothing of itself.
-    pub(super) fn of(call: &Call<'_>) -> Option<Self> {
-        let abi = landlock_abi();
-        let rung = match call.is_apart("mnt")? {
-            true => Rung::Namespaces { abi },
-            false => Rung::Landlock { abi },
-        };
-        let kinds = ["user", "mnt", "pid", "net", "ipc", "uts"];
-        let has_namespaces = kinds.iter().any(|kind| call.is_apart(kind) == Some(true));
-        Some(Self { rung, has_namespaces })
+    /// What the launcher says of it.
+    pub(super) const fn of(listener: &Listener) -> Self {
+        if listener.is_without_namespaces() { Self::WithoutNamespaces } else { Self::Asked }
     }
-
-    /// What the launcher stands on before it has become the command: what it calls
-    /// is decided the same on every rung.
-    pub(super) const LAUNCHER: Self =
-        Self { rung: Rung::Namespaces { abi: 0 }, has_namespaces: true };
 }
 
 /// One policy as it is applied here.
 pub(super) struct Judge {
     model: Option<Model>,
-    filter: Option<Simulator>,
+    filter: Simulator,
     network: Network,
 }
 
@@ -78,13 +71,25 @@ impl Judge {
     /// A policy; `None` if the bytes are none.
     pub(super) fn new(bytes: &[u8], stand: Stand) -> Option<Self> {
         let policy = wire::decode(bytes).ok()?;
-        let filter = policy.seccomp.map(|seccomp| match seccomp.without_namespaces {
-            without if !stand.has_namespaces && !without.is_empty() => without,
-            _ => seccomp.filter,
-        });
+        let open = open();
+        let filter = match policy.seccomp {
+            Some(Seccomp { without_namespaces: without @ [_, ..], .. })
+                if stand == Stand::WithoutNamespaces =>
+            {
+                without
+            }
+            Some(seccomp) => seccomp.filter,
+            None => &open,
+        };
+        let abi = landlock_abi();
+        let flags = policy.namespaces.map_or(0, |namespaces| namespaces.flags);
+        let rung = match stand == Stand::Asked && flags & CLONE_NEWNS != 0 {
+            true => Rung::Namespaces { abi },
+            false => Rung::Landlock { abi },
+        };
         Some(Self {
-            model: Model::new(&policy, Path::new("/"), stand.rung).ok(),
-            filter: filter.and_then(|filter| Simulator::new(filter).ok()),
+            model: Model::new(&policy, Path::new("/"), rung).ok(),
+            filter: Simulator::new(filter).ok()?,
             network: Summary::new(&policy, Architecture::NATIVE).network,
         })
     }
@@ -112,7 +117,7 @@ impl Judge {
 
     /// What the filter answers to a call, whoever made it.
     pub(super) fn answer(&self, data: &Data) -> u32 {
-        self.filter.as_ref().map_or(SECCOMP_RET_ALLOW, |filter| filter.run(data).value)
+        self.filter.run(data).value
     }
 
     /// Whether there is something of this name, as far as is known.

@@ -42,14 +42,14 @@ pub(super) struct Lines<'g> {
     document: Option<Table>,
     around: Surroundings,
     /// What the command stood on.
-    stand: Option<Stand>,
+    stand: Stand,
     /// Directories that hold several of what was denied.
     places: Vec<PathBuf>,
     judges: RefCell<HashMap<String, Option<Judge>>>,
 }
 
 impl<'g> Lines<'g> {
-    pub(super) fn new(given: &'g Given, denials: &[Denial], stand: Option<Stand>) -> Self {
+    pub(super) fn new(given: &'g Given, denials: &[Denial], stand: Stand) -> Self {
         let place = given.text.as_ref().map(|(_, place)| place.clone());
         let place = place.or_else(|| Place::here().ok());
         let around = place.map(|place| Surroundings::of(&place)).unwrap_or_default();
@@ -133,17 +133,16 @@ impl<'g> Lines<'g> {
     /// Whether the policy with this line permits it. Of bytes, to which no line can
     /// be added, it is believed.
     fn permits(&self, line: &Line, question: &Question) -> bool {
-        let (Some(document), Some((_, place)), Some(stand)) =
-            (&self.document, &self.given.text, self.stand)
-        else {
+        let (Some(document), Some((_, place))) = (&self.document, &self.given.text) else {
             return true;
         };
         let mut judges = self.judges.borrow_mut();
         if judges.len() > TRIES {
             return true;
         }
-        let judge =
-            judges.entry(line.to_string()).or_insert_with(|| judge(document, line, place, stand));
+        let judge = judges
+            .entry(line.to_string())
+            .or_insert_with(|| judge(document, line, place, self.stand));
         judge.as_ref().is_some_and(|judge| judge.denies(question).is_none())
     }
 }

@@ -56,10 +56,11 @@ pub(crate) fn main(arguments: &Arguments) -> Done {
         .map_err(|why| not_run(watched::words(why)))?;
     let used_fds = given.text.as_ref().map_or_else(BTreeSet::new, |(text, _)| text.used_fds());
     let used_fds = used_fds.into_iter().chain(policy.fds.keep.iter().map(|keep| keep.fd)).collect();
-    let tracer = Tracer::new(given.bytes.clone());
-    let ran = watched::run(tracer, &bytes, &used_fds, &arguments.launcher, &arguments.command);
-    let (status, tracer) = ran.map_err(not_run)?;
-    let (denials, stand) = tracer.into_denials();
+    let tracer = Tracer::new(&given.bytes);
+    let tracer = tracer.ok_or_else(|| not_run("the policy cannot be read".to_owned()))?;
+    let end = |tracer: &mut Tracer| tracer.denials();
+    let ran = watched::run(tracer, end, &bytes, &used_fds, &arguments.launcher, &arguments.command);
+    let (status, (denials, stand)) = ran.map_err(not_run)?;
     let lines = Lines::new(&given, &denials, stand);
     let text = match arguments.json {
         true => in_json(&denials, &lines),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use launcher_supervisor::Answer;
 use launcher_supervisor::watch::{Act, Address, Call, Does, Socket};
@@ -33,43 +33,57 @@ pub(super) struct Denial {
 }
 
 /// The watcher.
-#[derive(Default)]
 pub(super) struct Tracer {
-    bytes: Vec<u8>,
-    stand: Option<Stand>,
-    judge: Option<Judge>,
+    /// The policy on each of what it may stand on.
+    judges: [Judge; 2],
+    stand: Stand,
     asked: HashSet<Question>,
     denials: Vec<Denial>,
 }
+
+/// How many denials are remembered: a command that makes names up shall not fill
+/// the memory.
+const MOST: usize = 10_000;
 
 /// Calls of which libc tries a newer one first, and goes on with an older.
 const TRIED: [&str; 1] = ["clone3"];
 
 impl Tracer {
-    pub(super) fn new(bytes: Vec<u8>) -> Self {
-        Self { bytes, ..Self::default() }
+    /// For a policy; `None` if the bytes are none.
+    pub(super) fn new(bytes: &[u8]) -> Option<Self> {
+        let judge = |stand| Judge::new(bytes, stand);
+        let judges = [judge(Stand::Asked)?, judge(Stand::WithoutNamespaces)?];
+        let (asked, denials) = (HashSet::new(), Vec::new());
+        Some(Self { judges, stand: Stand::Asked, asked, denials })
     }
 
-    /// What was denied, in the order in which it was first, and where the command
-    /// stood: nowhere, if it never began.
-    pub(super) fn into_denials(mut self) -> (Vec<Denial>, Option<Stand>) {
-        let used: HashSet<PathBuf> = self.denials.iter().filter_map(Denial::used).collect();
+    /// What was denied, in the order in which it was first, and what the command
+    /// stood on.
+    pub(super) fn denials(&self) -> (Vec<Denial>, Stand) {
+        let used: HashSet<&Path> = self.denials.iter().filter_map(Denial::used).collect();
         // Who opens a file has often looked for it before.
-        self.denials.retain(
-            |denial| !matches!(&denial.question, Question::Look(path) if used.contains(path)),
-        );
-        (self.denials, self.stand)
+        let is_new = |denial: &&Denial| !matches!(&denial.question, Question::Look(path) if used.contains(path.as_path()));
+        (self.denials.iter().filter(is_new).cloned().collect(), self.stand)
+    }
+
+    /// The policy as it is applied.
+    fn applied(&self) -> &Judge {
+        let [asked, without] = &self.judges;
+        match self.stand {
+            Stand::Asked => asked,
+            Stand::WithoutNamespaces => without,
+        }
     }
 
     /// What the filter of the policy says to a call that it was asked about.
     fn refused(&mut self, call: &Call<'_>) -> Option<Answer> {
         let data = Data {
-            number: u32::try_from(call.asked.call).ok()?,
+            number: call.asked.call.cast_unsigned(),
             architecture: call.asked.architecture,
             instruction_pointer: 0,
             arguments: call.asked.arguments,
         };
-        let value = self.judge.as_ref()?.answer(&data);
+        let value = self.applied().answer(&data);
         if value & SECCOMP_RET_ACTION_FULL != SECCOMP_RET_ERRNO {
             return None;
         }
@@ -85,7 +99,7 @@ impl Tracer {
     }
 
     fn deny(&mut self, question: Question, why: Why) {
-        if !self.asked.insert(question.clone()) {
+        if self.denials.len() == MOST || !self.asked.insert(question.clone()) {
             return;
         }
         let because = match &why {
@@ -101,7 +115,7 @@ impl Tracer {
 
     /// Notes what the kernel is about to deny.
     fn note(&mut self, call: &Call<'_>, act: &Act) {
-        let Some(judge) = &self.judge else { return };
+        let judge = self.applied();
         let mut found = Vec::new();
         for question in questions(act, judge) {
             if let Some(why) = judge.denies(&question)
@@ -116,10 +130,7 @@ impl Tracer {
 
 impl Watcher for Tracer {
     fn judge(&mut self, call: &Call<'_>) -> Answer {
-        if self.stand.is_none() {
-            self.stand = Stand::of(call);
-            self.judge = Judge::new(&self.bytes, self.stand.unwrap_or(Stand::LAUNCHER));
-        }
+        self.stand = Stand::of(call.listener);
         if let Some(answer) = self.refused(call) {
             return answer;
         }
@@ -230,9 +241,9 @@ fn is_of_the_policy(question: &Question, why: &Why, call: &Call<'_>) -> bool {
 
 impl Denial {
     /// The path that more was asked of than whether it is there.
-    fn used(&self) -> Option<PathBuf> {
+    fn used(&self) -> Option<&Path> {
         match &self.question {
-            Question::File(_, path, _) => Some(path.clone()),
+            Question::File(_, path, _) => Some(path),
             _ => None,
         }
     }

@@ -138,7 +138,7 @@ fn where_no_namespace_can_be_made_a_trace_opens_nothing_that_is_closed_then() {
             let world = World::new(caller, FALLS_BACK);
             let dir = path(&world.dir);
             let probes = [
-                &*format!("chmod {dir}/given/note"),
+                &*format!("chmod {dir}/given/note 600"),
                 &format!("set-times {dir}/given/note"),
                 &format!("set-xattr {dir}/given/note"),
                 "syscall setpriority 0 1 5",

@@ -23,8 +23,8 @@ use crate::{Launch, landlock, sys};
 
 const STAGE: Stage = Stage::Seccomp;
 
-/// What is sent with the listener.
-const MESSAGE: &[u8] = b"listener\n";
+/// What is sent with the listener: which filter it is of.
+const MESSAGES: [&[u8]; 2] = [b"listener\n", b"listener without namespaces\n"];
 
 /// What the messenger is told where there is no listener.
 const NOTHING: u64 = u64::MAX;
@@ -129,7 +129,8 @@ fn hand_over(launch: &Launch<'_>, shared: &Handover) -> Result<()> {
     let ruleset = Some(launch.shared.ruleset.load(Ordering::Relaxed));
     // By it the supervisor confines the thread that opens files for the command.
     let ruleset = ruleset.filter(|&fd| fd != 0 && landlock::is_used(launch)).map(sys::inherited);
-    let sent = sys::send_with(socket, MESSAGE, Some(sys::inherited(listener)), ruleset).map(drop);
+    let message = MESSAGES[usize::from(launch.shared.is_without_namespaces())];
+    let sent = sys::send_with(socket, message, Some(sys::inherited(listener)), ruleset).map(drop);
     // For both processes: whoever has it open keeps calls waiting, and the one
     // with the filter would wait for itself when its supervisor is gone.
     sys::close_range(listener.unsigned_abs(), listener.unsigned_abs(), 0)?;

@@ -11,7 +11,7 @@ use policy_encoder::seccomp::Optimize;
 use policy_encoder::sources::Sources;
 use policy_encoder::{Architecture, Encoded, Place, portability, presets};
 
-use crate::commands::{compare, explain, host, probe, receipt, verify};
+use crate::commands::{compare, explain, host, learn, probe, receipt, trace, verify};
 use crate::filter::{self, FilterArguments};
 use crate::options::Options;
 use crate::overlay::Overlays;
@@ -25,9 +25,9 @@ pub(crate) const WRONG: u8 = 1;
 /// The arguments make no sense.
 pub(crate) const USAGE: u8 = 2;
 
-/// `run` did not come as far as the command: the status the launcher has for
+/// What runs a command did not come as far as that: the status the launcher has for
 /// it, so that the command's own 1 and 2 keep their meaning.
-const NOT_RUN: u8 = 125;
+pub(crate) const NOT_RUN: u8 = 125;
 
 /// The preset that `run` starts from where no policy is named: without any,
 /// nothing is visible, so that nothing can run.
@@ -60,6 +60,11 @@ struct Arguments {
 enum Command {
     /// Run a command under a policy: encode it and start the launcher
     Run(Box<Run>),
+    /// Run a command under a policy and say what was denied, with the line that
+    /// would permit it
+    Trace(Box<trace::Arguments>),
+    /// Run a command unconfined but watched, and write a policy for it
+    Learn(Box<learn::Arguments>),
     /// List the presets, or show one
     Presets(Presets),
     /// Say what is wrong with a policy, and what is good to know; exit 1 if anything is wrong
@@ -242,6 +247,8 @@ impl From<OptimizeFor> for Optimize {
 pub(crate) fn main() -> ExitCode {
     let done = match Arguments::try_parse() {
         Ok(Arguments { command: Some(Command::Run(run)), .. }) => run_command(&run),
+        Ok(Arguments { command: Some(Command::Trace(trace)), .. }) => trace::main(&trace),
+        Ok(Arguments { command: Some(Command::Learn(learn)), .. }) => learn::main(&learn),
         Ok(Arguments { command: Some(Command::Presets(presets)), .. }) => show_presets(&presets),
         Ok(Arguments { command: Some(Command::Check(check)), .. }) => self::check(&check),
         Ok(Arguments { command: Some(Command::Explain(explain)), .. }) => explain::main(&explain),
@@ -268,7 +275,9 @@ pub(crate) type Done = Result<(), u8>;
 
 /// Prints what clap says: the help, or what is wrong with the arguments.
 fn usage(error: &clap::Error) -> Done {
-    let is_run = std::env::args_os().nth(1).is_some_and(|first| first == "run");
+    let runs = ["run", "trace", "learn"];
+    let first = std::env::args_os().nth(1);
+    let is_run = first.is_some_and(|first| runs.iter().any(|run| first == *run));
     // Nothing is left to do where even this cannot be said.
     let _ = error.print();
     match error.exit_code() {
@@ -365,7 +374,7 @@ fn run_command(arguments: &Run) -> Done {
         compile(&text, &place, Architecture::NATIVE, arguments.optimize).map_err(|_| NOT_RUN)?;
     let bytes = encoded.bytes;
     let fds = text.used_fds();
-    let launcher = run::Launcher::new(&bytes, &fds, &arguments.launcher, &arguments.command)
+    let launcher = run::Launcher::new(&bytes, &fds, &arguments.launcher, &arguments.command, None)
         .map_err(not_run)?;
     if overlays.is_empty() {
         if arguments.diff || arguments.keep.is_some() {

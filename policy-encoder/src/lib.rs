@@ -32,6 +32,7 @@ mod fds;
 pub mod handover;
 mod items;
 mod landlock;
+pub mod learn;
 mod limits;
 pub mod mounts;
 mod namespaces;
@@ -46,6 +47,7 @@ pub mod seccomp;
 mod session;
 pub mod sources;
 mod spanned;
+pub mod watched;
 
 pub use encode::{Encoded, encode, encode_for};
 pub use fds::used as used_fds;

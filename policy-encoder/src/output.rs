@@ -16,6 +16,18 @@ pub(crate) fn print(bytes: &[u8]) -> io::Result<()> {
     output.flush()
 }
 
+/// Writes to standard error.
+pub(crate) fn complain(bytes: &[u8]) -> io::Result<()> {
+    io::stderr().lock().write_all(bytes)
+}
+
+/// Whether a file could be put here, as far as its directory says.
+pub(crate) fn can_be_put(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    Ok(rustix::fs::access(directory, rustix::fs::Access::WRITE_OK)?)
+}
+
 /// Puts the bytes into a file, so that a reader sees the old file or the new
 /// one and never a part. A pipe or a device is written to and stays.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -43,32 +43,41 @@ pub(crate) struct LauncherArguments {
 pub(crate) struct Launcher {
     command: Command,
     path: PathBuf,
-    /// Open until the launcher has it.
-    _policy: OwnedFd,
+    /// Open until the launcher has them: the policy, and the socket for a
+    /// listener.
+    passed: Vec<OwnedFd>,
 }
 
 impl Launcher {
-    /// Puts the policy where the launcher finds it.
+    /// Puts the policy where the launcher finds it, and a socket for the
+    /// listener of the filter.
     pub(crate) fn new(
         policy: &[u8],
         used_fds: &BTreeSet<u32>,
         arguments: &LauncherArguments,
         command: &[OsString],
+        notify: Option<OwnedFd>,
     ) -> Result<Self, String> {
         let path = launcher(arguments.launcher.as_deref())?;
         let taken = used_fds.iter().copied().chain(arguments.fds()).collect();
         let policy = sealed(policy)
             .and_then(|memfd| on_free_number(&memfd, &taken))
             .map_err(|errno| format!("cannot hand the policy over in a memfd: {errno}"))?;
+        let notify = notify
+            .map(|socket| on_free_number(&socket, &taken))
+            .transpose()
+            .map_err(|errno| format!("cannot hand a socket over: {errno}"))?;
+        let notify_number = notify.as_ref().map(|socket| socket.as_raw_fd().to_string());
         let mut launcher = Command::new(&path);
         launcher
             .arg("--sealed")
             .arg("--fd")
             .arg(policy.as_raw_fd().to_string())
             .args(arguments.passed_on())
+            .args(notify_number.iter().flat_map(|number| ["--notify-fd", number]))
             .arg("--")
             .args(command);
-        Ok(Self { command: launcher, path, _policy: policy })
+        Ok(Self { command: launcher, path, passed: notify.into_iter().chain([policy]).collect() })
     }
 
     /// Takes the place of this process. Returns only if that failed, with the
@@ -91,6 +100,8 @@ impl Launcher {
         let mut signals =
             Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP]).map_err(|error| complain(&error))?;
         let child = self.command.spawn().map_err(|error| complain(&error))?;
+        // The launcher alone has them, so that its end is that of the socket.
+        self.passed.clear();
         let pid = Pid::from_child(&child);
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| complain(&error))?;
         std::thread::spawn(move || {

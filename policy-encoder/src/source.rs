@@ -22,6 +22,8 @@ pub(crate) enum Source {
     File(PathBuf),
     /// A built-in policy.
     Preset(&'static Preset),
+    /// A text that is there already.
+    Text(Input),
 }
 
 /// The text of a policy and of all that it extends, read.
@@ -52,6 +54,7 @@ impl Source {
     fn input(&self) -> Result<Input, String> {
         match self {
             Self::Preset(preset) => Ok(Input::of_preset(preset)),
+            Self::Text(input) => Ok(input.clone()),
             Self::StandardInput => Input::of_reader("standard input", io::stdin()),
             Self::File(path) => Input::of_file(path),
         }

@@ -12,6 +12,10 @@ use rustix::net::{
 
 use crate::Listener;
 
+/// What the launcher says of the filter that a policy has for where its namespaces
+/// could not be made.
+const WITHOUT_NAMESPACES: &[u8] = b"listener without namespaces";
+
 /// The end of a socket at which the launcher's listener arrives.
 #[derive(Debug)]
 pub struct Handover(OwnedFd);
@@ -37,7 +41,7 @@ impl Handover {
     pub fn receive(self) -> io::Result<Option<Listener>> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut passed = RecvAncillaryBuffer::new(&mut space);
-        let mut word = [0; 16];
+        let mut word = [0; 32];
         let mut part = [IoSliceMut::new(&mut word)];
         let received = recvmsg(&self.0, &mut part, &mut passed, RecvFlags::CMSG_CLOEXEC)?;
         // Without the ruleset the supervisor would do what the policy forbids.
@@ -49,6 +53,7 @@ impl Handover {
             _ => None.into_iter().flatten(),
         });
         let listener = fds.next();
-        Ok(listener.map(|listener| Listener::new(listener, fds.next())))
+        let without_namespaces = word.starts_with(WITHOUT_NAMESPACES);
+        Ok(listener.map(|listener| Listener::new(listener, fds.next(), without_namespaces)))
     }
 }

@@ -15,6 +15,7 @@ mod objects;
 mod supervisor;
 mod sys;
 mod target;
+pub mod watch;
 
 pub use decision::Verdict;
 pub use event::{Category, Firmness, SyscallEvent};

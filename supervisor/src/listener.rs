@@ -24,6 +24,7 @@ const SET_FLAGS: Opcode = opcode::write::<u64>(MAGIC, 4);
 pub struct Listener {
     fd: OwnedFd,
     ruleset: Option<OwnedFd>,
+    without_namespaces: bool,
 }
 
 /// A call that waits for an answer.
@@ -62,14 +63,24 @@ impl AsFd for Listener {
 }
 
 impl Listener {
-    pub(crate) const fn new(fd: OwnedFd, ruleset: Option<OwnedFd>) -> Self {
-        Self { fd, ruleset }
+    pub(crate) const fn new(
+        fd: OwnedFd,
+        ruleset: Option<OwnedFd>,
+        without_namespaces: bool,
+    ) -> Self {
+        Self { fd, ruleset, without_namespaces }
     }
 
     /// The Landlock ruleset that the command is under; `None` where it is under
     /// none of its policy's.
     pub(crate) fn ruleset(&self) -> Option<BorrowedFd<'_>> {
         self.ruleset.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Whether the launch has none of its policy's namespaces, as they could not
+    /// be made, so that the filter is the one for that.
+    pub const fn is_without_namespaces(&self) -> bool {
+        self.without_namespaces
     }
 
     /// Has whoever calls and who answers run on the same processor, one after the

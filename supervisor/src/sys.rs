@@ -22,3 +22,11 @@ pub(crate) fn unshare_mask() -> Result<()> {
     // working directory, root or mask, and descriptors stay shared.
     unsafe { unshare_unsafe(UnshareFlags::FS) }
 }
+
+/// The kernel's Landlock ABI, 0 where it has none, landlock_create_ruleset(2).
+pub(crate) fn landlock_abi() -> u8 {
+    const VERSION: u32 = linux_raw_sys::landlock::LANDLOCK_CREATE_RULESET_VERSION;
+    // SAFETY: with this flag the kernel reads nothing and takes only numbers.
+    let abi = unsafe { syscall!(Sysno::landlock_create_ruleset, 0, 0, VERSION) };
+    abi.ok().and_then(|abi| abi.try_into().ok()).unwrap_or(0)
+}

@@ -124,12 +124,12 @@ impl Target {
         Ok(found)
     }
 
-    fn memory(&self) -> Result<File> {
+    pub(crate) fn memory(&self) -> Result<File> {
         File::open(directory(self.tid).join("mem")).map_err(errno)
     }
 }
 
-fn directory(tid: Pid) -> PathBuf {
+pub(crate) fn directory(tid: Pid) -> PathBuf {
     PathBuf::from(format!("/proc/{tid}"))
 }
 

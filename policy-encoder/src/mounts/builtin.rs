@@ -26,7 +26,7 @@ const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 const DEV_WORDS: [&str; 7] = ["pts", "ptmx", "fd", "stdin", "stdout", "stderr", "shm"];
 
 /// The names that `dev = "minimal"` stands for.
-pub(crate) fn minimal_devices() -> Vec<String> {
+pub fn minimal_devices() -> Vec<String> {
     DEVICES.iter().chain(&DEV_WORDS).map(|&name| name.to_owned()).collect()
 }
 

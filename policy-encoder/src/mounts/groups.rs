@@ -254,6 +254,13 @@ pub(super) fn find(name: &str) -> Option<&'static Group> {
     GROUPS.iter().find(|group| group.name == name)
 }
 
+/// The paths that a group such as `@credentials` stands for, existing or not;
+/// nothing for another name.
+pub fn members(name: &str, place: &Place) -> Vec<PathBuf> {
+    let host = Host::new(&place.sysroot);
+    find(name).map_or_else(Vec::new, |group| group.paths(place, &host))
+}
+
 /// What `root = "minimal"` shows, and how.
 pub(super) fn system(host: &Host) -> Vec<(PathBuf, Rights)> {
     granted(SYSTEM, host)

@@ -41,9 +41,10 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use builtin::minimal_devices;
+pub use builtin::minimal_devices;
 pub(crate) use entries::expand;
 pub(crate) use globs::is_pattern;
+pub use groups::members;
 pub(crate) use standing::Standing;
 pub use tree::{Decider, EntryPlace, Rights};
 

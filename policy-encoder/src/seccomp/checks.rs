@@ -33,7 +33,7 @@ pub(super) const ASKED: (&str, &str) =
 /// System calls that a filter with a supervisor can neither deny nor ask about,
 /// whatever their arguments: the launcher makes them when the filter is in force
 /// and the supervisor has not heard of it.
-const HANDED_OVER_BY: [(&str, &str); 2] = [
+pub(super) const HANDED_OVER_BY: [(&str, &str); 2] = [
     ("write", "the launcher tells by it that there is something to supervise"),
     ("wait4", "the launcher waits by it until the supervisor was told"),
 ];

@@ -22,6 +22,7 @@ pub mod rules;
 pub(crate) mod shared;
 pub mod simulate;
 pub mod tables;
+pub mod watched;
 pub mod widths;
 
 #[cfg(test)]

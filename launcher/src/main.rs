@@ -251,7 +251,7 @@ fn check_open(given: &Arguments) -> Result<(), Failure> {
 }
 
 /// The descriptors that the arguments name.
-fn named(options: Options) -> [(Option<RawFd>, Call); 9] {
+fn named(options: Options) -> [(Option<RawFd>, Call); 10] {
     let hold = options.hold.map(|hold| hold.socket);
     let holds = options.hold.map_or(Call::HoldTemplate, |hold| hold.what.call());
     [
@@ -260,6 +260,7 @@ fn named(options: Options) -> [(Option<RawFd>, Call); 9] {
         (options.caller, Call::ParentFd),
         (options.cgroup, Call::CgroupFd),
         (options.ruleset, Call::RulesetFd),
+        (options.listeners, Call::ListenersFd),
         (options.template, Call::TemplateFd),
         (options.network, Call::NetnsFd),
         (hold, holds),

@@ -3,8 +3,8 @@
 
 use launcher_policy::proxy::Rule as Wire;
 
-use super::network::said;
 use super::last;
+use super::network::said;
 use crate::Spanned;
 use crate::compose::add;
 use crate::diagnostic::Diagnostics;

@@ -192,7 +192,7 @@ fn upstream(written: Option<&Spanned<String>>, diagnostics: &mut Diagnostics) ->
 }
 
 /// `host:port` of the URL of an HTTP proxy; `None` for any other.
-pub(crate) fn address(url: &str) -> Option<String> {
+pub fn address(url: &str) -> Option<String> {
     let authority = url.strip_prefix("http://")?;
     let authority = authority.strip_suffix('/').unwrap_or(authority);
     let (host, port) = authority.rsplit_once(':').unwrap_or((authority, "80"));

@@ -9,7 +9,8 @@ use launcher_proxy::{Verdict, Way};
 
 mod world;
 
-use world::{Dns, Served, head, policy, rule, said, server};
+use harness::net::{Dns, head, said, server};
+use world::{Served, policy, rule};
 
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 

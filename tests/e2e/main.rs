@@ -38,6 +38,7 @@ mod prepared;
 mod presets;
 mod programs;
 mod protect;
+mod proxy;
 mod reaping;
 mod receipt;
 mod seccomp;

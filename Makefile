@@ -41,8 +41,8 @@ CONTENDERS := $(TARGET)/contenders
 
 # The programs that the tests run, and the Debian packages they come from.
 PROGRAMS := \
-	bash:bash bwrap:bubblewrap gcc:gcc git:git groff:groff-base make:make node:nodejs python3:python3 runc:runc \
-	setpriv:util-linux strace:strace unshare:util-linux
+	bash:bash bwrap:bubblewrap curl:curl gcc:gcc git:git groff:groff-base make:make node:nodejs openssl:openssl python3:python3 \
+	runc:runc setpriv:util-linux strace:strace unshare:util-linux
 
 # The programs that boot guests, and the keys of what these are made of.
 GUESTS := \

@@ -3,14 +3,14 @@
 //! on this machine: servers, names and their DNS server are the tests' own.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::thread;
 
 use harness::net::{Dns, server};
-use harness::{Caller, Errno, Handover, Outcome, Output, Sandbox, TempDir, needs, pipe_of};
+use harness::{ALONE, Caller, Errno, Handover, Outcome, Output, Sandbox, TempDir, needs, pipe_of};
 use policy_encoder::handover::Listeners;
 
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
@@ -19,7 +19,7 @@ const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 fn policy(port: u16) -> String {
     format!(
         "filesystem.root = 'minimal'\n[network]\naccess = 'proxy'\n\
-         allow = ['a.test:{port}', '127.0.0.1:{port}']\n"
+         allow = ['a.test:{port}', 'closed.test:{port}', '127.0.0.1:{port}']\n"
     )
 }
 
@@ -180,11 +180,11 @@ fn a_launch_whose_sockets_nobody_takes_is_refused() {
 
 #[test]
 fn without_a_namespace_of_its_own_a_launch_is_refused() {
-    let policy = "network = { access = 'proxy', allow = ['a'] }";
+    let policy = format!("{ALONE}\nnetwork.access = 'proxy'\nnetwork.allow = ['a']");
     for wrapper in [harness::WITHOUT_USER_NAMESPACES, &[]] {
         let (_listeners, theirs) = Listeners::pair().expect("a socket");
         let network = fs::File::open("/proc/self/ns/net").expect("it is there");
-        let sandbox = Sandbox::new(policy).as_nobody().option("--listeners-fd").option("9");
+        let sandbox = Sandbox::new(&policy).as_nobody().option("--listeners-fd").option("9");
         let sandbox = sandbox.pass(theirs, 9);
         let sandbox = match wrapper {
             [] => sandbox.option("--netns-fd").option("8").pass(network, 8),
@@ -192,8 +192,10 @@ fn without_a_namespace_of_its_own_a_launch_is_refused() {
         };
         let output = sandbox.run(["/nowhere"]);
         assert_eq!(output.code(), 125, "{output:?}");
-        let why =
-            if wrapper.is_empty() { "joins none that was made before" } else { "\"network\"" };
+        let why = match wrapper {
+            [] => "joins none that was made before",
+            _ => "takes a network namespace",
+        };
         assert!(output.stderr_text().contains(why), "{output:?}");
     }
 }
@@ -327,49 +329,135 @@ except socket.gaierror:
     }
 }
 
-#[test]
-fn git_clones_by_the_proxy() {
-    needs!("bash", "git", "python3");
-    let world = World::new();
-    let repository = TempDir::with_file("source/note", "cloned\n");
-    let git = |arguments: &[&str], directory: &Path| {
-        let status = std::process::Command::new("git")
-            .args(["-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=main"])
-            .args(arguments)
-            .current_dir(directory)
-            .output()
-            .expect("git runs");
-        assert!(status.status.success(), "{status:?}");
-    };
-    let source = repository.join("source");
-    git(&["init", "-q"], &source);
-    git(&["add", "."], &source);
-    git(&["commit", "-qm", "x"], &source);
-    git(&["clone", "-q", "--bare", "source", "served.git"], repository.path());
-    git(&["update-server-info"], &repository.join("served.git"));
-    let mut server = std::process::Command::new("python3")
-        .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1"])
-        .current_dir(repository.path())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .expect("python3 runs");
-    let mut line = String::new();
-    let stdout = server.stdout.take().expect("it is piped");
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("a line");
-    // Serving HTTP on 127.0.0.1 port N (...)
-    let port: u16 = line.split(' ').nth(5).and_then(|port| port.parse().ok()).expect("a port");
-    for caller in Caller::both() {
-        let script = format!(
-            "cd /tmp && git clone -q http://a.test:{port}/served.git got && cat got/note; \
-                              git clone -q http://b.test:{port}/served.git no 2>&1 | grep -o 403"
-        );
-        let output = world
-            .sandbox(&policy(port), caller)
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .run(["bash", "-c", &script]);
-        output.assert_said(&["cloned", "403"]);
+/// What python3 serves of its directory, over TLS where there is a key.
+const SERVER: &str = r#"
+import http.server, os, ssl
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+server.RequestHandlerClass.log_message = lambda *arguments: None
+if os.path.exists("key.pem"):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain("certificate.pem", "key.pem")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+print(server.server_port, flush=True)
+server.serve_forever()
+"#;
+
+/// A server of a directory, which ends with this.
+struct Files {
+    process: std::process::Child,
+    port: u16,
+}
+
+impl Files {
+    fn new(directory: &TempDir) -> Self {
+        let mut process = std::process::Command::new("python3")
+            .args(["-c", SERVER])
+            .current_dir(directory.path())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("python3 runs");
+        let mut line = String::new();
+        let stdout = process.stdout.take().expect("it is piped");
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        let port = line.trim().parse().expect("a port");
+        Self { process, port }
     }
-    server.kill().expect("killed");
-    server.wait().expect("it ended");
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Runs a program to its success.
+fn done(program: &str, arguments: &[&str], directory: &Path) {
+    let output = std::process::Command::new(program)
+        .args(arguments)
+        .current_dir(directory)
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// A directory with a bare repository and a certificate of the test's own.
+fn repository() -> TempDir {
+    let served = TempDir::with_file("source/note", "cloned\n");
+    let git = |arguments: &[&str], directory: &Path| {
+        let own = ["-c", "user.name=t", "-c", "user.email=t@t"];
+        done("git", &[&own, arguments].concat(), directory);
+    };
+    git(&["init", "-q"], &served.join("source"));
+    git(&["add", "."], &served.join("source"));
+    git(&["commit", "-qm", "x"], &served.join("source"));
+    git(&["clone", "-q", "--bare", "source", "served.git"], served.path());
+    git(&["update-server-info"], &served.join("served.git"));
+    let request = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=a.test \
+                   -addext subjectAltName=DNS:a.test -keyout key.pem -out certificate.pem";
+    let request: Vec<&str> = request.split_whitespace().collect();
+    done("openssl", &request, served.path());
+    served
+}
+
+#[test]
+fn git_and_curl_speak_tls_to_what_is_let_through() {
+    needs!("bash", "curl", "git", "openssl", "python3");
+    const SCRIPT: &str = r"
+        cd /tmp && export SSL_CERT_FILE=CERTIFICATE GIT_SSL_CAINFO=CERTIFICATE
+        git clone -q https://a.test:PORT/served.git got && cat got/note
+        curl -sS https://a.test:PORT/source/note
+        curl -sS --proxy socks5h://127.0.0.1:1080 https://a.test:PORT/source/note
+        git clone -q https://b.test:PORT/served.git no 2>&1 | grep -o 403
+        curl -sS https://b.test:PORT/ 2>&1 | grep -o 'response 403'
+    ";
+    let served = repository();
+    let files = Files::new(&served);
+    let certificate = served.join("certificate.pem").display().to_string();
+    let policy = policy(files.port).replacen(
+        "filesystem.root = 'minimal'",
+        &format!("filesystem = {{ root = 'minimal', read = ['{certificate}'] }}"),
+        1,
+    );
+    let script = SCRIPT.replace("PORT", &files.port.to_string());
+    let script = script.replace("CERTIFICATE", &certificate);
+    let world = World::new();
+    for caller in Caller::both() {
+        let output = world.sandbox(&policy, caller).run(["bash", "-c", &script]);
+        output.assert_said(&["cloned", "cloned", "cloned", "403", "response 403"]);
+    }
+}
+
+#[test]
+fn pip_takes_packages_from_an_index_that_is_let_through() {
+    needs!("bash", "python3");
+    if !Path::new("/usr/lib/python3/dist-packages/pip").exists() {
+        harness::skip!("pip", "the system's python3 has no pip");
+    }
+    let index = TempDir::with_file(
+        "simple/own/index.html",
+        "<a href=\"../../own-1.0-py3-none-any.whl\">own-1.0-py3-none-any.whl</a>",
+    );
+    const WHEEL: &str = r#"
+import zipfile
+with zipfile.ZipFile("own-1.0-py3-none-any.whl", "w") as wheel:
+    wheel.writestr("own.py", "print('installed')")
+    wheel.writestr("own-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: own\nVersion: 1.0\n")
+    wheel.writestr("own-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    wheel.writestr("own-1.0.dist-info/RECORD", "own.py,,\nown-1.0.dist-info/METADATA,,\nown-1.0.dist-info/WHEEL,,\nown-1.0.dist-info/RECORD,,\n")
+"#;
+    done("python3", &["-c", WHEEL], index.path());
+    let files = Files::new(&index);
+    let script = format!(
+        "cd /tmp; pip() {{ /usr/bin/python3 -m pip install -q --disable-pip-version-check --no-cache-dir \
+         --retries 0 --target /tmp/t --trusted-host $1 --index-url http://$1:{}/simple own; }}\n\
+         pip a.test && PYTHONPATH=/tmp/t /usr/bin/python3 -c 'import own'; pip b.test 2>/dev/null || echo refused",
+        files.port
+    );
+    let world = World::new();
+    for caller in Caller::both() {
+        let output = world.sandbox(&policy(files.port), caller).run(["bash", "-c", &script]);
+        output.assert_said(&["installed", "refused"]);
+    }
 }

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use launcher_policy::Text;
 use launcher_policy::proxy::Upstream;
 use launcher_proxy::{Verdict, Way};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 mod world;
 
@@ -198,6 +199,34 @@ fn with_the_proxy_all_its_connections_end() {
     // Nor is one forgotten that was cut off.
     let entry = served.log.recv().expect("an entry");
     assert_eq!((entry.verdict, entry.sent, entry.received), (Verdict::Allowed, 5, 10));
+}
+
+#[test]
+fn a_thousand_connections_are_served_at_once_and_the_next_one_after_them() {
+    // Each takes four descriptors of this process: both ends of both halves.
+    let limit = getrlimit(Resource::Nofile);
+    let needed = 4 * 1000 + 500;
+    if limit.maximum.is_some_and(|maximum| maximum < needed) {
+        harness::skip!("open_files", "the hard limit on open files is too low");
+    }
+    setrlimit(Resource::Nofile, Rlimit { current: Some(needed), ..limit }).expect("it is raised");
+    let (served, port, dns) = one_host();
+    let target = format!("a.test:{port}");
+    let mut streams: Vec<TcpStream> = (0..1000).map(|_| served.connect(&target).1).collect();
+    for (number, stream) in streams.iter_mut().enumerate() {
+        assert_eq!(said(stream, &number.to_string()), format!("here:{number}"));
+    }
+    // It is accepted by the kernel, and answered when there is a place.
+    let mut next = TcpStream::connect(served.http).expect("it is in the queue");
+    write!(next, "CONNECT {target} HTTP/1.1\r\n\r\n").expect("written");
+    next.set_nonblocking(true).expect("fcntl");
+    let error = next.read(&mut [0; 1]).expect_err("nobody has answered");
+    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+    next.set_nonblocking(false).expect("fcntl");
+    drop(streams);
+    assert!(head(&mut next).starts_with("HTTP/1.1 200 "));
+    // Nor is a name that is known asked for again.
+    assert!(dns.count("a.test") < 100, "{}", dns.count("a.test"));
 }
 
 #[test]

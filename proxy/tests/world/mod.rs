@@ -1,4 +1,5 @@
 //! A policy that was built in code, and the proxy of it.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::ffi::CString;
 use std::io::{Read, Write};

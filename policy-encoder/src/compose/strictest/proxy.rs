@@ -58,9 +58,12 @@ fn is_proxied(network: &Network) -> bool {
     said(&network.access) == Some(Access::Proxy)
 }
 
+/// Rules, with where each is written.
+type Placed<'l> = Vec<(Rule, &'l Spanned<String>)>;
+
 /// The rules of a list. What is no pattern stays what it is, to be complained
 /// of where it is resolved.
-fn rules(list: &[Spanned<String>]) -> (Vec<(Rule, &Spanned<String>)>, Vec<Spanned<String>>) {
+fn rules(list: &[Spanned<String>]) -> (Placed<'_>, Vec<Spanned<String>>) {
     let (mut read, mut wrong) = (Vec::new(), Vec::new());
     for pattern in list {
         match patterns::allowed(pattern.get_ref()) {

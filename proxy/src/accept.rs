@@ -32,8 +32,7 @@ pub(crate) async fn run(
     gate: Arc<Gate>,
     limit: Arc<Semaphore>,
 ) {
-    // Nobody closes the semaphore.
-    while let Ok(place) = Arc::clone(&limit).acquire_owned().await {
+    loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(_) => {
@@ -41,6 +40,9 @@ pub(crate) async fn run(
                 continue;
             }
         };
+        // One that waits for a place keeps those behind it in the kernel's queue.
+        // Nobody closes the semaphore.
+        let Ok(place) = Arc::clone(&limit).acquire_owned().await else { return };
         tokio::spawn(serve(stream, protocol, Arc::clone(&gate), Arc::new(place)));
     }
 }

@@ -1,7 +1,7 @@
 //! The proxy that is all a command's network leads to.
 //!
 //! It accepts on sockets that listen inside the command's network namespace
-//! and connects outside, to what the policy lets through ([`Gate`](gate)).
+//! and connects outside, to what the policy lets through.
 //! Names are resolved here, and a connection goes to an address that was
 //! judged, never to a name that is resolved once more.
 //!

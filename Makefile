@@ -41,8 +41,8 @@ CONTENDERS := $(TARGET)/contenders
 
 # The programs that the tests run, and the Debian packages they come from.
 PROGRAMS := \
-	bash:bash bwrap:bubblewrap gcc:gcc git:git groff:groff-base make:make node:nodejs python3:python3 runc:runc \
-	setpriv:util-linux strace:strace unshare:util-linux
+	bash:bash bwrap:bubblewrap curl:curl gcc:gcc git:git groff:groff-base make:make node:nodejs openssl:openssl python3:python3 \
+	runc:runc setpriv:util-linux strace:strace unshare:util-linux
 
 # The programs that boot guests, and the keys of what these are made of.
 GUESTS := \
@@ -146,7 +146,7 @@ fuzz: setup-fuzz ## run each fuzz target for FUZZ_SECONDS=60
 	for target in $(FUZZERS); do \
 		mkdir -p fuzz/target/corpus/$$target; \
 		cargo +nightly fuzz run -s none $$target fuzz/target/corpus/$$target fuzz/corpus/$$target \
-			policy/testdata/v1 examples policy-encoder/presets -- \
+			policy/testdata/v2 examples policy-encoder/presets -- \
 			-max_total_time=$(FUZZ_SECONDS) -runs=$(FUZZ_RUNS) -max_len=16384 -timeout=10 -verbosity=0 -print_final_stats=1; \
 	done
 

@@ -39,6 +39,8 @@ What else is passed in:
   --cgroup-fd N    a cgroup v2 directory that the command gets its own in
   --ruleset-fd N   the Landlock ruleset of the policy, which is not made then
   --notify-fd N    a UNIX socket that gets the listener of the policy's filter
+  --listeners-fd N  a UNIX socket that gets the sockets at which the policy's
+                   proxy is found
   --netns-fd N     a network namespace that is joined instead of making one
   --template-fd N  a pidfd: the view of this process is copied instead of
                    building one; only /proc, /tmp and their like are made
@@ -115,6 +117,7 @@ words! {
         ParentFd "--parent-fd"
         CgroupFd "--cgroup-fd"
         NotifyFd "--notify-fd"
+        ListenersFd "--listeners-fd"
         TemplateFd "--template-fd"
         NetnsFd "--netns-fd"
         HoldTemplate "--hold-template"
@@ -183,6 +186,7 @@ pub(crate) fn parse(
             Name::RulesetFd => options.ruleset = Some(number(value, 3)?),
             Name::ParentFd => options.caller = Some(number(value, 3)?),
             Name::NotifyFd => options.notify = Some(number(value, 3)?),
+            Name::ListenersFd => options.listeners = Some(number(value, 3)?),
             Name::CgroupFd => options.cgroup = Some(number(value, 3)?),
             Name::TemplateFd => options.template = Some(number(value, 3)?),
             Name::NetnsFd => options.network = Some(number(value, 3)?),

@@ -17,7 +17,7 @@ use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use crate::namespaces::{self, join};
 use crate::report::{self, failed};
 use crate::sys::{self, Clone, SignalSet};
-use crate::{Launch, fds};
+use crate::{Launch, fds, listen};
 
 const STAGE: Stage = Stage::Namespaces;
 
@@ -115,6 +115,9 @@ fn networks(
 ) -> Result<Infallible, Failure> {
     if namespaces::flags(launch) & uapi::CLONE_NEWNET == 0 {
         return Err(Failure::refused(STAGE, Call::HoldNetworks, Refusal::NetworkGiven));
+    }
+    if listen::is_wanted(launch) {
+        return Err(Failure::refused(STAGE, Call::HoldNetworks, Refusal::NetworkShared));
     }
     // Found before the view changes, if it does.
     let own = openat(CWD, c"/proc/self/ns", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())

@@ -28,6 +28,7 @@ pub mod hold;
 pub mod input;
 pub mod landlock;
 pub mod limits;
+pub mod listen;
 pub mod mounts;
 pub mod namespaces;
 mod notify;
@@ -61,6 +62,8 @@ pub struct Options {
     pub ruleset: Option<RawFd>,
     /// A UNIX socket to the supervisor that decides about system calls.
     pub notify: Option<RawFd>,
+    /// A UNIX socket to the proxy that the network leads to.
+    pub listeners: Option<RawFd>,
     /// A pidfd of the process that holds the template: the user and mount
     /// namespaces of the policy, with its view.
     pub template: Option<RawFd>,
@@ -268,6 +271,7 @@ pub fn launch(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
         return hold::apply(launch, hold);
     }
     notify::check(launch)?;
+    listen::check(launch)?;
     cgroup::make(launch, || guard::start(launch))?;
     // Whatever was started in it ends with its first failure.
     run(launch).inspect_err(|_| cgroup::end(launch))
@@ -294,6 +298,7 @@ fn run(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
 pub fn launch_in_place(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
     namespaces::check(launch)?;
     notify::check(launch)?;
+    listen::check(launch)?;
     limits::check(launch)?;
     namespaces::unshare(launch)?;
     enter(launch)?;

@@ -258,7 +258,7 @@ fn check_open(given: &Arguments) -> Result<(), Failure> {
 }
 
 /// The descriptors that the arguments name.
-fn named(options: Options) -> [(Option<RawFd>, Call); 10] {
+fn named(options: Options) -> [(Option<RawFd>, Call); 12] {
     let hold = options.hold.map(|hold| hold.socket);
     let holds = options.hold.map_or(Call::HoldTemplate, |hold| hold.what.call());
     [
@@ -267,6 +267,8 @@ fn named(options: Options) -> [(Option<RawFd>, Call); 10] {
         (options.caller, Call::ParentFd),
         (options.cgroup, Call::CgroupFd),
         (options.ruleset, Call::RulesetFd),
+        (options.notify, Call::NotifyFd),
+        (options.listeners, Call::ListenersFd),
         (options.template, Call::TemplateFd),
         (options.network, Call::NetnsFd),
         (hold, holds),

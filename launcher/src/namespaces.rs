@@ -21,7 +21,7 @@ use core::sync::atomic::Ordering;
 use crate::credentials::become_ids;
 use crate::report::failed;
 use crate::text::{Text, append, digits};
-use crate::{Caller, Facility, Launch, hold, limits, reaper, sys, wait};
+use crate::{Caller, Facility, Launch, hold, limits, listen, reaper, sys, wait};
 
 pub mod join;
 
@@ -181,11 +181,11 @@ pub fn miss_offers(launch: &Launch<'_>) {
     }
 }
 
-/// Fills in the new namespaces: id maps, host name, loopback.
+/// Fills in the new namespaces: id maps, host name, loopback, listening sockets.
 ///
 /// # Errors
 ///
-/// What writing the maps, sethostname(2) or the loopback says.
+/// What writing the maps, sethostname(2) or making the sockets says.
 pub fn apply(launch: &Launch<'static>) -> Result<(), Failure> {
     let Some(namespaces) = wanted(launch) else { return Ok(()) };
     let made = made(launch);
@@ -204,7 +204,7 @@ pub fn apply(launch: &Launch<'static>) -> Result<(), Failure> {
     if made & uapi::CLONE_NEWNET != 0 && raise_offered(launch).is_err() {
         launch.shared.miss(Facility::Loopback);
     }
-    Ok(())
+    listen::apply(launch)
 }
 
 /// Brings the loopback interface up where the policy offers that.

@@ -86,6 +86,11 @@ pub fn apply(
     if served.policy.session.die_with_parent == DieWithParent::Thread {
         return Err(Failure::refused(STAGE, Call::Serve, Refusal::ServeThread));
     }
+    let asks = served.policy.seccomp.is_some_and(|seccomp| seccomp.asks());
+    // Each launch has them of its own.
+    if asks || served.policy.proxy.is_some() {
+        return Err(Failure::refused(STAGE, Call::Serve, Refusal::ServeOutside));
+    }
     // What a terminal sends to a whole group is not for what others rest on. Each
     // launch lets in what a command gets.
     sys::set_signal_mask(SignalSet::ALL).map_err(failed(STAGE, Call::RtSigprocmask))?;

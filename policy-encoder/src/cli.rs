@@ -15,6 +15,7 @@ use crate::commands::{compare, explain, host, learn, probe, receipt, trace, veri
 use crate::filter::{self, FilterArguments};
 use crate::options::Options;
 use crate::overlay::Overlays;
+use crate::proxying::{ProxyArguments, Waiting};
 use crate::render::{render, say};
 use crate::source::{Source, Text};
 use crate::{changes, documents, output, run};
@@ -150,6 +151,8 @@ struct Run {
     /// What the seccomp filter is to be cheap at
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
     optimize: OptimizeFor,
+    #[command(flatten)]
+    proxy: ProxyArguments,
     #[command(flatten)]
     launcher: run::LauncherArguments,
     /// The command and its arguments
@@ -374,12 +377,15 @@ fn run_command(arguments: &Run) -> Done {
         compile(&text, &place, Architecture::NATIVE, arguments.optimize).map_err(|_| NOT_RUN)?;
     let bytes = encoded.bytes;
     let fds = text.used_fds();
-    let launcher = run::Launcher::new(&bytes, &fds, &arguments.launcher, &arguments.command, None)
+    let mut launcher = run::Launcher::new(&bytes, &fds, &arguments.launcher, &arguments.command)
         .map_err(not_run)?;
-    if overlays.is_empty() {
-        if arguments.diff || arguments.keep.is_some() {
-            return Err(not_run("the policy has no overlay without `upper`".to_owned()));
-        }
+    if overlays.is_empty() && (arguments.diff || arguments.keep.is_some()) {
+        return Err(not_run("the policy has no overlay without `upper`".to_owned()));
+    }
+    let proxy = Waiting::new(&bytes, &arguments.proxy).map_err(not_run)?;
+    if let Some((proxy, socket)) = proxy {
+        launcher.serve(proxy, &socket).map_err(not_run)?;
+    } else if overlays.is_empty() {
         // Returns only if the launcher could not be started.
         return Err(not_run(launcher.exec()));
     }

@@ -299,7 +299,7 @@ pub enum Verb {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Network {
-    /// `"none"` (default), `"loopback"`, `"host"`.
+    /// `"none"` (default), `"loopback"`, `"proxy"`, `"host"`.
     pub access: Option<Spanned<Access>>,
     /// UNIX sockets: `"inside"` (default), `"host"`, `"none"` or a list of
     /// socket paths that may be reached as well.
@@ -310,6 +310,31 @@ pub struct Network {
     pub bind_tcp: Option<Spanned<Vec<u16>>>,
     /// Whether UDP stays open beside a list of TCP ports.
     pub udp: Option<Spanned<bool>>,
+    /// What the proxy lets through: `"git.example.org:443"`,
+    /// `"*.example.org"`, `"192.0.2.0/24:8000-8999"`, `"[2001:db8::1]:443"`.
+    /// Without a port it is 80 and 443.
+    #[serde(skip_serializing_if = "is_absent")]
+    pub allow: Vec<Spanned<String>>,
+    /// What the proxy does not, whatever lets it through. Without a port it is
+    /// every one.
+    #[serde(skip_serializing_if = "is_absent")]
+    pub deny: Vec<Spanned<String>>,
+    /// The proxy itself.
+    #[serde(skip_serializing_if = "is_absent")]
+    pub proxy: Proxy,
+}
+
+/// `network.proxy`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Proxy {
+    /// The port of 127.0.0.1 inside at which it speaks HTTP; default 3128.
+    pub http: Option<Spanned<u16>>,
+    /// The port at which it speaks SOCKS 5; default 1080.
+    pub socks: Option<Spanned<u16>>,
+    /// Another HTTP proxy that makes the connections: `"http://HOST:PORT"`, or
+    /// `"environment"` for the one that `*_PROXY` names.
+    pub upstream: Option<Spanned<String>>,
 }
 
 /// `network.access`
@@ -320,6 +345,8 @@ pub enum Access {
     None,
     /// A private 127.0.0.1 and ::1.
     Loopback,
+    /// The same, and what a proxy on 127.0.0.1 lets through.
+    Proxy,
     /// The host's network.
     Host,
 }

@@ -93,6 +93,7 @@ pub fn encode_for(
             terminal_is_safe: compiled.terminal_is_safe,
         }),
         exec: exec.wire(),
+        proxy: network.proxy.as_ref().map(network::proxy::Proxy::wire),
         origin: view.origin(),
     };
     let bytes = frame(&policy, architecture, diagnostics)?;
@@ -114,11 +115,13 @@ fn facts(
         sockets: match network.access {
             Access::None => seccomp::Sockets::None,
             // Those of the host lead to more than a loopback.
-            Access::Loopback if namespaces & CLONE_NEWNET == 0 => seccomp::Sockets::None,
-            Access::Loopback | Access::Host if plain_tcp => {
+            Access::Loopback | Access::Proxy if namespaces & CLONE_NEWNET == 0 => {
+                seccomp::Sockets::None
+            }
+            Access::Loopback | Access::Proxy | Access::Host if plain_tcp => {
                 seccomp::Sockets::Tcp { udp: network.udp }
             }
-            Access::Loopback | Access::Host => seccomp::Sockets::Open,
+            Access::Loopback | Access::Proxy | Access::Host => seccomp::Sockets::Open,
         },
         unix: network.unix != network::Sockets::Pairs
             && !(network.unix_needs_mounts && namespaces & CLONE_NEWNS == 0),

@@ -247,6 +247,10 @@ impl Guarantees<'_> {
             Guarantee::Ipc if !self.shares_ipc() => {
                 kept_by(uapi::CLONE_NEWIPC, self.filter("IPC with the host"))
             }
+            Guarantee::Network if self.network.proxy.is_some() => kept_by(
+                net,
+                Keeper::nothing("network.access = \"proxy\" takes a network namespace"),
+            ),
             // Without a namespace there is no loopback, and nothing else.
             Guarantee::Network if self.network.access != Access::Host => {
                 kept_by(net, self.filter("sockets of every network"))

@@ -15,6 +15,7 @@ use crate::document::{Document, Tmp};
 use crate::items::{Items, c_string};
 use crate::mounts::expand;
 use crate::namespaces;
+use crate::network::proxy;
 
 /// `PATH`, unless the caller's is kept or another is set.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -63,6 +64,12 @@ pub(crate) fn resolve(
     if !is_given(&set, "HOME") {
         let home = home(document, place, &shows);
         set.extend(assignment("HOME", home.as_os_str().as_bytes()));
+    }
+    // Those of the caller lead to where the command does not reach.
+    for (name, value) in proxy::variables(document) {
+        if !set.contains_key(name) {
+            set.extend(assignment(name, value.as_bytes()));
+        }
     }
     if set.len() > MAX_ENVIRONMENT {
         diagnostics.error_anywhere(format!("more than {MAX_ENVIRONMENT} variables are set"));
@@ -263,6 +270,25 @@ mod tests {
             environment("process.env.set = { PATH = '/x', HOME = '/y', CI = '1' }", &[]),
             ["CI=1", "HOME=/y", "PATH=/x"]
         );
+    }
+
+    #[test]
+    fn programs_find_the_proxy_by_variables() {
+        let proxied = |env: &str| {
+            let network = "network = { access = 'proxy', allow = ['*'], proxy.http = 8080 }";
+            environment(&format!("{network}\nprocess.env = {{ {env} }}"), &["/tmp"])
+        };
+        let http = "http://127.0.0.1:8080";
+        for env in ["", "keep = ['*']"] {
+            let set = proxied(env);
+            for name in ["HTTP_PROXY", "https_proxy", "ALL_PROXY"] {
+                assert!(set.contains(&format!("{name}={http}")), "{set:?}");
+            }
+            assert!(set.contains(&"NO_PROXY=localhost,127.0.0.1,::1".to_owned()), "{set:?}");
+        }
+        let own = proxied("set = { NO_PROXY = '' }");
+        assert!(own.contains(&"NO_PROXY=".to_owned()), "{own:?}");
+        assert!(!environment("", &["/tmp"]).iter().any(|each| each.contains("PROXY")));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Handing a policy over to the launcher: where that is, memory that nobody
 //! can change any more, and numbers of descriptors that nobody else uses.
 
+mod listeners;
+
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::Write;
@@ -9,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, MemfdFlags, SealFlags, access, fcntl_add_seals, memfd_create};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
+
+pub use listeners::Listeners;
 
 /// The launcher beside this program, else the first on `PATH`. Never one in
 /// the working directory, where the files may be the very ones to be kept out.

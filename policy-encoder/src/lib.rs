@@ -52,6 +52,7 @@ pub mod watched;
 pub use encode::{Encoded, encode, encode_for};
 pub use fds::used as used_fds;
 pub use launcher_policy::wire::Architecture;
+pub use network::proxy::address as proxy_address;
 pub use place::Place;
 pub use schema::schema;
 pub use spanned::Spanned;

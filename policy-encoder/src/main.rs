@@ -9,6 +9,7 @@ mod filter;
 mod options;
 mod output;
 mod overlay;
+mod proxying;
 mod render;
 mod run;
 mod source;

@@ -10,6 +10,7 @@ use crate::diagnostic::Diagnostics;
 use crate::document::{self, Access, Document, Mode};
 use crate::items::{Items, c_string};
 use crate::network::Network;
+use crate::network::proxy::Proxy;
 
 /// Every namespace by its key in the document.
 pub(crate) const NAMESPACES: [(u32, &str); 8] = [
@@ -31,6 +32,7 @@ pub(crate) struct Namespaces {
     gid_map: IdMap,
     host_name: Option<CString>,
     loopback: Loopback,
+    listeners: Items,
     init: Init,
 }
 
@@ -55,6 +57,7 @@ impl Namespaces {
             gid_map: self.gid_map.wire(),
             host_name: self.host_name.as_deref().map(launcher_policy::Text::new),
             loopback: self.loopback,
+            listeners: self.listeners.list(),
             init: self.init,
         }
     }
@@ -103,9 +106,10 @@ pub(crate) fn resolve(
         ),
         host_name: host_name(process.hostname.as_ref(), flags, diagnostics),
         loopback: match network.access {
-            Access::Loopback => Loopback::Up,
+            Access::Loopback | Access::Proxy => Loopback::Up,
             Access::None | Access::Host => Loopback::Down,
         },
+        listeners: network.proxy.as_ref().map(Proxy::listeners).unwrap_or_default(),
         init: init(written.init.as_ref(), flags, diagnostics),
     };
     // A reaper without a PID namespace is wanted where the launcher is PID 1.

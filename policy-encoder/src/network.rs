@@ -1,6 +1,9 @@
 //! What `[network]` asks for. Three stages keep it: `namespaces`, `landlock`
 //! and `seccomp`.
 
+pub(crate) mod patterns;
+pub(crate) mod proxy;
+
 use crate::Spanned;
 use crate::diagnostic::Diagnostics;
 use crate::document::{Access, Document, Mode, Unix, UnixSet, UnixSockets};
@@ -19,6 +22,8 @@ pub(crate) struct Network {
     pub(crate) bind_tcp: Option<Vec<u16>>,
     /// Whether UDP is open, where there is a network at all.
     pub(crate) udp: bool,
+    /// The proxy that it leads to.
+    pub(crate) proxy: Option<proxy::Proxy>,
 }
 
 /// The UNIX sockets that may be used.
@@ -73,6 +78,7 @@ pub(crate) fn resolve(document: &Document, diagnostics: &mut Diagnostics) -> Net
         connect_tcp: written.connect_tcp.as_ref().map(|ports| ports.get_ref().clone()),
         bind_tcp: written.bind_tcp.as_ref().map(|ports| ports.get_ref().clone()),
         udp: written.udp.as_ref().map_or(!has_lists, |udp| *udp.get_ref()),
+        proxy: proxy::resolve(document, diagnostics),
     };
     check_ports(document, access, diagnostics);
     check_udp(document, &network, diagnostics);

@@ -25,7 +25,7 @@ pub(crate) struct Options {
     /// Hide PATH: an entry of filesystem.deny
     #[arg(long, value_name = "PATH")]
     deny: Vec<String>,
-    /// network.access: none, loopback or host
+    /// network.access: none, loopback, proxy or host
     #[arg(long, value_name = "ACCESS")]
     network: Option<String>,
     /// Any key of the document, such as limits.memory=1G; what is no value of

@@ -1,5 +1,6 @@
 //! `encode-policy run`: the policy in a sealed memfd, and the launcher in the
-//! place of this process, or beside it where something is left to do.
+//! place of this process, or beside it where something is left to do, as where
+//! a proxy serves the command.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -7,6 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread::JoinHandle;
 
 use clap::Args;
 use policy_encoder::handover::{self, apart, find_launcher};
@@ -18,6 +20,8 @@ use rustix::process::{
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+use crate::proxying::Waiting;
 
 /// What is passed on to the launcher.
 #[derive(Args)]
@@ -41,49 +45,85 @@ pub(crate) struct LauncherArguments {
 
 /// The launcher with all its arguments, and the policy that it reads.
 pub(crate) struct Launcher {
-    command: Command,
     path: PathBuf,
-    /// Open until the launcher has them: the policy, and the socket for a
-    /// listener.
+    /// Options, and the descriptors that they name.
+    options: Vec<OsString>,
+    /// Open until the launcher has them.
     passed: Vec<OwnedFd>,
+    /// Numbers that others have.
+    taken: BTreeSet<u32>,
+    command: Vec<OsString>,
+    proxy: Option<Waiting>,
 }
 
 impl Launcher {
-    /// Puts the policy where the launcher finds it, and a socket for the
-    /// listener of the filter.
+    /// Puts the policy where the launcher finds it.
     pub(crate) fn new(
         policy: &[u8],
         used_fds: &BTreeSet<u32>,
         arguments: &LauncherArguments,
         command: &[OsString],
-        notify: Option<OwnedFd>,
     ) -> Result<Self, String> {
         let path = launcher(arguments.launcher.as_deref())?;
         let taken = used_fds.iter().copied().chain(arguments.fds()).collect();
-        let policy = sealed(policy)
-            .and_then(|memfd| on_free_number(&memfd, &taken))
+        let mut launcher = Self {
+            path,
+            options: vec!["--sealed".into()],
+            passed: Vec::new(),
+            taken,
+            command: command.to_owned(),
+            proxy: None,
+        };
+        sealed(policy)
+            .and_then(|memfd| launcher.pass("--fd", &memfd))
             .map_err(|errno| format!("cannot hand the policy over in a memfd: {errno}"))?;
-        let notify = notify
-            .map(|socket| on_free_number(&socket, &taken))
-            .transpose()
-            .map_err(|errno| format!("cannot hand a socket over: {errno}"))?;
-        let notify_number = notify.as_ref().map(|socket| socket.as_raw_fd().to_string());
-        let mut launcher = Command::new(&path);
+        launcher.options.extend(arguments.passed_on());
+        Ok(launcher)
+    }
+
+    /// Has a proxy serve the command, which gets the sockets for that by this
+    /// socket's other end.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be handed over.
+    pub(crate) fn serve(&mut self, proxy: Waiting, socket: &OwnedFd) -> Result<(), String> {
+        self.pass_socket("--listeners-fd", socket)?;
+        self.proxy = Some(proxy);
+        Ok(())
+    }
+
+    /// Has the listener of the filter sent to this socket's other end.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be handed over.
+    pub(crate) fn notify(&mut self, socket: &OwnedFd) -> Result<(), String> {
+        self.pass_socket("--notify-fd", socket)
+    }
+
+    fn pass_socket(&mut self, option: &str, socket: &OwnedFd) -> Result<(), String> {
+        self.pass(option, socket)
+            .map_err(|errno| format!("cannot hand a socket to the launcher: {errno}"))
+    }
+
+    fn pass(&mut self, option: &str, fd: &OwnedFd) -> rustix::io::Result<()> {
+        let fd = on_free_number(fd, &self.taken)?;
+        self.options.extend([option.into(), fd.as_raw_fd().to_string().into()]);
+        self.passed.push(fd);
+        Ok(())
+    }
+
+    fn command(&self) -> Command {
+        let mut launcher = Command::new(&self.path);
+        launcher.args(&self.options).arg("--").args(&self.command);
         launcher
-            .arg("--sealed")
-            .arg("--fd")
-            .arg(policy.as_raw_fd().to_string())
-            .args(arguments.passed_on())
-            .args(notify_number.iter().flat_map(|number| ["--notify-fd", number]))
-            .arg("--")
-            .args(command);
-        Ok(Self { command: launcher, path, passed: notify.into_iter().chain([policy]).collect() })
     }
 
     /// Takes the place of this process. Returns only if that failed, with the
     /// reason.
-    pub(crate) fn exec(mut self) -> String {
-        let error = self.command.exec();
+    pub(crate) fn exec(self) -> String {
+        let error = self.command().exec();
         format!("cannot run {}: {error}", self.path.display())
     }
 
@@ -93,15 +133,16 @@ impl Launcher {
     ///
     /// Why it could not be started or waited for.
     pub(crate) fn wait(mut self) -> Result<u8, String> {
-        let complain =
-            |error: &dyn std::fmt::Display| format!("cannot run {}: {error}", self.path.display());
+        let path = self.path.display().to_string();
+        let complain = |error: &dyn std::fmt::Display| format!("cannot run {path}: {error}");
         // Before the launcher starts, so that none is missed. A handler, not
         // an ignored signal, which the launcher would inherit.
         let mut signals =
             Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP]).map_err(|error| complain(&error))?;
-        let child = self.command.spawn().map_err(|error| complain(&error))?;
-        // The launcher alone has them, so that its end is that of the socket.
+        let child = self.command().spawn().map_err(|error| complain(&error))?;
+        // The launcher alone has them, so that its end is that of the sockets.
         self.passed.clear();
+        let proxy = self.proxy.take().map(Waiting::serve);
         let pid = Pid::from_child(&child);
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| complain(&error))?;
         std::thread::spawn(move || {
@@ -130,6 +171,8 @@ impl Launcher {
             }
             let signaled = status.terminating_signal().map(|signal| 128 + signal);
             let status = status.exit_status().or(signaled).unwrap_or_default();
+            // Its connections end with it, and are told of.
+            drop(proxy.map(JoinHandle::join));
             return Ok(status.try_into().unwrap_or(u8::MAX));
         }
     }

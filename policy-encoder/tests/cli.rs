@@ -939,6 +939,39 @@ fn what_a_receipt_does_not_keep_of_a_policy_is_named_with_exit_status_1() {
 }
 
 #[test]
+fn explain_answers_about_a_connection_from_the_bytes() {
+    let directory = Directory::new();
+    let policy = "[network]\naccess = 'proxy'\nallow = ['*.example.org']\ndeny = ['x.example.org']";
+    directory.file("policy.toml", policy);
+    assert_eq!(code(&directory.run(&["policy.toml", "-o", "policy.bin"])), Some(0));
+    for file in ["policy.toml", "policy.bin"] {
+        for (target, status, said) in [
+            ("git.example.org:443", 0, "yes: network.allow has *.example.org:443"),
+            ("x.example.org:443", 1, "no: network.deny has x.example.org:*"),
+            ("git.example.org:22", 1, "no: network.allow does not have it"),
+            ("127.0.0.1:443", 1, "no: the address is private"),
+            ("git.example.org", 2, ""),
+        ] {
+            let output = directory.run(&["explain", file, "--connect", target]);
+            assert_eq!(code(&output), Some(status), "{target}: {}", errors(&output));
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(text.starts_with(said), "{target}: {text}");
+        }
+    }
+    let output =
+        directory.run(&["explain", "policy.bin", "--connect", "a.example.org:80", "--json"]);
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(answer["allowed"], true);
+    let output = directory.run(&["explain", "policy.bin"]);
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    for line in
+        ["http at 127.0.0.1:3128", "lets through: *.example.org:80", "never: x.example.org:*"]
+    {
+        assert!(table.contains(line), "{table}");
+    }
+}
+
+#[test]
 fn an_encoded_policy_with_another_digest_is_not_trusted() {
     let directory = Directory::new();
     directory.file("policy.toml", "");

@@ -100,7 +100,7 @@ words! {
         Processes "processes"
         /// System V IPC and POSIX message queues of the host are out of reach.
         Ipc "ipc"
-        /// Nothing is reachable over the network.
+        /// Nothing is reachable over the network but what a proxy lets through.
         Network "network"
         /// Only listed TCP ports are connected or bound to.
         Tcp "tcp"

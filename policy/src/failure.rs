@@ -174,6 +174,7 @@ words! {
     /// launcher by the word of the policy or the argument it serves.
     pub enum Call {
         Arguments "arguments"
+        Bind "bind"
         Capset "capset"
         Chdir "chdir"
         Clone "clone"
@@ -207,6 +208,8 @@ words! {
         LandlockAddRule "landlock_add_rule"
         LandlockCreateRuleset "landlock_create_ruleset"
         LandlockRestrictSelf "landlock_restrict_self"
+        Listen "listen"
+        ListenersFd "--listeners-fd"
         Lseek "lseek"
         Memory "memory"
         Mkdirat "mkdirat"
@@ -249,6 +252,7 @@ words! {
         Setresuid "setresuid"
         Setsid "setsid"
         Signalfd "signalfd4"
+        Socket "socket"
         Socketpair "socketpair"
         StatusFd "--status-fd"
         ErrorFd "--error-fd"

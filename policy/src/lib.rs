@@ -23,6 +23,7 @@ pub mod mounts;
 pub mod namespaces;
 pub mod origin;
 mod path;
+pub mod proxy;
 mod refusal;
 pub mod seccomp;
 pub mod session;
@@ -30,6 +31,9 @@ mod stage;
 mod validate;
 pub mod wire;
 pub mod words;
+
+#[cfg(test)]
+extern crate std;
 
 pub use failure::{Call, Failure, Subject};
 pub use list::{Iter, List};
@@ -61,6 +65,8 @@ pub struct Policy<'a> {
     pub seccomp: Option<seccomp::Seccomp<'a>>,
     /// The command's environment and directory.
     pub exec: exec::Exec<'a>,
+    /// What a proxy outside lets through, if the network leads to one.
+    pub proxy: Option<proxy::Proxy<'a>>,
     /// How the policy came about.
     pub origin: origin::Origin<'a>,
 }

@@ -1,4 +1,4 @@
-//! Namespaces, id maps, host name, loopback and PID 1.
+//! Namespaces, id maps, host name, loopback, listening sockets and PID 1.
 
 use linux_raw_sys::general as uapi;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,9 @@ pub const MAX_HOST_NAME: usize = 64;
 /// The most lines of one id map (`UID_GID_MAP_MAX_EXTENTS`, Linux 4.15).
 pub const MAX_ID_RANGES: usize = 340;
 
+/// The most sockets that are handed to a proxy.
+pub const MAX_LISTENERS: usize = 2;
+
 /// The namespaces that the command does not share with its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Namespaces<'a> {
@@ -35,6 +38,10 @@ pub struct Namespaces<'a> {
     pub host_name: Option<Text<'a>>,
     /// The loopback interface. Used with `CLONE_NEWNET` only.
     pub loopback: Loopback,
+    /// Sockets that listen on 127.0.0.1 of the new network namespace, and that
+    /// are served from outside; at most [`MAX_LISTENERS`]. Used with
+    /// `CLONE_NEWNET` only.
+    pub listeners: List<'a, Listener>,
     /// Who is PID 1.
     pub init: Init,
 }
@@ -69,6 +76,24 @@ pub enum Loopback {
     Down,
     /// 127.0.0.1 and ::1 answer. A facility: missing where it cannot be had.
     Up,
+}
+
+/// A TCP socket that listens on 127.0.0.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// What is spoken there, by the proxy that it is handed to.
+    pub protocol: Protocol,
+    /// Its port.
+    pub port: u16,
+}
+
+/// What a proxy speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Protocol {
+    /// HTTP: the method CONNECT, and requests for a whole `http://` URL.
+    Http,
+    /// SOCKS 5.
+    Socks,
 }
 
 /// Who is PID 1 of a new PID namespace.

@@ -3,11 +3,13 @@
 //! Decoding has made sure of every type; here every list is walked and every
 //! value compared with what this version gives a meaning.
 
+use linux_raw_sys::general as uapi;
+
 use crate::exec::Cwd;
 use crate::mounts::{MOUNT_ATTRIBUTES, Mount, Node, Root, Source};
-use crate::namespaces::{IdMap, MAX_HOST_NAME, MAX_ID_RANGES, NAMESPACE_FLAGS};
+use crate::namespaces::{IdMap, MAX_HOST_NAME, MAX_ID_RANGES, MAX_LISTENERS, NAMESPACE_FLAGS};
 use crate::{
-    Path, Policy, Refusal, exec, fds, landlock, limits, mounts, namespaces, seccomp, session,
+    Path, Policy, Refusal, exec, fds, landlock, limits, mounts, namespaces, proxy, seccomp, session,
 };
 
 type Checked = Result<(), Refusal>;
@@ -26,6 +28,9 @@ pub(crate) fn validate(policy: &Policy<'_>) -> Checked {
     policy.landlock.as_ref().map_or(Ok(()), landlock)?;
     policy.seccomp.as_ref().map_or(Ok(()), seccomp)?;
     exec(&policy.exec)?;
+    policy.proxy.as_ref().map_or(Ok(()), proxy)?;
+    let listens = policy.namespaces.is_some_and(|namespaces| !namespaces.listeners.is_empty());
+    require(listens == policy.proxy.is_some(), Refusal::Listeners)?;
     policy.origin.globs.check(|_| Ok(()))
 }
 
@@ -51,7 +56,14 @@ fn namespaces(namespaces: &namespaces::Namespaces<'_>) -> Checked {
     id_map(&namespaces.uid_map)?;
     id_map(&namespaces.gid_map)?;
     let length = namespaces.host_name.map_or(1, |name| name.to_bytes().len());
-    require((1..=MAX_HOST_NAME).contains(&length), Refusal::HostName)
+    require((1..=MAX_HOST_NAME).contains(&length), Refusal::HostName)?;
+    let mut count = 0;
+    namespaces.listeners.check::<Refusal>(|listener| {
+        count += 1;
+        require(listener.port != 0, Refusal::Listeners)
+    })?;
+    let has_place = count == 0 || namespaces.flags & uapi::CLONE_NEWNET != 0;
+    require(has_place && count <= MAX_LISTENERS, Refusal::Listeners)
 }
 
 fn id_map(map: &IdMap<'_>) -> Checked {
@@ -201,4 +213,14 @@ fn exec(exec: &exec::Exec<'_>) -> Checked {
         Cwd::Launch => Ok(()),
         Cwd::Path(directory) => path(directory),
     }
+}
+
+fn proxy(proxy: &proxy::Proxy<'_>) -> Checked {
+    for rules in [proxy.allow, proxy.deny] {
+        rules.check::<Refusal>(|rule| {
+            let has_ports = rule.first != 0 && rule.first <= rule.last;
+            require(has_ports && rule.host.is_valid(), Refusal::ProxyRule)
+        })?;
+    }
+    Ok(())
 }

@@ -22,7 +22,7 @@ use crate::{Policy, Refusal, seccomp};
 pub const MAGIC: [u8; 4] = *b"SBXP";
 
 /// The version of the format that this crate reads and writes.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// Length of the header in bytes.
 pub const HEADER: usize = 48;
@@ -228,6 +228,7 @@ fn value<'m, 'p>(
         landlock: part(&mut bytes)?,
         seccomp: part(&mut bytes)?,
         exec: part(&mut bytes)?,
+        proxy: part(&mut bytes)?,
         origin: part(&mut bytes)?,
     });
     match bytes.finalize() {

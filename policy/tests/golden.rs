@@ -1,7 +1,7 @@
 //! Committed bytes keep decoding, and policies keep encoding to them.
 //!
 //! A change that alters these bytes is a new version of the format: it gets
-//! its own `wire::VERSION` and a directory of its own beside `v1`. While a
+//! its own `wire::VERSION` and a directory of its own beside the others. While a
 //! version is still in the making, its files are written anew by
 //!
 //!     WRITE_GOLDEN=1 cargo test -p launcher-policy --test golden
@@ -11,7 +11,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use launcher_policy::Policy;
-use launcher_policy::wire::{self, Architecture, MAX_FRAME, VERSION};
+use launcher_policy::wire::{self, Architecture, DecodeError, MAX_FRAME, VERSION};
 use sha2::{Digest, Sha256};
 
 mod policies;
@@ -33,6 +33,20 @@ fn policies_encode_to_the_committed_bytes() {
             fs::write(file(name), encoded(&policy)).expect("the file can be written");
         }
         assert_eq!(encoded(&policy), committed(name), "{name}");
+    }
+}
+
+#[test]
+// The committed frames are for this architecture, and another refuses them.
+#[cfg(target_arch = "x86_64")]
+fn committed_bytes_of_an_older_version_are_refused_as_such() {
+    for version in 1..VERSION {
+        let files = fs::read_dir(of_version(version)).expect("the directory is committed");
+        for file in files {
+            let file = file.expect("it can be read").path();
+            let bytes = fs::read(&file).expect("it can be read");
+            assert_eq!(wire::decode(&bytes), Err(DecodeError::Version), "{}", file.display());
+        }
     }
 }
 
@@ -75,5 +89,9 @@ fn file(name: &str) -> PathBuf {
 }
 
 fn directory() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata").join(format!("v{VERSION}"))
+    of_version(VERSION)
+}
+
+fn of_version(version: u16) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata").join(format!("v{version}"))
 }

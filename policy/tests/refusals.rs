@@ -10,7 +10,10 @@ use launcher_policy::fds::{FdKind, Fds, KeepFd, MAX_FD};
 use launcher_policy::landlock::{Handled, Landlock, NEWEST_ABI, Port};
 use launcher_policy::limits::{Limits, MAX_CPUS, RLIMITS, Rlimit};
 use launcher_policy::mounts::{Carved, MAX_MOUNTS, Mount, Mounts, Node, NodeKind, Root, Source};
-use launcher_policy::namespaces::{IdMap, IdRange, MAX_HOST_NAME, MAX_ID_RANGES, Namespaces};
+use launcher_policy::namespaces::{
+    IdMap, IdRange, Listener, MAX_HOST_NAME, MAX_ID_RANGES, MAX_LISTENERS, Namespaces, Protocol,
+};
+use launcher_policy::proxy::{Host, Network, Proxy, Rule, Upstream};
 use launcher_policy::seccomp::{FilterError, Seccomp};
 use launcher_policy::session::Session;
 use launcher_policy::wire::{
@@ -21,7 +24,7 @@ use launcher_policy::{List, Path, Policy, Refusal, Text};
 
 mod policies;
 
-use policies::{bind, filter, list, nothing, path, sandbox};
+use policies::{bind, filter, list, nothing, path, proxied, sandbox};
 
 #[test]
 fn every_kind_of_refusal_has_bytes_that_cause_it() {
@@ -188,6 +191,42 @@ fn namespaces_without_a_meaning_are_refused() {
     let mut policy = sandbox();
     policy.namespaces.as_mut().expect("it has some").host_name = Some(Text::new(long));
     refused(&policy, why);
+}
+
+#[test]
+fn listening_sockets_without_a_meaning_are_refused() {
+    let why = "the policy has impossible listening sockets";
+    let listener = |port| Listener { protocol: Protocol::Http, port };
+    for listeners in [vec![], vec![listener(0)], vec![listener(1); MAX_LISTENERS + 1]] {
+        let mut policy = proxied();
+        policy.namespaces.as_mut().expect("it has some").listeners = list(listeners);
+        refused(&policy, why);
+    }
+    let mut policy = proxied();
+    policy.namespaces.as_mut().expect("it has some").flags &= !linux_raw_sys::general::CLONE_NEWNET;
+    refused(&policy, why);
+    refused(&Policy { proxy: None, ..proxied() }, why);
+    refused(&Policy { proxy: proxied().proxy, ..nothing() }, why);
+}
+
+#[test]
+fn rules_for_a_proxy_without_a_meaning_are_refused() {
+    let good = Rule { host: Host::AnyName, first: 443, last: 443 };
+    let network = |address, prefix| Host::Network(Network { address, prefix });
+    for rule in [
+        Rule { first: 0, ..good },
+        Rule { first: 444, ..good },
+        Rule { host: Host::Name(Text::new(c"A.test")), ..good },
+        Rule { host: Host::Below(Text::new(c"")), ..good },
+        Rule { host: network([0; 16], 129), ..good },
+        Rule { host: network([1; 16], 8), ..good },
+    ] {
+        for (allow, deny) in [(list([rule]), List::EMPTY), (List::EMPTY, list([rule]))] {
+            let proxy = Proxy { allow, deny, upstream: Upstream::None };
+            let policy = Policy { proxy: Some(proxy), ..proxied() };
+            refused(&policy, "the policy has an impossible rule for its proxy");
+        }
+    }
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub struct Child {
     events: Option<BufReader<File>>,
     /// What was read of that.
     read: String,
+    /// The sockets at which the command finds its proxy, until they are taken.
+    listeners: Vec<OwnedFd>,
 }
 
 impl Child {
@@ -51,7 +53,12 @@ impl Child {
             cgroup: None,
             events: None,
             read: String::new(),
+            listeners: Vec::new(),
         }
+    }
+
+    pub(crate) fn with_listeners(self, listeners: Vec<OwnedFd>) -> Self {
+        Self { listeners, ..self }
     }
 
     pub(crate) fn with_events(mut self, events: Option<OwnedFd>) -> Self {
@@ -73,6 +80,15 @@ impl Child {
     /// that ends.
     pub fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
+    }
+
+    /// Takes the sockets at which the command finds its proxy, where the policy
+    /// says `network.access = "proxy"`: they listen inside, and whoever has them
+    /// accepts. The first is for HTTP, the second for SOCKS 5. What the policy
+    /// allows and denies is then for the caller to keep. Where nobody takes them
+    /// they go with this, and what the command asks for fails.
+    pub fn listeners(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.listeners)
     }
 
     /// Waits for the end of the command, and closes its standard input first, so

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicI32, AtomicUsize};
 use launcher::serve::request;
 use launcher::sys;
 use linux_raw_sys::general::SIGKILL;
+use policy_encoder::handover::Listeners;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, fcntl_dupfd_cloexec, fcntl_getfd};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -211,8 +212,11 @@ impl Command {
             streams.push(kind.open(direction).map_err(Error::io("cannot make a standard stream"))?);
         }
         let fds = Fds::new(&streams, &self.fds).map_err(Error::io("cannot pass descriptors on"))?;
+        let listeners = self.sandbox.has_proxy().then(|| fds.listeners()).transpose();
+        let listeners = listeners.map_err(Error::io("cannot make a socket to the launcher"))?;
+        let (listeners, theirs) = listeners.unzip();
         let (process, events) = match &prepared {
-            Some(prepared) => self.launch(prepared, &fds)?,
+            Some(prepared) => self.launch(prepared, &fds, theirs.as_ref())?,
             None if self.cgroup.is_some() => {
                 return Err(Error::policy("a cgroup takes a policy, and there is none"));
             }
@@ -224,6 +228,16 @@ impl Command {
         let ends = std::array::from_fn(|_| ends.next().flatten());
         let cgroup = self.cgroup.as_ref().and_then(|directory| directory.try_clone().ok());
         let mut child = Child::new(process, ends).with_events(events).with_cgroup(cgroup);
+        drop(theirs);
+        // They were sent before the command began.
+        match listeners.map_or(Ok(Vec::new()), Listeners::receive) {
+            Ok(sockets) => child = child.with_listeners(sockets),
+            Err(error) => {
+                child.kill()?;
+                child.wait()?;
+                return Err(Error::io("cannot take the sockets of the proxy")(error));
+            }
+        }
         if let Some(path) = &self.pid_file
             && let Err(error) = write_pid(path, child.id())
         {
@@ -236,7 +250,12 @@ impl Command {
 
     /// Launches the command, and returns when it runs. The launcher's events can
     /// be read from the descriptor, where they were asked for.
-    fn launch(&self, prepared: &Prepared, fds: &Fds) -> Result<(Process, Option<OwnedFd>), Error> {
+    fn launch(
+        &self,
+        prepared: &Prepared,
+        fds: &Fds,
+        listeners: Option<&OwnedFd>,
+    ) -> Result<(Process, Option<OwnedFd>), Error> {
         if let Some((_, number)) = self.fds.iter().find(|(_, number)| !self.sandbox.takes(*number))
         {
             return Err(Error::policy(format!(
@@ -258,7 +277,11 @@ impl Command {
         {
             return Ok((process, events));
         }
-        Ok((self.launch_by_program(prepared, &joined, fds, status)?, events))
+        let passed = [
+            status.map(|status| ("--status-fd", status)),
+            listeners.map(|listeners| ("--listeners-fd", listeners.as_raw_fd())),
+        ];
+        Ok((self.launch_by_program(prepared, &joined, fds, &passed)?, events))
     }
 
     /// Goes through the stages here; `None` where something has to wait beside
@@ -294,7 +317,7 @@ impl Command {
         prepared: &Prepared,
         joined: &Joined<'_>,
         fds: &Fds,
-        status: Option<RawFd>,
+        passed: &[Option<(&'static str, RawFd)>],
     ) -> Result<Process, Error> {
         let pipe = fds.pipe().map_err(Error::io("cannot make a pipe to the launcher"));
         let (errors, errors_inside) = pipe?;
@@ -303,10 +326,9 @@ impl Command {
         let own = [
             Some(("--fd", prepared.memfd())),
             Some(("--error-fd", errors_inside.as_raw_fd())),
-            status.map(|status| ("--status-fd", status)),
             cgroup.as_ref().map(|cgroup| ("--cgroup-fd", cgroup.as_raw_fd())),
         ];
-        let own = || own.into_iter().flatten().chain(joined.options());
+        let own = || own.iter().chain(passed).copied().flatten().chain(joined.options());
         let mut argv = vec!["launcher".to_owned(), "--sealed".to_owned()];
         argv.extend(own().map(|(option, number)| format!("{option}={number}")));
         argv.push("--".to_owned());
@@ -335,6 +357,11 @@ impl Command {
                  Command::fresh takes one",
                 layer.name
             )));
+        }
+        if self.sandbox.has_proxy() {
+            return Err(Error::policy(
+                "a spawn server hands out no sockets of a proxy; Command::fresh does",
+            ));
         }
         let pipe = fds.pipe().map_err(Error::io("cannot make a pipe to the launcher"));
         let (errors, errors_inside) = pipe?;
@@ -490,6 +517,12 @@ impl Fds {
     fn pipe(&self) -> Result<(OwnedFd, OwnedFd), Errno> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
         Ok((read, self.apart(write)?))
+    }
+
+    /// A socket at which the launcher's listening sockets arrive, and its end.
+    fn listeners(&self) -> Result<(Listeners, OwnedFd), Errno> {
+        let (ours, theirs) = Listeners::pair()?;
+        Ok((ours, self.apart(theirs)?))
     }
 
     /// The same file on a number that nothing moves onto.

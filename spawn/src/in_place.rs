@@ -58,6 +58,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Decoded> {
     let takes_child = policy.namespaces.as_ref().is_some_and(has_pids)
         || policy.limits.wall_time.is_some()
         || policy.limits.cgroup == Cgroup::Auto
+        // The launcher is what hands the sockets over.
+        || policy.proxy.is_some()
         || policy.session.die_with_parent == DieWithParent::Process
         || policy.session.terminal == Terminal::Keep
         // The kernel marks the memory of who changes ids, and it is not the

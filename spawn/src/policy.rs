@@ -22,6 +22,8 @@ pub(crate) struct Encoded {
     pub(crate) bytes: Vec<u8>,
     /// The descriptors that it passes on or mounts, by their numbers.
     pub(crate) fds: BTreeSet<RawFd>,
+    /// Whether its network leads to a proxy.
+    pub(crate) has_proxy: bool,
 }
 
 impl Encoded {
@@ -55,7 +57,7 @@ impl Encoded {
             _ => None,
         });
         let fds = kept.chain(mounted).filter_map(|fd| RawFd::try_from(fd).ok()).collect();
-        Ok(Self { bytes: bytes.to_vec(), fds })
+        Ok(Self { bytes: bytes.to_vec(), fds, has_proxy: policy.proxy.is_some() })
     }
 
     /// The same policy, but that commands outlive who started them.

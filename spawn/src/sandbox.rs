@@ -246,6 +246,11 @@ impl Sandbox {
         &self.layers
     }
 
+    /// Whether the policy has a proxy, for which each command has sockets.
+    pub(crate) fn has_proxy(&self) -> bool {
+        self.policy.as_ref().is_some_and(|policy| policy.has_proxy)
+    }
+
     /// Whether the policy speaks of a descriptor of this number.
     pub(crate) fn takes(&self, number: RawFd) -> bool {
         self.policy.as_ref().is_none_or(|policy| policy.fds.contains(&number))

@@ -64,6 +64,18 @@ fn hello_says_so_from_a_sandbox() {
 }
 
 #[test]
+fn an_acceptor_is_all_the_network_there_is() {
+    harness::needs!("bash");
+    harness::needs_namespaces!();
+    let acceptor = Example::new("acceptor");
+    for caller in Caller::both() {
+        let output = acceptor.command(&[], caller).output().expect("it runs");
+        let said = "HTTP/1.0 200 OK\r\n\r\nyou asked for http://anywhere.example/page\n";
+        assert_eq!(text(&output), said, "{caller}");
+    }
+}
+
+#[test]
 fn the_judge_says_of_a_hundred_submissions_what_became_of_each() {
     harness::needs!("gcc");
     harness::needs_namespaces!();

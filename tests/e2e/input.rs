@@ -582,6 +582,7 @@ fn bare_policy() -> Policy<'static> {
         landlock: None,
         seccomp: None,
         exec: Exec { argv0: None, keep: everything(), set: List::EMPTY, cwd: Cwd::Launch },
+        proxy: None,
         origin: Origin::default(),
     }
 }

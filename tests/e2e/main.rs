@@ -39,6 +39,7 @@ mod prepared;
 mod presets;
 mod programs;
 mod protect;
+mod proxy;
 mod reaping;
 mod receipt;
 mod seccomp;

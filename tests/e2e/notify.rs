@@ -90,6 +90,12 @@ fn a_launch_that_nobody_supervises_is_refused() {
         let (reader, _writer) = std::io::pipe().expect("a pipe");
         let pipe = Sandbox::new(policy).option("--notify-fd").option("9").pass(reader, 9);
         refused(pipe, "not a UNIX socket");
+        let closed = Sandbox::new(policy).option("--notify-fd").option("9");
+        refused(closed, "not open");
+        // Who has it could tell the supervisor anything.
+        let kept = format!("process.keep_fds = [9]\n{policy}");
+        let kept = Sandbox::new(&kept).option("--notify-fd").option("9").pass(pair().1, 9);
+        refused(kept, "among the policy's keep_fds");
     }
 }
 

@@ -329,6 +329,26 @@ fn a_server_and_its_client_share_a_loopback_with_nobody_else() {
 }
 
 #[test]
+fn a_network_leads_to_a_proxy_that_keeps_its_rules() {
+    needs!("bash");
+    // No host of the example is asked for: that would leave this machine.
+    const SCRIPT: &str = r#"
+        for host in example.org:443 gist.githubusercontent.com:443 github.com:22 127.0.0.1:443; do
+            exec 3<>/dev/tcp/127.0.0.1/3128
+            printf "CONNECT $host HTTP/1.1\r\n\r\n" >&3
+            head -c 12 <&3; echo
+        done
+        echo "$https_proxy"
+    "#;
+    for caller in Caller::both() {
+        let directory = TempDir::new();
+        let output = under("proxied", caller, &directory).run(["bash", "-c", SCRIPT]);
+        let no = "HTTP/1.1 403";
+        output.assert_said(&[no, no, no, no, "http://127.0.0.1:3128"]);
+    }
+}
+
+#[test]
 fn a_read_only_directory_is_searched_and_not_changed() {
     needs!("bash", "grep");
     const SCRIPT: &str = r#"

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{IoSlice, IoSliceMut, PipeReader, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
@@ -564,6 +565,15 @@ fn what_a_server_cannot_serve_is_refused_when_it_starts() {
         let (running, _socket) = prepared::start(Sandbox::new(policy).caller(caller), "--serve=20");
         let output = running.wait();
         assert_eq!(output.failure()["call"], "--serve", "{caller}");
+    }
+    // What each launch would hand over.
+    let asks = "seccomp.rule = [{ call = 'getppid', action = 'notify' }]";
+    let policies = [("--notify-fd=21", asks), ("--listeners-fd=21", "network.access = 'proxy'")];
+    for (option, policy) in policies {
+        let socket = OwnedFd::from(UnixDatagram::unbound().expect("a socket"));
+        let sandbox = Sandbox::new(policy).option(option).pass(socket, 21);
+        let said = prepared::start(sandbox, "--serve=20").0.wait().stderr_text();
+        assert!(said.contains("a supervisor or a proxy"), "{option}: {said}");
     }
     // One of what is done for many launches.
     for option in ["--hold-template=21", "--hold-networks=21", "--serve=21"] {

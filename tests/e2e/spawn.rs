@@ -54,6 +54,37 @@ pub(crate) fn a_command_runs_in_its_sandbox_as_it_would_by_the_launcher() {
 }
 
 #[test]
+fn the_sockets_of_a_proxy_come_with_the_child_that_connects_to_them() {
+    for more in ["", "namespaces.pid = false"] {
+        let policy = format!("network = {{ access = 'proxy', allow = ['a'] }}\n{more}");
+        let (sandbox, binaries) = sandbox(&policy);
+        let mut command = sandbox.command(binaries.probe());
+        command.args(["echo-input", "connect-tcp 127.0.0.1 3128", "connect-tcp 127.0.0.1 1080"]);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut sockets = child.listeners();
+        assert_eq!((sockets.len(), child.listeners().len()), (2, 0), "{more}");
+        // The socket for SOCKS is closed, so nobody is found there.
+        drop(sockets.pop());
+        drop(child.stdin.take());
+        let output = child.wait_with_output().expect("it ends");
+        let said = String::from_utf8(output.stdout).expect("text");
+        let outcomes: Vec<Outcome> = said.lines().filter_map(Outcome::parse).collect();
+        assert!(outcomes[1].is_ok(), "{more} {said}");
+        assert_eq!(outcomes[2], Outcome::Errno(Errno::CONNREFUSED), "{more} {said}");
+    }
+}
+
+#[test]
+fn networks_that_were_made_before_serve_no_policy_with_a_proxy() {
+    let (sandbox, _binaries) = sandbox("network = { access = 'proxy', allow = ['a'] }");
+    for network in [launcher_spawn::Network::Pooled, launcher_spawn::Network::Shared] {
+        let error = sandbox.clone().network(network).prepare().expect_err("it is refused");
+        assert!(error.to_string().contains("joins none that was made before"), "{error}");
+    }
+}
+
+#[test]
 fn a_document_and_bytes_are_as_good_as_text() {
     let (of_text, binaries) = sandbox("filesystem.root = 'host'");
     let bytes = of_text.policy().expect("it has one");

@@ -37,6 +37,7 @@ use std::time::Duration;
 
 mod binaries;
 mod caller;
+pub mod net;
 mod policy;
 mod run;
 mod skip;

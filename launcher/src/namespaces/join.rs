@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::{STAGE, flags, needs_writer};
 use crate::report::failed;
-use crate::{Launch, sys};
+use crate::{Launch, listen, sys};
 
 /// What a template holds, as far as the policy has it. The others cost little,
 /// and every launch makes its own.
@@ -35,6 +35,9 @@ pub fn joined(launch: &Launch<'_>) -> u32 {
 pub fn check(launch: &Launch<'_>) -> Result<(), Failure> {
     if launch.options.network.is_some() && flags(launch) & uapi::CLONE_NEWNET == 0 {
         return Err(Failure::refused(STAGE, Call::NetnsFd, Refusal::NetworkGiven));
+    }
+    if launch.options.network.is_some() && listen::is_wanted(launch) {
+        return Err(Failure::refused(STAGE, Call::NetnsFd, Refusal::NetworkShared));
     }
     match launch.options.template {
         Some(_) => check_template(launch, Call::TemplateFd),

@@ -10,7 +10,9 @@ use launcher_policy::Policy;
 use launcher_policy::landlock::NEWEST_ABI;
 use launcher_policy::wire::{self, Architecture, MAGIC};
 use policy_encoder::diagnostic::Diagnostics;
-use policy_encoder::explain::{Answer, Model, Operation, Reason, Rung, Summary};
+use policy_encoder::explain::{
+    self, Answer, Connection, Model, Operation, Reason, Rung, Summary, Target,
+};
 use policy_encoder::mounts::{self, Decider, View};
 use policy_encoder::{Place, digest};
 use serde_json::json;
@@ -42,6 +44,9 @@ struct Question {
     /// What is to be done with it
     #[arg(long, value_name = "OPERATION", requires = "path", value_parser = operation())]
     op: Option<Operation>,
+    /// Answer about a TCP connection to this host and port
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "path")]
+    connect: Option<Target>,
     /// The other name, of a rename or a link
     #[arg(long, value_name = "PATH", requires = "path")]
     to: Option<PathBuf>,
@@ -74,6 +79,9 @@ pub(crate) fn main(arguments: &Arguments) -> Done {
     // 1 is an answer.
     let given = Given::read(&arguments.policy, &arguments.place).map_err(|_| USAGE)?;
     let policy = given.policy().map_err(|_| USAGE)?;
+    if let Some(target) = &arguments.question.connect {
+        return connection(&explain::connect(&policy, given.architecture, target), arguments.json);
+    }
     match (&arguments.question.path, arguments.question.op) {
         (Some(path), Some(operation)) => answer(arguments, &given, &policy, path, operation),
         _ => show(&Summary::new(&policy, given.architecture), arguments.json),
@@ -128,20 +136,31 @@ fn answer(
         Err(why) => format!("the launch is refused: {why}"),
     };
     let decider = decider.unwrap_or_else(|| answer.by.to_string());
-    let word = if answer.allowed { "yes" } else { "no" };
-    let written = match arguments.json {
-        true => write_json(&json!({
-            "path": path,
-            "operation": operation,
-            "to": to,
-            "allowed": answer.allowed,
-            "reason": reason,
-            "decided_by": decider,
-        })),
-        false => crate::output::print(format!("{word}: {reason} ({decider})\n").as_bytes()),
+    let value = json!({
+        "path": path,
+        "operation": operation,
+        "to": to,
+        "allowed": answer.allowed,
+        "reason": reason,
+        "decided_by": decider,
+    });
+    say_answer(answer.allowed, &format!("{reason} ({decider})"), &value, arguments.json)
+}
+
+fn connection(connection: &Connection, as_json: bool) -> Done {
+    let Connection { allowed, reason } = connection;
+    say_answer(*allowed, reason, &json!({ "allowed": allowed, "reason": reason }), as_json)
+}
+
+/// Answers yes or no, which the exit status says as well.
+fn say_answer(allowed: bool, reason: &str, value: &serde_json::Value, as_json: bool) -> Done {
+    let word = if allowed { "yes" } else { "no" };
+    let written = match as_json {
+        true => write_json(value),
+        false => crate::output::print(format!("{word}: {reason}\n").as_bytes()),
     };
     match written {
-        Ok(()) if answer.allowed => Ok(()),
+        Ok(()) if allowed => Ok(()),
         Ok(()) => Err(WRONG),
         Err(error) => {
             say(&format!("cannot write standard output: {error}"));

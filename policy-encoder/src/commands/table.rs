@@ -5,7 +5,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anstyle::{AnsiColor, Style};
 use policy_encoder::explain::{
-    Granted, KeptBy, Line, Needs, Network, Patterns, Process, Shows, Summary, SystemCalls, merged,
+    Granted, KeptBy, Line, Needs, Network, Patterns, Process, Proxy, Shows, Summary, SystemCalls,
+    merged,
 };
 
 const HEADING: Style = Style::new().bold();
@@ -93,7 +94,22 @@ fn network(network: &Network) -> Vec<String> {
     let kinds = if kinds.is_empty() { "none".to_owned() } else { kinds.join(" ") };
     let first = format!("{}; sockets: {kinds}", network.access);
     let ports = [ports("connect:", &network.connect_tcp), ports("bind:", &network.bind_tcp)];
-    std::iter::once(first).chain(ports.into_iter().flatten()).collect()
+    let proxy = network.proxy.iter().flat_map(proxy);
+    std::iter::once(first).chain(ports.into_iter().flatten()).chain(proxy).collect()
+}
+
+fn proxy(proxy: &Proxy) -> Vec<String> {
+    let ports = proxy.ports.iter().map(|(word, port)| format!("{word} at 127.0.0.1:{port}"));
+    let mut first = format!("proxy: {}", ports.collect::<Vec<_>>().join(", "));
+    if let Some(upstream) = &proxy.upstream {
+        first += &format!("; by way of {upstream}");
+    }
+    let list = |word: &str, hosts: &[String]| match hosts {
+        [] => format!("{word}: nothing"),
+        hosts => format!("{word}: {}", hosts.join(" ")),
+    };
+    let denied = (!proxy.deny.is_empty()).then(|| list("never", &proxy.deny));
+    [Some(first), Some(list("lets through", &proxy.allow)), denied].into_iter().flatten().collect()
 }
 
 fn limit((name, value): &(String, String)) -> String {

@@ -1,7 +1,5 @@
 //! A command that runs while somebody watches what it calls.
 
-use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -10,7 +8,7 @@ use launcher_supervisor::Handover;
 use launcher_supervisor::watch::{Call, watch};
 use policy_encoder::seccomp::watched::Unwatchable;
 
-use crate::run::{Launcher, LauncherArguments};
+use crate::run::Launcher;
 
 /// Who watches, and remembers what there was to see.
 pub(super) trait Watcher: Send + 'static {
@@ -18,22 +16,20 @@ pub(super) trait Watcher: Send + 'static {
     fn judge(&mut self, call: &Call<'_>) -> Answer;
 }
 
-/// Runs a command while it is watched; its exit status, and what the watcher says
-/// at its end.
+/// Runs a command with all its arguments while it is watched; its exit status, and
+/// what the watcher says at its end.
 ///
 /// If the watcher ends before the command, calls fail: the kernel says ENOSYS
 /// to each that it would have asked about.
 pub(super) fn run<W: Watcher, T>(
     watcher: W,
     end: impl FnOnce(&mut W) -> T,
-    bytes: &[u8],
-    used_fds: &BTreeSet<u32>,
-    arguments: &LauncherArguments,
-    command: &[OsString],
+    mut launcher: Launcher,
 ) -> Result<(u8, T), String> {
     let cannot = |error: std::io::Error| format!("cannot watch the command: {error}");
     let (handover, theirs) = Handover::pair().map_err(cannot)?;
-    let launcher = Launcher::new(bytes, used_fds, arguments, command, Some(theirs))?;
+    launcher.notify(&theirs)?;
+    drop(theirs);
     let shared = Arc::new(Mutex::new(watcher));
     let watching = thread::Builder::new().name("watcher".to_owned()).spawn({
         let shared = Arc::clone(&shared);

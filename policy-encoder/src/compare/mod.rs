@@ -20,6 +20,7 @@ use serde::Serialize;
 
 mod calls;
 mod files;
+mod proxy;
 
 use crate::limits::resource_word;
 use crate::namespaces::NAMESPACES;
@@ -139,6 +140,9 @@ impl Comparison<'_> {
         };
         if loopback(self.policy) && !loopback(self.other) && others & uapi::CLONE_NEWNET != 0 {
             self.add(Stage::Namespaces, "a loopback interface");
+        }
+        for grant in proxy::excess(self.policy, self.other) {
+            self.add(Stage::Namespaces, grant);
         }
     }
 
@@ -470,6 +474,42 @@ mod tests {
             assert_ne!(more(&access(own), &access(other)), [""; 0], "{own} {other}");
         }
         assert_eq!(more(&access("none"), &access("loopback")), [""; 0]);
+    }
+
+    #[test]
+    fn what_proxies_let_through_is_compared_rule_by_rule() {
+        let proxy = |more: &str| format!("network = {{ access = 'proxy', {more} }}");
+        let own = proxy("allow = ['a.test:443', '*.b.test:443', '10.1.0.0/16:1-9']");
+        let other = proxy("allow = ['*.test:443', '10.0.0.0/8:1-99'], deny = ['x.b.test']");
+        let through = |rule: &str| format!("namespaces: {rule} through the proxy");
+        assert_eq!(
+            more(&own, &other),
+            [format!("{}, which the other denies", through("x.b.test:443"))]
+        );
+        assert_eq!(more(&other, &own), [through("*.test:443"), through("10.0.0.0/8:1-99")]);
+        let denied = proxy("allow = ['*.b.test:443'], deny = ['x.b.test', 'y.b.test']");
+        assert_eq!(more(&denied, &other), [""; 0]);
+        let network = proxy("allow = ['*.test:443'], deny = ['x.b.test', '1.0.0.0/8']");
+        assert_eq!(
+            more(&other.replace(", '10.0.0.0/8:1-99'", ""), &network),
+            [format!("{}, which the other denies", through("1.0.0.0/8:*"))]
+        );
+        let upstream = proxy("allow = ['*.test:443'], proxy.upstream = 'environment'");
+        assert_eq!(
+            more(&upstream, &proxy("allow = ['*:443']")),
+            ["namespaces: another proxy behind the proxy"]
+        );
+        let one = proxy("allow = ['a.test:443']");
+        for less in ["network.access = 'none'", "network.access = 'loopback'"] {
+            // But without namespaces they go on, and have no network at all.
+            let strict = format!("{less}\nenforce.namespaces = 'require'");
+            assert_eq!(more(&strict, &one), [""; 0]);
+        }
+        assert_eq!(more(&one, "network.access = 'loopback'"), [through("a.test:443")]);
+        assert_eq!(more(&one, "network = { access = 'host', unix = 'host' }"), [""; 0]);
+        let limited = "network = { access = 'host', unix = 'host', connect_tcp = [80] }";
+        assert!(more(&one, limited).contains(&through("a.test:443")));
+        assert_ne!(more("network.access = 'host'", &one), [""; 0]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::document::{
     Dev, Document, Enforce, Entry, EntryTable, Env, ExactMount, Filesystem, KeepFd, Limits,
-    Namespaces, Network, Process, Seccomp, Unix,
+    Namespaces, Network, Process, Proxy, Seccomp, Unix,
 };
 use crate::mounts::expand;
 use crate::{Place, Spanned};
@@ -49,6 +49,10 @@ fn forget(inherited: &mut Document, own: &Document, place: &Place) {
 
     let said: HashSet<_> = own.process.keep_fds.iter().map(|keep| keep.get_ref().fd()).collect();
     inherited.process.keep_fds.retain(|keep| !said.contains(&keep.get_ref().fd()));
+
+    let said: HashSet<_> = own.network.allow.iter().chain(&own.network.deny).collect();
+    inherited.network.allow.retain(|host| !said.contains(host));
+    inherited.network.deny.retain(|host| !said.contains(host));
 
     let said: HashSet<_> = own.seccomp.allow.iter().chain(&own.seccomp.deny).collect();
     inherited.seccomp.allow.retain(|call| !said.contains(call));
@@ -129,6 +133,13 @@ fn network(one: Network, two: Network) -> Network {
         connect_tcp: ports(one.connect_tcp, two.connect_tcp),
         bind_tcp: ports(one.bind_tcp, two.bind_tcp),
         udp: two.udp.or(one.udp),
+        allow: both(one.allow, two.allow),
+        deny: both(one.deny, two.deny),
+        proxy: Proxy {
+            http: two.proxy.http.or(one.proxy.http),
+            socks: two.proxy.socks.or(one.proxy.socks),
+            upstream: two.proxy.upstream.or(one.proxy.upstream),
+        },
     }
 }
 
@@ -356,6 +367,16 @@ mod tests {
         let bases = ["filesystem.deny = ['/x']", "filesystem.read = ['/x']"];
         let said = "filesystem = { read = ['/x'], deny = ['/x'] }";
         assert_eq!(merged(&bases, ""), alone(said));
+    }
+
+    #[test]
+    fn hosts_are_united_and_own_ones_replace_inherited_ones() {
+        let base = "[network]\naccess = 'proxy'\nallow = ['a', 'b']\ndeny = ['c', 'd']\n\
+                    proxy = { http = 1, upstream = 'environment' }";
+        let own = "[network]\nallow = ['c', 'e']\ndeny = ['b']\nproxy = { http = 2, socks = 3 }";
+        let said = "[network]\naccess = 'proxy'\nallow = ['a', 'c', 'e']\ndeny = ['d', 'b']\n\
+                    proxy = { http = 2, socks = 3, upstream = 'environment' }";
+        assert_eq!(merged(&[base], own), alone(said));
     }
 
     #[test]

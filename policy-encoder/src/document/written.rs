@@ -142,7 +142,6 @@ nofile = 1024
         let text = r#"
             extends = ["strict"]
             merge = "strictest"
-            network = { unix = [], bind_tcp = [1], udp = false, access = "host" }
             process = { umask = 0o22, die_with_parent = false, env = { set = { "\n" = "a\nb" } } }
             limits.memory = "18446744073709551615"
             limits.cpu_time = "1m 30s"
@@ -165,6 +164,14 @@ nofile = 1024
             source = "/a"
             target = "/b"
             access = ["write"]
+            [network]
+            unix = []
+            bind_tcp = [1]
+            udp = false
+            access = "host"
+            allow = ["a:1"]
+            deny = ["*.b"]
+            proxy = { http = 1, upstream = "environment" }
         "#;
         let document = document(text);
         let written = document.to_toml().expect("it is written");

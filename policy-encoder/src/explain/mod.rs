@@ -18,16 +18,18 @@ use serde::Serialize;
 
 mod ask;
 mod calls;
+mod connect;
 mod files;
 mod landlock;
 mod summary;
 mod view;
 
 pub use calls::SystemCalls;
+pub use connect::{Connection, Target, connect};
 pub use landlock::words as landlock_words;
 pub use summary::{
-    Descriptor, File, Granted, Guaranteed, KeptBy, Line, Needs, Network, Patterns, Process, Shows,
-    Summary, merged,
+    Descriptor, File, Granted, Guaranteed, KeptBy, Line, Needs, Network, Patterns, Process, Proxy,
+    Shows, Summary, merged,
 };
 pub use view::Model;
 

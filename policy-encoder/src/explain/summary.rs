@@ -7,11 +7,12 @@ use launcher_policy::exec::{Cwd, Exec, Keep};
 use launcher_policy::fds::FdKind;
 use launcher_policy::limits::{Cgroup, Limits};
 use launcher_policy::mounts::{Mount, Mounts, NodeKind, Root, Source};
-use launcher_policy::namespaces::{Init, Loopback};
+use launcher_policy::namespaces::{Init, Listener, Loopback, Protocol};
 use launcher_policy::origin::Origin;
+use launcher_policy::proxy::{self, Upstream};
 use launcher_policy::session::{DieWithParent, Terminal};
 use launcher_policy::wire::Architecture;
-use launcher_policy::{Policy, Text};
+use launcher_policy::{List, Policy, Text};
 use linux_raw_sys::general as uapi;
 use linux_raw_sys::landlock::{
     LANDLOCK_ACCESS_FS_EXECUTE, LANDLOCK_ACCESS_FS_READ_DIR, LANDLOCK_ACCESS_FS_READ_FILE,
@@ -101,7 +102,7 @@ pub enum Shows {
 /// What can be reached.
 #[derive(Clone, Debug, Serialize)]
 pub struct Network {
-    /// `none`, `loopback` or `host`: what there is to reach.
+    /// `none`, `loopback`, `proxy` or `host`: what there is to reach.
     pub access: &'static str,
     /// Whether sockets of TCP can be made.
     pub tcp: bool,
@@ -113,6 +114,21 @@ pub struct Network {
     pub connect_tcp: Option<Vec<u16>>,
     /// Ports that may be bound; absent is no limit.
     pub bind_tcp: Option<Vec<u16>>,
+    /// What a proxy lets through, where there is nothing else.
+    pub proxy: Option<Proxy>,
+}
+
+/// What a proxy lets through.
+#[derive(Clone, Debug, Serialize)]
+pub struct Proxy {
+    /// The ports of 127.0.0.1 at which it is found, with what it speaks there.
+    pub ports: Vec<(&'static str, u16)>,
+    /// Hosts and ports.
+    pub allow: Vec<String>,
+    /// Those that it does not let through, whatever allows them.
+    pub deny: Vec<String>,
+    /// The proxy behind it: its host and port, or `environment`.
+    pub upstream: Option<String>,
 }
 
 /// How the command stands to its caller.
@@ -298,7 +314,7 @@ fn file(mount: &Mount<'_>) -> Option<File> {
     Some(File { path, rights, shows })
 }
 
-fn network(policy: &Policy<'_>, architecture: Architecture) -> Network {
+pub(super) fn network(policy: &Policy<'_>, architecture: Architecture) -> Network {
     let own = policy.namespaces.filter(|all| all.flags & uapi::CLONE_NEWNET != 0);
     let filter = policy.seccomp.map(|seccomp| seccomp.filter);
     let socket =
@@ -312,6 +328,7 @@ fn network(policy: &Policy<'_>, architecture: Architecture) -> Network {
     };
     let (tcp, udp) = (socket(calls::INET, calls::STREAM), socket(calls::INET, calls::DATAGRAM));
     let access = match own.map(|own| own.loopback) {
+        Some(_) if policy.proxy.is_some() => "proxy",
         Some(Loopback::Up) => "loopback",
         Some(Loopback::Down) => "none",
         None if !tcp && !udp => "none",
@@ -324,6 +341,27 @@ fn network(policy: &Policy<'_>, architecture: Architecture) -> Network {
         unix: socket(calls::UNIX, calls::STREAM),
         connect_tcp: ports(LANDLOCK_ACCESS_NET_CONNECT_TCP),
         bind_tcp: ports(LANDLOCK_ACCESS_NET_BIND_TCP),
+        proxy: policy.proxy.map(|rules| proxy(policy, &rules)),
+    }
+}
+
+fn proxy(policy: &Policy<'_>, rules: &proxy::Proxy<'_>) -> Proxy {
+    let all =
+        |rules: List<'_, proxy::Rule<'_>>| rules.iter().map(|each| each.to_string()).collect();
+    let listeners = policy.namespaces.into_iter().flat_map(|all| all.listeners.iter());
+    let port = |listener: Listener| match listener.protocol {
+        Protocol::Http => ("http", listener.port),
+        Protocol::Socks => ("socks", listener.port),
+    };
+    Proxy {
+        ports: listeners.map(port).collect(),
+        allow: all(rules.allow),
+        deny: all(rules.deny),
+        upstream: match rules.upstream {
+            Upstream::None => None,
+            Upstream::Environment => Some("environment".to_owned()),
+            Upstream::At(address) => Some(String::from_utf8_lossy(address.to_bytes()).into_owned()),
+        },
     }
 }
 

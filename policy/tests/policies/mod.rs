@@ -11,19 +11,28 @@ use launcher_policy::fds::{FdKind, Fds, KeepFd};
 use launcher_policy::landlock::{ACCESS_FS, ACCESS_NET, Handled, Landlock, Port, SCOPES};
 use launcher_policy::limits::{Cgroup, Limits, Rlimit};
 use launcher_policy::mounts::{
-    Carved, Kind, MOUNT_ATTRIBUTES, Missing, Mount, Mounts, Node, NodeKind, Parents, Root, Rule,
+    self, Carved, Kind, MOUNT_ATTRIBUTES, Missing, Mount, Mounts, Node, NodeKind, Parents, Root,
     Source, Symlinks,
 };
-use launcher_policy::namespaces::{IdMap, IdRange, Init, Loopback, NAMESPACE_FLAGS, Namespaces};
+use launcher_policy::namespaces::{
+    IdMap, IdRange, Init, Listener, Loopback, NAMESPACE_FLAGS, Namespaces, Protocol,
+};
 use launcher_policy::origin::{Glob, Origin};
+use launcher_policy::proxy::{Host, Network, Proxy, Rule, Upstream};
 use launcher_policy::seccomp::{Instruction, Seccomp, op};
 use launcher_policy::session::{DieWithParent, Session, Terminal};
 use launcher_policy::{List, Path, Policy, Text};
 use serde::Serialize;
 
 /// Every policy here, and the name of its file in `testdata`.
-pub(crate) fn all() -> [(&'static str, Policy<'static>); 4] {
-    [("nothing", nothing()), ("shim", shim()), ("sandbox", sandbox()), ("container", container())]
+pub(crate) fn all() -> [(&'static str, Policy<'static>); 5] {
+    [
+        ("nothing", nothing()),
+        ("shim", shim()),
+        ("sandbox", sandbox()),
+        ("container", container()),
+        ("proxied", proxied()),
+    ]
 }
 
 /// Asks for nothing: every optional part is absent, every list empty.
@@ -49,6 +58,7 @@ pub(crate) fn nothing() -> Policy<'static> {
         landlock: None,
         seccomp: None,
         exec: Exec { argv0: None, keep: List::EMPTY, set: List::EMPTY, cwd: Cwd::Launch },
+        proxy: None,
         origin: Origin::default(),
     }
 }
@@ -131,6 +141,7 @@ pub(crate) fn sandbox() -> Policy<'static> {
             gid_map: IdMap::Single(1000),
             host_name: Some(Text::new(c"box")),
             loopback: Loopback::Up,
+            listeners: List::EMPTY,
             init: Init::Reaper,
         }),
         mounts: Some(mounts()),
@@ -149,6 +160,7 @@ pub(crate) fn sandbox() -> Policy<'static> {
             set: list([Text::new(c"PATH=/usr/bin:/bin"), Text::new(c"EMPTY=")]),
             cwd: Cwd::Path(path(c"/workspace")),
         },
+        proxy: None,
         origin: Origin {
             expanded_at: 1_700_000_000,
             globs: list([Glob { pattern: Text::new(c"**/.env"), matched: 3 }]),
@@ -166,11 +178,41 @@ pub(crate) fn container() -> Policy<'static> {
             gid_map: IdMap::Ranges(list([range(0, 1000, 1), range(1, 100_000, 65_535)])),
             host_name: None,
             loopback: Loopback::Down,
+            listeners: List::EMPTY,
             init: Init::None,
         }),
         mounts: Some(Mounts {
             root: Root::Tree { path: path(c"/srv/image"), access: 0b1101 },
             ..mounts()
+        }),
+        ..nothing()
+    }
+}
+
+/// A network that leads to a proxy.
+pub(crate) fn proxied() -> Policy<'static> {
+    let rule = |host, first, last| Rule { host, first, last };
+    let network = |address: &str, prefix| {
+        Host::Network(Network::new(address.parse().expect("an address"), prefix).expect("a prefix"))
+    };
+    Policy {
+        namespaces: Some(Namespaces {
+            loopback: Loopback::Up,
+            listeners: list([
+                Listener { protocol: Protocol::Http, port: 3128 },
+                Listener { protocol: Protocol::Socks, port: 1080 },
+            ]),
+            ..container().namespaces.expect("it has some")
+        }),
+        proxy: Some(Proxy {
+            allow: list([
+                rule(Host::AnyName, 443, 443),
+                rule(Host::Name(Text::new(c"git.example.org")), 22, 22),
+                rule(Host::Below(Text::new(c"example.org")), 8000, 8999),
+                rule(network("192.0.2.0", 24), 1, u16::MAX),
+            ]),
+            deny: list([rule(network("2001:db8::", 32), 443, 443)]),
+            upstream: Upstream::At(Text::new(c"127.0.0.1:8080")),
         }),
         ..nothing()
     }
@@ -209,7 +251,7 @@ fn mounts() -> Mounts<'static> {
                 Source::Overlay { lower: path(c"/l"), upper: path(c"/u"), work: path(c"/w") },
             ),
         ]),
-        rules: list([Rule {
+        rules: list([mounts::Rule {
             path: path(c"/workspace/src"),
             kind: Kind::Directory,
             access: ACCESS_FS,

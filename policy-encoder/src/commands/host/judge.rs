@@ -236,10 +236,19 @@ fn facilities(
     let has_loopback = policy.namespaces.is_some_and(|namespaces| {
         namespaces.flags & uapi::CLONE_NEWNET != 0 && namespaces.loopback == Loopback::Up
     });
-    if has_loopback && facts.error("loopback").is_some() {
-        missing.push("loopback");
+    match facts.error("loopback").filter(|_| has_loopback) {
+        Some(error) if policy.proxy.is_some() => {
+            let why = format!(
+                "the proxy is found on a loopback interface, which this host does not give: {error}"
+            );
+            Err(Refused { why, lacks: Some("loopback") })
+        }
+        Some(_) => {
+            missing.push("loopback");
+            Ok(())
+        }
+        None => Ok(()),
     }
-    Ok(())
 }
 
 impl fmt::Display for Rung {
@@ -330,6 +339,17 @@ mod tests {
         let missing = ["namespaces", "loopback"];
         assert_eq!(judged(&hostname, &nested), honoured(Rung::Landlock, &missing));
         assert_eq!(judged("", &nested).expect_err("unix sockets inside").lacks, Some("private"));
+    }
+
+    #[test]
+    fn a_proxy_takes_a_network_namespace_with_a_loopback_interface() {
+        let proxied = format!("{EXPRESSIBLE}network = {{ access = 'proxy', allow = ['a'] }}");
+        let proxied = proxied.replace("network.unix = 'host'", "");
+        assert_eq!(judged(&proxied, &host(7, &[])), honoured(Rung::Namespaces, &[]));
+        let down = judged(&proxied, &host(7, &[("loopback", "EPERM")])).expect_err("no proxy");
+        assert_eq!(down.lacks, Some("loopback"));
+        let closed = judged(&proxied, &host(7, &[("newuser", "EPERM")])).expect_err("no namespace");
+        assert_eq!(closed.lacks, Some("newuser"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::watched;
 use crate::cli::{self, Done, NOT_RUN};
 use crate::output;
 use crate::render::say;
-use crate::run::LauncherArguments;
+use crate::run::{Launcher, LauncherArguments};
 use seen::Learner;
 
 /// What a command is watched with: the default profile says which calls are worth
@@ -61,7 +61,8 @@ pub(crate) fn main(arguments: &Arguments) -> Done {
     let (learner, bytes) = prepare(&place).map_err(not_run)?;
     let used = Default::default();
     let end = Learner::take;
-    let ran = watched::run(learner, end, &bytes, &used, &arguments.launcher, &arguments.command);
+    let launcher = Launcher::new(&bytes, &used, &arguments.launcher, &arguments.command);
+    let ran = launcher.and_then(|launcher| watched::run(learner, end, launcher));
     let (status, mut seen) = ran.map_err(not_run)?;
     let around = Surroundings::of(&place);
     seen.command =

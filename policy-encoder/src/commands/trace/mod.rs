@@ -17,8 +17,9 @@ use super::explain::Given;
 use super::watched;
 use crate::cli::{self, Done, NOT_RUN, PlaceArguments, PolicyArguments};
 use crate::output;
+use crate::proxying::{ProxyArguments, Waiting};
 use crate::render::say;
-use crate::run::LauncherArguments;
+use crate::run::{Launcher, LauncherArguments};
 use lines::Lines;
 use tracer::{Denial, Tracer};
 
@@ -38,6 +39,8 @@ pub(crate) struct Arguments {
     output: Option<PathBuf>,
     #[command(flatten)]
     launcher: LauncherArguments,
+    #[command(flatten)]
+    proxy: ProxyArguments,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -59,7 +62,12 @@ pub(crate) fn main(arguments: &Arguments) -> Done {
     let tracer = Tracer::new(&given.bytes);
     let tracer = tracer.ok_or_else(|| not_run("the policy cannot be read".to_owned()))?;
     let end = |tracer: &mut Tracer| tracer.denials();
-    let ran = watched::run(tracer, end, &bytes, &used_fds, &arguments.launcher, &arguments.command);
+    let launcher = Launcher::new(&bytes, &used_fds, &arguments.launcher, &arguments.command);
+    let mut launcher = launcher.map_err(not_run)?;
+    if let Some((proxy, socket)) = Waiting::new(&bytes, &arguments.proxy).map_err(not_run)? {
+        launcher.serve(proxy, &socket).map_err(not_run)?;
+    }
+    let ran = watched::run(tracer, end, launcher);
     let (status, (denials, stand)) = ran.map_err(not_run)?;
     let lines = Lines::new(&given, &denials, stand);
     let text = match arguments.json {

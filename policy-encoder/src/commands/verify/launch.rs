@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use policy_encoder::explain::{Operation, Rung};
+use policy_encoder::handover::Listeners;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 
@@ -21,6 +22,8 @@ pub(super) struct Probe {
     questions: ChildStdin,
     answers: BufReader<ChildStdout>,
     status: File,
+    /// Of a proxy, which nobody asks.
+    _listeners: Listeners,
 }
 
 /// What the kernel says to a question.
@@ -53,11 +56,15 @@ impl Probe {
         let program = own_program().map_err(|error| cannot("copy this program", &error))?;
         let status = memory(c"status").map_err(|errno| cannot("make a memfd", &errno))?;
         let (policy, program) = (hand_over(&sealed)?, hand_over(&program)?);
+        let (listeners, socket) =
+            Listeners::pair().map_err(|errno| cannot("make a socket", &errno))?;
+        let socket = hand_over(&socket)?;
         let (status_fd, status) = (hand_over(&status)?, File::from(status));
         let mut child = Command::new(&launcher)
             .args(["--sealed", "--fd", &policy.as_raw_fd().to_string()])
             .args(["--exec-fd", &program.as_raw_fd().to_string()])
             .args(["--status-fd", &status_fd.as_raw_fd().to_string()])
+            .args(["--listeners-fd", &socket.as_raw_fd().to_string()])
             .args(["--", "encode-policy", "verify-probe"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -66,7 +73,13 @@ impl Probe {
         let (Some(questions), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("the launcher has no standard streams".into());
         };
-        let mut probe = Self { child, questions, answers: BufReader::new(answers), status };
+        let mut probe = Self {
+            child,
+            questions,
+            answers: BufReader::new(answers),
+            status,
+            _listeners: listeners,
+        };
         match probe.line() {
             Ok(line) if line == "ready" => Ok(probe),
             _ => Err(probe.end()),

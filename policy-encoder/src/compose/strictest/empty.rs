@@ -10,7 +10,7 @@ use crate::mounts::{Rights, Standing, View};
 type Length = fn(&Document) -> usize;
 
 /// The lists that grant something by what is in them, and how long each is.
-const LISTS: [(&str, Length); 8] = [
+const LISTS: [(&str, Length); 9] = [
     ("filesystem.dev", |document| match document.filesystem.dev.as_ref().map(Spanned::get_ref) {
         Some(Dev::List(names)) => names.len(),
         Some(Dev::Named(_)) | None => 0,
@@ -21,6 +21,7 @@ const LISTS: [(&str, Length); 8] = [
     }),
     ("network.connect_tcp", |document| length(&document.network.connect_tcp)),
     ("network.bind_tcp", |document| length(&document.network.bind_tcp)),
+    ("network.allow", |document| document.network.allow.len()),
     ("process.env.keep", |document| document.process.env.keep.len()),
     ("process.keep_fds", |document| document.process.keep_fds.len()),
     ("limits.cpu_affinity", |document| length(&document.limits.cpu_affinity)),

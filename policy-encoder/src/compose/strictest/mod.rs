@@ -21,6 +21,7 @@ mod limits;
 mod network;
 mod paths;
 mod process;
+mod proxy;
 
 #[cfg(test)]
 mod property;
@@ -68,7 +69,7 @@ fn intersected(
 /// What both grant, but for the paths. Every key is named here or in the
 /// table's own function, so that none is forgotten.
 fn both(one: &Document, two: &Document, diagnostics: &mut Diagnostics) -> Document {
-    let network = network::both(&one.network, &two.network);
+    let network = network::both(&one.network, &two.network, diagnostics);
     Document {
         description: None,
         extends: Vec::new(),

@@ -1,11 +1,12 @@
 //! `[network]`: what both parts can reach.
 
-use super::{last, stricter};
+use super::{last, proxy, stricter};
 use crate::Spanned;
+use crate::diagnostic::Diagnostics;
 use crate::document::{Access, Network, Unix, UnixSet};
 
-pub(super) fn both(one: &Network, two: &Network) -> Network {
-    let Network { access, unix, connect_tcp, bind_tcp, udp: _ } = one;
+pub(super) fn both(one: &Network, two: &Network, diagnostics: &mut Diagnostics) -> Network {
+    let Network { access, unix, connect_tcp, bind_tcp, udp: _, allow: _, deny: _, proxy: _ } = one;
     let access = stricter(access, &two.access, &Access::None, rank);
     // Lists of ports limit the host's network and have no meaning elsewhere.
     let is_host = said(&access) == Some(Access::Host);
@@ -16,7 +17,13 @@ pub(super) fn both(one: &Network, two: &Network) -> Network {
         bind_tcp: ports(bind_tcp, &two.bind_tcp),
         udp: None,
         access,
+        ..Network::default()
     };
+    if said(&network.access) == Some(Access::Proxy) {
+        let (allow, deny) = (proxy::allow(one, two), proxy::deny(one, two));
+        let proxy = proxy::both(one, two, diagnostics);
+        network = Network { allow, deny, proxy, ..network };
+    }
     network.udp = udp(&network, one, two);
     network
 }
@@ -25,11 +32,12 @@ fn rank(access: &Access) -> u8 {
     match access {
         Access::None => 0,
         Access::Loopback => 1,
-        Access::Host => 2,
+        Access::Proxy => 2,
+        Access::Host => 3,
     }
 }
 
-fn said<T: Copy>(value: &Option<Spanned<T>>) -> Option<T> {
+pub(super) fn said<T: Copy>(value: &Option<Spanned<T>>) -> Option<T> {
     value.as_ref().map(|value| *value.get_ref())
 }
 

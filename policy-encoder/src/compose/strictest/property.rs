@@ -109,12 +109,17 @@ fn random(random: &mut Random) -> String {
         text += &format!("{verb} = [{}]\n", entries.join(", "));
     }
     text += "[network]\n";
-    let access = random.of(&["none", "loopback", "host", "host"]);
+    let access = random.of(&["none", "loopback", "host", "host", "proxy"]);
     text += &format!("access = '{access}'\n");
     if *access == "host" {
         text += &random.maybe(&["connect_tcp = [1, 2]", "connect_tcp = [2]", "connect_tcp = []"]);
         text += &random.maybe(&["bind_tcp = [1, 2]", "bind_tcp = [3]"]);
         text += &random.maybe(&["udp = true", "udp = false"]);
+    }
+    if *access == "proxy" {
+        text += &random.maybe(&["allow = ['*.a:1-2', '*:3', 'b:2']", "allow = ['x.a:2', 'b:*']"]);
+        text += &random.maybe(&["deny = ['x.a', '10.0.0.0/8']", "deny = ['*.x.a:1', 'b:2']"]);
+        text += &random.maybe(&["proxy.http = 8080", "proxy.socks = 8081"]);
     }
     text += &random.maybe(&[
         "unix = 'host'",

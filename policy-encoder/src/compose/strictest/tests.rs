@@ -200,6 +200,35 @@ fn the_narrower_network_is_left() {
 }
 
 #[test]
+fn of_two_proxies_what_both_let_through_is_left() {
+    let both = |one: &str, two: &str| of_words(&[one, two]);
+    let proxy = |more: &str| format!("network = {{ access = 'proxy', {more} }}");
+    let one = proxy("allow = ['*.a.test:1-9', 'b.test', '10.0.0.0/8:1'], deny = ['x.a.test']");
+    let two = proxy("allow = ['y.a.test:5-20', 'b.test:443', '*:80'], deny = ['z.a.test']");
+    assert_eq!(both(&one, &two), {
+        let allow = "allow = ['y.a.test:5-9', 'b.test:80', 'b.test:443']";
+        alone(&proxy(&format!("{allow}, deny = ['x.a.test', 'z.a.test']")))
+    });
+    assert_eq!(both(&one, "network.access = 'host'"), alone(&one));
+    assert_eq!(both("network.access = 'loopback'", &one), alone("network.access = 'loopback'"));
+    let limited = "network = { access = 'host', connect_tcp = [443, 22], udp = true }";
+    assert_eq!(
+        both(limited, &proxy("allow = ['b.test']")),
+        alone(&proxy("allow = ['b.test:443']"))
+    );
+    let upstream = |url: &str| proxy(&format!("allow = ['b.test:1'], proxy.upstream = '{url}'"));
+    assert_eq!(
+        both(&upstream("http://a:1"), &upstream("http://a:1")),
+        alone(&upstream("http://a:1"))
+    );
+    for other in [upstream("http://a:2"), proxy("allow = ['b.test:1']")] {
+        let (_, messages) = merged(&Tree::new(&[], &[]), &[&upstream("http://a:1"), &other]);
+        let complaint = "a proxy behind the proxy cannot be intersected with another way";
+        assert!(messages.contains(&complaint.to_owned()), "{messages:?}");
+    }
+}
+
+#[test]
 fn the_lower_limit_is_left() {
     let one = "limits = { memory = '1G', nice = 5, rlimit = { nofile = 10, core = 5 } }";
     let two = "limits = { memory = '2G', nice = -5, rlimit = { as = '1M', data = '3G' } }";

@@ -1,0 +1,101 @@
+//! `network.allow`, `network.deny` and `network.proxy`: what the proxies of
+//! both parts let through.
+
+use launcher_policy::proxy::Rule as Wire;
+
+use super::last;
+use super::network::said;
+use crate::Spanned;
+use crate::compose::add;
+use crate::diagnostic::Diagnostics;
+use crate::document::{Access, Network, Proxy};
+use crate::network::patterns::{self, Rule};
+
+/// What both let through. The host's network lets through everything, or the
+/// ports that it lists.
+pub(super) fn allow(one: &Network, two: &Network) -> Vec<Spanned<String>> {
+    match (is_proxied(one), is_proxied(two)) {
+        (true, true) => of_both(&one.allow, &two.allow),
+        (true, false) => on_ports(&one.allow, two),
+        _ => on_ports(&two.allow, one),
+    }
+}
+
+/// What either does not let through.
+pub(super) fn deny(one: &Network, two: &Network) -> Vec<Spanned<String>> {
+    add::both(one.deny.clone(), two.deny.clone())
+}
+
+/// The ports of the last one.
+pub(super) fn both(one: &Network, two: &Network, diagnostics: &mut Diagnostics) -> Proxy {
+    let Proxy { http, socks, upstream } = &one.proxy;
+    let other = &two.proxy;
+    Proxy {
+        http: last(http, &other.http),
+        socks: last(socks, &other.socks),
+        upstream: match is_proxied(one) && is_proxied(two) {
+            true => self::upstream(upstream, &other.upstream, diagnostics),
+            false => last(upstream, &other.upstream),
+        },
+    }
+}
+
+/// What both go through. Leaving one out might open what it closes.
+fn upstream(
+    one: &Option<Spanned<String>>,
+    two: &Option<Spanned<String>>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Spanned<String>> {
+    if let Some(said) = two.as_ref().or(one.as_ref()).filter(|_| one != two) {
+        diagnostics
+            .error(said.span(), "a proxy behind the proxy cannot be intersected with another way")
+            .help("every part needs the same `network.proxy.upstream`");
+    }
+    one.clone()
+}
+
+fn is_proxied(network: &Network) -> bool {
+    said(&network.access) == Some(Access::Proxy)
+}
+
+/// Rules, with where each is written.
+type Placed<'l> = Vec<(Rule, &'l Spanned<String>)>;
+
+/// The rules of a list. What is no pattern stays what it is, to be complained
+/// of where it is resolved.
+fn rules(list: &[Spanned<String>]) -> (Placed<'_>, Vec<Spanned<String>>) {
+    let (mut read, mut wrong) = (Vec::new(), Vec::new());
+    for pattern in list {
+        match patterns::allowed(pattern.get_ref()) {
+            Ok(rules) => read.extend(rules.into_iter().map(|rule| (rule, pattern))),
+            Err(_) => wrong.push(pattern.clone()),
+        }
+    }
+    (read, wrong)
+}
+
+fn written(rule: &Wire<'_>, at: &Spanned<String>) -> Spanned<String> {
+    Spanned::new(at.span(), rule.to_string())
+}
+
+fn of_both(one: &[Spanned<String>], two: &[Spanned<String>]) -> Vec<Spanned<String>> {
+    let ((one, wrong), (two, wrong_too)) = (rules(one), rules(two));
+    let shared = one.iter().flat_map(|(rule, _)| {
+        two.iter().filter_map(|(other, at)| {
+            rule.wire().of_both(&other.wire()).map(|rule| written(&rule, at))
+        })
+    });
+    add::both(add::both(shared.collect(), wrong), wrong_too)
+}
+
+/// The rules on the ports that the host's network is limited to.
+fn on_ports(list: &[Spanned<String>], host: &Network) -> Vec<Spanned<String>> {
+    let Some(ports) = &host.connect_tcp else { return list.to_vec() };
+    let (rules, wrong) = rules(list);
+    let limited = rules.iter().flat_map(|(rule, at)| {
+        let rule = rule.wire();
+        let ports = ports.get_ref().iter().copied().filter(move |port| rule.has_port(*port));
+        ports.map(move |port| written(&Wire { first: port, last: port, ..rule }, at))
+    });
+    add::both(limited.collect(), wrong)
+}

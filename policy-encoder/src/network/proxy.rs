@@ -1,0 +1,299 @@
+//! `network.access = "proxy"`: the sockets that listen inside, what is let
+//! through outside, and the variables by which programs find the way.
+
+use std::ffi::CString;
+
+use launcher_policy::Text;
+use launcher_policy::enforce::Guarantee;
+use launcher_policy::namespaces::{Listener, Protocol};
+use launcher_policy::proxy::{Proxy as Wire, Upstream as WireUpstream};
+
+use super::patterns::{self, Rule, Wrong};
+use crate::Spanned;
+use crate::diagnostic::Diagnostics;
+use crate::document::{self, Access, Document};
+use crate::items::{Items, c_string};
+
+/// The word for the proxy that the variables of whoever starts ours name.
+const ENVIRONMENT: &str = "environment";
+
+/// Where HTTP is spoken, unless the document says another port.
+const HTTP: u16 = 3128;
+
+/// Where SOCKS is spoken.
+const SOCKS: u16 = 1080;
+
+/// What programs reach without a proxy: the command's own network namespace.
+const OWN: &str = "localhost,127.0.0.1,::1";
+
+/// What a document says of its proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Proxy {
+    allow: Items,
+    deny: Items,
+    upstream: Upstream,
+    ports: Ports,
+}
+
+/// Ports of 127.0.0.1 inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ports {
+    http: u16,
+    socks: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Upstream {
+    None,
+    Environment,
+    At(CString),
+}
+
+impl Proxy {
+    pub(crate) fn wire(&self) -> Wire<'_> {
+        let upstream = match &self.upstream {
+            Upstream::None => WireUpstream::None,
+            Upstream::Environment => WireUpstream::Environment,
+            Upstream::At(address) => WireUpstream::At(Text::new(address)),
+        };
+        Wire { allow: self.allow.list(), deny: self.deny.list(), upstream }
+    }
+
+    /// The sockets that the launcher makes.
+    pub(crate) fn listeners(&self) -> Items {
+        let listener = |protocol, port| Listener { protocol, port };
+        Items::new([
+            listener(Protocol::Http, self.ports.http),
+            listener(Protocol::Socks, self.ports.socks),
+        ])
+    }
+}
+
+/// The variables that a document with a proxy sets, unless it sets them itself.
+pub(crate) fn variables(document: &Document) -> Vec<(&'static str, String)> {
+    if !is_wanted(document) {
+        return Vec::new();
+    }
+    // All of them name the same: programs without SOCKS fail at a proxy that
+    // they cannot speak to, even where they would not need it.
+    let http = format!("http://127.0.0.1:{}", ports(&document.network.proxy).http);
+    let ways = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+    let around = ["NO_PROXY", "no_proxy"].map(|name| (name, OWN.to_owned()));
+    ways.into_iter().map(|name| (name, http.clone())).chain(around).collect()
+}
+
+fn is_wanted(document: &Document) -> bool {
+    document.network.access.as_ref().is_some_and(|access| *access.get_ref() == Access::Proxy)
+}
+
+fn ports(written: &document::Proxy) -> Ports {
+    let port = |port: &Option<Spanned<u16>>, otherwise| {
+        port.as_ref().map_or(otherwise, |port| *port.get_ref())
+    };
+    Ports { http: port(&written.http, HTTP), socks: port(&written.socks, SOCKS) }
+}
+
+/// Resolves what `[network]` says of a proxy; `None` where there is none.
+pub(super) fn resolve(document: &Document, diagnostics: &mut Diagnostics) -> Option<Proxy> {
+    let written = &document.network;
+    if !is_wanted(document) {
+        check_unwanted(written, diagnostics);
+        return None;
+    }
+    check_ports(&written.proxy, diagnostics);
+    check_waived(document, diagnostics);
+    if let (true, Some(access)) = (written.allow.is_empty(), &written.access) {
+        diagnostics
+            .warning(access.span(), "the proxy lets nothing through: network.allow is empty")
+            .help("list hosts, such as allow = [\"git.example.org:443\", \"*.example.org\"]");
+    }
+    Some(Proxy {
+        allow: rules(&written.allow, patterns::allowed, diagnostics),
+        deny: rules(&written.deny, patterns::denied, diagnostics),
+        upstream: upstream(written.proxy.upstream.as_ref(), diagnostics),
+        ports: ports(&written.proxy),
+    })
+}
+
+/// What speaks of a proxy has no meaning without one.
+fn check_unwanted(written: &document::Network, diagnostics: &mut Diagnostics) {
+    let lists = [("allow", &written.allow), ("deny", &written.deny)];
+    let proxy = &written.proxy;
+    let ports = [("proxy.http", &proxy.http), ("proxy.socks", &proxy.socks)];
+    let first = lists.into_iter().filter_map(|(key, list)| Some((key, list.first()?.span())));
+    let ports = ports.into_iter().filter_map(|(key, port)| Some((key, port.as_ref()?.span())));
+    let upstream = proxy.upstream.as_ref().map(|each| ("proxy.upstream", each.span()));
+    for (key, span) in first.chain(ports).chain(upstream) {
+        diagnostics
+            .error(span, format!("network.{key} is for a proxy, and there is none"))
+            .help("set access = \"proxy\", or leave it out");
+    }
+}
+
+fn check_ports(written: &document::Proxy, diagnostics: &mut Diagnostics) {
+    let all = [&written.http, &written.socks];
+    for port in all.into_iter().flatten().filter(|port| *port.get_ref() == 0) {
+        diagnostics
+            .error(port.span(), "nobody finds a proxy at port 0")
+            .help("leave it out for the usual port");
+    }
+    let Ports { http, socks } = ports(written);
+    if let (true, Some(port)) = (http == socks, all.into_iter().flatten().next_back()) {
+        diagnostics
+            .error(port.span(), format!("HTTP and SOCKS are both at port {http}"))
+            .help("each needs a port of its own");
+    }
+}
+
+/// Without its namespace there is no network that leads to the proxy only.
+fn check_waived(document: &Document, diagnostics: &mut Diagnostics) {
+    let waived = document.enforce.waive.iter();
+    for name in waived.filter(|name| *name.get_ref() == Guarantee::Network) {
+        diagnostics
+            .error(name.span(), "\"network\" cannot be given up where access = \"proxy\"")
+            .help("the proxy is reached in a network namespace only; leave it out");
+    }
+}
+
+fn rules(
+    written: &[Spanned<String>],
+    read: impl Fn(&str) -> Result<Vec<Rule>, Wrong>,
+    diagnostics: &mut Diagnostics,
+) -> Items {
+    let mut rules = Vec::new();
+    for pattern in written {
+        match read(pattern.get_ref()) {
+            Ok(read) => rules.extend(read),
+            Err(Wrong { message, help }) => {
+                diagnostics.error(pattern.span(), message).help(help);
+            }
+        }
+    }
+    Items::new(rules.iter().map(Rule::wire))
+}
+
+fn upstream(written: Option<&Spanned<String>>, diagnostics: &mut Diagnostics) -> Upstream {
+    let Some(written) = written else { return Upstream::None };
+    if written.get_ref() == ENVIRONMENT {
+        return Upstream::Environment;
+    }
+    match address(written.get_ref()).and_then(c_string) {
+        Some(address) => Upstream::At(address),
+        None => {
+            diagnostics
+                .error(written.span(), format!("{:?} is no HTTP proxy", written.get_ref()))
+                .help(
+                    "it is written as in \"http://127.0.0.1:8080\", without a user name; \
+                     \"environment\" takes the one that *_PROXY names",
+                );
+            Upstream::None
+        }
+    }
+}
+
+/// `host:port` of the URL of an HTTP proxy; `None` for any other.
+pub fn address(url: &str) -> Option<String> {
+    let authority = url.strip_prefix("http://")?;
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    let (host, port) = authority.rsplit_once(':').unwrap_or((authority, "80"));
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_host = match inner {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            host.parse::<std::net::Ipv4Addr>().is_ok()
+                || launcher_policy::proxy::is_name(host.to_ascii_lowercase().as_bytes())
+        }
+    };
+    let port = port.parse::<u16>().ok().filter(|port| *port != 0)?;
+    is_host.then(|| format!("{host}:{port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::{document, messages};
+
+    fn resolved(network: &str) -> (Option<Proxy>, Vec<String>) {
+        let mut diagnostics = Diagnostics::default();
+        let proxy = resolve(&document(&format!("[network]\n{network}")), &mut diagnostics);
+        (proxy, messages(&diagnostics))
+    }
+
+    #[test]
+    fn a_proxy_has_its_rules_and_two_sockets() {
+        let (proxy, complaints) = resolved(
+            "access = 'proxy'\nallow = ['a.test', '10.0.0.0/8:1-9']\ndeny = ['b.test']\n\
+             proxy = { socks = 9, upstream = 'http://localhost:8080/' }",
+        );
+        assert!(complaints.is_empty(), "{complaints:?}");
+        let proxy = proxy.expect("there is one");
+        let wire = proxy.wire();
+        let allow: Vec<String> = wire.allow.iter().map(|rule| rule.to_string()).collect();
+        assert_eq!(allow, ["a.test:80", "a.test:443", "10.0.0.0/8:1-9"]);
+        assert_eq!(wire.deny.count(), 1);
+        assert_eq!(wire.upstream, WireUpstream::At(Text::new(c"localhost:8080")));
+        let listeners = proxy.listeners();
+        let ports: Vec<u16> =
+            listeners.list().iter().map(|listener: Listener| listener.port).collect();
+        assert_eq!(ports, [3128, 9]);
+    }
+
+    #[test]
+    fn what_speaks_of_a_proxy_needs_one() {
+        for (network, complaint) in [
+            ("allow = ['a.test']", "network.allow is for a proxy, and there is none"),
+            (
+                "access = 'host'\ndeny = ['a.test']",
+                "network.deny is for a proxy, and there is none",
+            ),
+            ("proxy.http = 1", "network.proxy.http is for a proxy, and there is none"),
+            (
+                "proxy.upstream = 'environment'",
+                "network.proxy.upstream is for a proxy, and there is none",
+            ),
+        ] {
+            assert_eq!(resolved(network).1, [complaint]);
+        }
+    }
+
+    #[test]
+    fn every_wrong_pattern_is_complained_of() {
+        let (_, complaints) =
+            resolved("access = 'proxy'\nallow = ['a:0', '::1', 'a']\ndeny = ['*x']");
+        assert_eq!(complaints.len(), 3, "{complaints:?}");
+    }
+
+    #[test]
+    fn a_proxy_that_lets_nothing_through_is_warned_of() {
+        assert_eq!(
+            resolved("access = 'proxy'").1,
+            ["the proxy lets nothing through: network.allow is empty"]
+        );
+    }
+
+    #[test]
+    fn ports_and_upstreams_without_a_meaning_are_refused() {
+        let with = |proxy: &str| {
+            resolved(&format!("access = 'proxy'\nallow = ['a']\nproxy = {{ {proxy} }}")).1
+        };
+        assert_eq!(with("http = 0"), ["nobody finds a proxy at port 0"]);
+        assert_eq!(with("http = 1080"), ["HTTP and SOCKS are both at port 1080"]);
+        for upstream in ["https://a:1", "a:1", "http://u:p@a:1", "http://a:0", "http://a:1/x", "x"]
+        {
+            let complaint = format!("{upstream:?} is no HTTP proxy");
+            assert_eq!(with(&format!("upstream = '{upstream}'")), [complaint]);
+        }
+        for upstream in ["http://a", "http://[::1]:8080", "http://10.0.0.1:1/", "environment"] {
+            assert_eq!(with(&format!("upstream = '{upstream}'")), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn the_namespace_that_leads_to_the_proxy_cannot_be_given_up() {
+        let text = "network = { access = 'proxy', allow = ['a'] }\nenforce.waive = ['network']";
+        let mut diagnostics = Diagnostics::default();
+        resolve(&document(text), &mut diagnostics);
+        let complaint = "\"network\" cannot be given up where access = \"proxy\"";
+        assert_eq!(messages(&diagnostics), [complaint]);
+    }
+}

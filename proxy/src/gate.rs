@@ -1,0 +1,219 @@
+//! Where it is decided what is connected to.
+//!
+//! A name is judged before it is resolved, so that nobody outside learns of
+//! one that is not let through. Then all its addresses are, and one of them,
+//! as it was judged, is connected to.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use launcher_policy::proxy::judge::Verdict as Judged;
+use launcher_policy::proxy::{Rule, Upstream, is_name};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::counted::Counted;
+use crate::log::{Entry, Record, Verdict, Way};
+use crate::resolve::Names;
+use crate::rules::Rules;
+use crate::{Settings, upstream};
+
+/// How long it may take until a connection stands, its name resolved.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long one of several addresses is waited for.
+const OF_ADDRESS: Duration = Duration::from_secs(10);
+
+/// The policy, and what it is applied with.
+pub(crate) struct Gate {
+    rules: Rules,
+    names: Names,
+    upstream: Option<String>,
+    log: Box<dyn Fn(&Entry) + Send + Sync>,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) kind: Kind,
+    reason: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The policy does not let it through.
+    Policy,
+    /// The name has no address.
+    Name,
+    /// Nobody answers, or with a refusal.
+    Host,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.reason)
+    }
+}
+
+fn refused(kind: Kind, reason: impl Into<String>) -> Refused {
+    Refused { kind, reason: reason.into() }
+}
+
+/// What is asked for.
+enum Host {
+    /// In lower case, without a final dot.
+    Name(String),
+    Address(IpAddr),
+}
+
+impl Host {
+    fn parse(text: &str) -> Option<Self> {
+        let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+        if let Ok(address) = inner.unwrap_or(text).parse::<IpAddr>() {
+            return Some(Self::Address(address.to_canonical()));
+        }
+        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        is_name(name.as_bytes()).then_some(Self::Name(name))
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => formatter.write_str(name),
+            Self::Address(address) => address.fmt(formatter),
+        }
+    }
+}
+
+impl Gate {
+    pub(crate) fn new(rules: Rules, settings: Settings) -> Self {
+        let upstream = match rules.get().upstream {
+            Upstream::None => None,
+            Upstream::Environment => settings.environment,
+            Upstream::At(address) => Some(String::from_utf8_lossy(address.to_bytes()).into_owned()),
+        };
+        Self { rules, names: Names::new(settings.resolver), upstream, log: settings.log }
+    }
+
+    pub(crate) fn tell(&self, entry: &Entry) {
+        (self.log)(entry);
+    }
+
+    /// Connects, if the policy lets it through.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub(crate) async fn open(
+        self: &Arc<Self>,
+        way: Way,
+        host: &str,
+        port: u16,
+    ) -> Result<Counted, Refused> {
+        let Some(host) = Host::parse(host) else {
+            let mut record = Record::new(self, way, &host.escape_default().to_string(), port);
+            let refused = refused(Kind::Policy, "it is no host name");
+            record.decided(Verdict::Refused, &refused.reason, None);
+            return Err(refused);
+        };
+        let mut record = Record::new(self, way, &host.to_string(), port);
+        let late = || Err(refused(Kind::Host, "it took too long"));
+        match timeout(PATIENCE, self.connect(&host, port)).await.unwrap_or_else(|_| late()) {
+            Ok((stream, reason)) => {
+                // As for the side of the command.
+                let _ = stream.set_nodelay(true);
+                let address = stream.peer_addr().ok().map(|address| address.ip());
+                record.decided(Verdict::Allowed, &reason, address);
+                Ok(Counted::new(stream, record))
+            }
+            Err(refused) => {
+                let is_ours = refused.kind == Kind::Policy;
+                let verdict = if is_ours { Verdict::Refused } else { Verdict::Failed };
+                record.decided(verdict, &refused.reason, None);
+                Err(refused)
+            }
+        }
+    }
+
+    /// A connection, and what let it through.
+    async fn connect(&self, host: &Host, port: u16) -> Result<(TcpStream, String), Refused> {
+        let rules = self.rules.get();
+        let (addresses, by_name) = match host {
+            Host::Address(address) => (vec![*address], None),
+            Host::Name(name) => {
+                let rule = allowed(rules.judge_name(name, port))?;
+                if let Some(upstream) = &self.upstream {
+                    let stream = through(upstream, &format!("{name}:{port}")).await?;
+                    return Ok((stream, rule.to_string()));
+                }
+                let found = self.names.resolve(name).await;
+                (found.map_err(|why| refused(Kind::Name, why))?, Some(rule))
+            }
+        };
+        let mut reason = String::new();
+        for &address in &addresses {
+            let verdict = rules.judge_address(address, port, by_name, is_own(address));
+            reason = allowed(verdict).map_err(|no| about(address, no))?.to_string();
+        }
+        if let (Some(upstream), Host::Address(address)) = (&self.upstream, host) {
+            // An address of IPv6 stands in brackets there.
+            let host = SocketAddr::new(*address, port).to_string();
+            return through(upstream, &host).await.map(|stream| (stream, reason));
+        }
+        let stream = first_of(&addresses, port).await;
+        Ok((stream.map_err(|error| refused(Kind::Host, error.to_string()))?, reason))
+    }
+}
+
+/// A connection that the proxy behind makes.
+async fn through(upstream: &str, target: &str) -> Result<TcpStream, Refused> {
+    upstream::connect(upstream, target)
+        .await
+        .map_err(|error| refused(Kind::Host, error.to_string()))
+}
+
+/// The rule that lets something through.
+fn allowed(verdict: Judged<'_>) -> Result<Rule<'_>, Refused> {
+    match verdict {
+        Judged::Allowed(rule) => Ok(rule),
+        verdict => Err(refused(Kind::Policy, verdict.to_string())),
+    }
+}
+
+/// Says which of the addresses is not let through.
+fn about(address: IpAddr, no: Refused) -> Refused {
+    refused(no.kind, format!("{address}: {}", no.reason))
+}
+
+/// The first address that answers.
+async fn first_of(addresses: &[IpAddr], port: u16) -> io::Result<TcpStream> {
+    let mut last = io::Error::other("the name has no address");
+    for &address in addresses {
+        let late = || Err(io::ErrorKind::TimedOut.into());
+        let connected = timeout(OF_ADDRESS, TcpStream::connect((address, port))).await;
+        match connected.unwrap_or_else(|_| late()) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Whether an address is one of this machine: what is sent there comes from
+/// the very same address. Nothing is sent to find out.
+fn is_own(address: IpAddr) -> bool {
+    let any: SocketAddr = match address {
+        IpAddr::V4(_) => ([0; 4], 0).into(),
+        IpAddr::V6(_) => ([0; 16], 0).into(),
+    };
+    let local = UdpSocket::bind(any).and_then(|socket| {
+        // The port does not matter, but 0.
+        socket.connect((address, 9))?;
+        socket.local_addr()
+    });
+    local.is_ok_and(|local| local.ip() == address)
+}

@@ -1,0 +1,109 @@
+//! The proxy that is all a command's network leads to.
+//!
+//! It accepts on sockets that listen inside the command's network namespace
+//! and connects outside, to what the policy lets through.
+//! Names are resolved here, and a connection goes to an address that was
+//! judged, never to a name that is resolved once more.
+//!
+//! ```no_run
+//! # fn main() -> std::io::Result<()> {
+//! # let (policy, sockets) = (Vec::new(), Vec::new());
+//! use launcher_proxy::{Proxy, Resolver, Settings};
+//!
+//! let log = Box::new(|entry: &launcher_proxy::Entry| eprintln!("{}:{}", entry.host, entry.port));
+//! let settings = Settings { resolver: Resolver::System, environment: None, log };
+//! let proxy = Proxy::new(policy, settings)?;
+//! proxy.serve(sockets)?; // those that the launcher has handed over, in their order
+//! // It ends when it is dropped, and all connections with it.
+//! # Ok(())
+//! # }
+//! ```
+
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use launcher_policy::namespaces::Protocol;
+use tokio::runtime::{Builder, Runtime};
+
+mod accept;
+mod counted;
+mod gate;
+mod http;
+mod log;
+mod relay;
+mod resolve;
+mod rules;
+mod socks;
+mod upstream;
+
+pub use log::{Entry, Verdict, Way};
+pub use resolve::Resolver;
+
+use gate::Gate;
+use rules::Rules;
+
+/// How many threads serve all connections.
+const THREADS: usize = 2;
+
+/// What the policy does not say.
+pub struct Settings {
+    /// Who resolves names.
+    pub resolver: Resolver,
+    /// `host:port` of the HTTP proxy that is used where the policy asks for the
+    /// one of the environment.
+    pub environment: Option<String>,
+    /// Is told of each connection when it has ended.
+    pub log: Box<dyn Fn(&Entry) + Send + Sync>,
+}
+
+/// A proxy, which ends when it is dropped.
+pub struct Proxy {
+    runtime: Runtime,
+    gate: Arc<Gate>,
+    protocols: Vec<Protocol>,
+}
+
+impl Proxy {
+    /// A proxy that serves nobody yet, for an encoded policy.
+    ///
+    /// # Errors
+    ///
+    /// Where the policy has none, or the threads cannot be started.
+    pub fn new(policy: Vec<u8>, settings: Settings) -> io::Result<Self> {
+        let (rules, protocols) = Rules::of(policy)?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("proxy")
+            .enable_io()
+            .enable_time()
+            .build()?;
+        // The resolver finds the runtime that it is made in.
+        let _inside = runtime.enter();
+        let gate = Arc::new(Gate::new(rules, settings));
+        Ok(Self { runtime, gate, protocols })
+    }
+
+    /// Accepts on the sockets that the launcher has made, in their order.
+    ///
+    /// # Errors
+    ///
+    /// Where they are not those of the policy.
+    pub fn serve(&self, sockets: Vec<OwnedFd>) -> io::Result<()> {
+        if sockets.len() != self.protocols.len() {
+            let said = format!("{} sockets instead of {}", sockets.len(), self.protocols.len());
+            return Err(io::Error::other(said));
+        }
+        let _inside = self.runtime.enter();
+        let limit = accept::limit();
+        for (socket, protocol) in sockets.into_iter().zip(&self.protocols) {
+            let listener = TcpListener::from(socket);
+            listener.set_nonblocking(true)?;
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            let (gate, limit) = (Arc::clone(&self.gate), Arc::clone(&limit));
+            self.runtime.spawn(accept::run(listener, *protocol, gate, limit));
+        }
+        Ok(())
+    }
+}

@@ -5,19 +5,27 @@
 //! command begins. A [`Supervisor`] asks a function about each of them; what it
 //! can decide, and how firmly, is in `docs/supervisor.md`.
 
+mod address;
+mod calls;
 mod confined;
 mod decision;
 mod event;
 mod files;
 mod handover;
 mod listener;
+mod message;
+mod network;
 mod objects;
+mod running;
+mod socket;
 mod supervisor;
 mod sys;
 mod target;
+mod waiting;
 
+pub use calls::SUPERVISED;
 pub use decision::Verdict;
-pub use event::{Category, Firmness, SyscallEvent};
+pub use event::{Category, Firmness, Protocol, SyscallEvent};
 pub use handover::Handover;
 pub use listener::{Answer, Listener, Notification};
-pub use supervisor::{SUPERVISED, Supervisor};
+pub use supervisor::Supervisor;

@@ -1,5 +1,7 @@
 //! A supervisor that decides while the command runs, and whom nobody tricks.
 
+mod sockets;
+
 use std::env;
 use std::fs;
 use std::os::unix::fs::FileExt;

@@ -81,6 +81,9 @@ pub struct SyscallEvent {
     pub size: Option<u64>,
     /// The arguments of a program; only the first 1,024.
     pub argv: Vec<OsString>,
+    /// Whether it is denied whatever the verdict is, by what was said before
+    /// ([`PolicyContext`](crate::PolicyContext)).
+    pub denied: bool,
 }
 
 impl SyscallEvent {
@@ -101,6 +104,7 @@ impl SyscallEvent {
             protocol: None,
             size: None,
             argv: Vec::new(),
+            denied: false,
         }
     }
 

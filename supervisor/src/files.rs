@@ -48,7 +48,7 @@ enum Object {
 }
 
 /// Where a thread's paths begin.
-struct Start {
+pub(crate) struct Start {
     root: Arc<OwnedFd>,
     /// The root as this process would call it.
     name: PathBuf,
@@ -143,6 +143,29 @@ impl Open {
 }
 
 impl Found {
+    /// The directory that it is, or that it is in.
+    pub(crate) fn directory(&self, start: &Start, confined: &Confined) -> Result<Arc<OwnedFd>> {
+        let object = match &self.object {
+            Object::New(parent, _) => return Ok(Arc::clone(parent)),
+            Object::There(object) => object,
+        };
+        let stat = fstat(&**object)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            return Ok(Arc::clone(object));
+        }
+        // What has no name, or none any more, is in no directory.
+        let (Some(parent), Some(name)) = (self.path.parent(), self.path.file_name()) else {
+            return Err(Errno::ACCESS);
+        };
+        let parent = start.walk(parent.to_owned(), true, confined)?;
+        let there = statat(&*parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino) {
+            Ok(parent)
+        } else {
+            Err(Errno::ACCESS)
+        }
+    }
+
     /// Opens it; EEXIST where it was to be created and somebody else has done
     /// so since it was judged.
     pub(crate) fn open(self, open: &Open, target: &Target, confined: &Confined) -> Result<OwnedFd> {
@@ -174,7 +197,7 @@ impl Found {
 }
 
 impl Start {
-    fn of(target: &Target, confined: &Confined) -> Result<Self> {
+    pub(crate) fn of(target: &Target, confined: &Confined) -> Result<Self> {
         let root = Arc::new(target.link("root")?);
         let mut start = Self { name: name_of(&root)?, root, own: None };
         if let Ok(proc) = start.walk("/proc".into(), true, confined)
@@ -208,7 +231,7 @@ impl Start {
     }
 
     /// What this process calls by this name, as it is called below the root.
-    fn inside(&self, name: &Path) -> PathBuf {
+    pub(crate) fn inside(&self, name: &Path) -> PathBuf {
         name.strip_prefix(&self.name)
             .map_or_else(|_| name.to_owned(), |rest| Path::new("/").join(rest))
     }
@@ -242,7 +265,12 @@ impl Start {
     }
 
     /// Walks to an object. Links that the kernel makes up are not followed.
-    fn walk(&self, path: PathBuf, follows: bool, confined: &Confined) -> Result<Arc<OwnedFd>> {
+    pub(crate) fn walk(
+        &self,
+        path: PathBuf,
+        follows: bool,
+        confined: &Confined,
+    ) -> Result<Arc<OwnedFd>> {
         let root = Arc::clone(&self.root);
         let last = if follows { OFlags::empty() } else { OFlags::NOFOLLOW };
         confined.run(move || {
@@ -281,12 +309,12 @@ fn is_link(stat: &Stat) -> bool {
 }
 
 /// The link by which an open object can be reached again.
-fn own_link(object: &OwnedFd) -> String {
+pub(crate) fn own_link(object: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", object.as_raw_fd())
 }
 
 /// What this process calls it.
-fn name_of(object: &OwnedFd) -> Result<PathBuf> {
+pub(crate) fn name_of(object: &OwnedFd) -> Result<PathBuf> {
     let name = readlinkat(CWD, own_link(object), Vec::new())?;
     Ok(OsString::from_vec(name.into_bytes()).into())
 }

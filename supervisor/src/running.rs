@@ -4,6 +4,7 @@
 use std::io;
 use std::mem;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -12,9 +13,11 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use syscalls::Sysno;
 
+use crate::audit::Audit;
 use crate::confined::Confined;
 use crate::decision::Decision;
-use crate::files::Open;
+use crate::files::{Found, Open};
+use crate::rules::Rules;
 use crate::target::{Target, errno};
 use crate::waiting::Waiting;
 use crate::{Answer, Category, Firmness, Listener, Notification, SyscallEvent, Verdict};
@@ -59,6 +62,8 @@ pub(crate) enum Effect {
 pub(crate) struct Running {
     pub(crate) listener: Listener,
     decision: Decision,
+    rules: Rules,
+    audit: Option<Audit>,
     confined: Option<Confined>,
     /// How many confined threads were given up.
     stuck: usize,
@@ -67,8 +72,14 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) const fn new(listener: Listener, decision: Decision) -> Self {
-        Self { listener, decision, confined: None, stuck: 0, waiting: Vec::new() }
+    pub(crate) fn new(
+        listener: Listener,
+        decision: Decision,
+        rules: Rules,
+        audit: Option<Audit>,
+    ) -> Self {
+        let (confined, waiting) = (None, Vec::new());
+        Self { listener, decision, rules, audit, confined, stuck: 0, waiting }
     }
 
     /// Decides until nobody is left who could call.
@@ -157,7 +168,7 @@ impl Running {
         let (path, argv) = (target.path(path)?, target.strings(argv)?);
         let about = SyscallEvent::new(name, Category::Process, target);
         let event = SyscallEvent { path, argv, ..about };
-        self.judge(asked, event)?;
+        self.judge(asked, target, event, None)?;
         Ok(Effect::Continue)
     }
 
@@ -187,7 +198,7 @@ impl Running {
             let found = open.find(target, confined)?;
             let (path, identity) = (found.path.clone(), found.identity);
             let event = SyscallEvent { path, identity, flags: bits, ..about() };
-            self.judge(asked, event)?;
+            self.judge(asked, target, event, Some(&found))?;
             let confined = self.confined()?;
             let file = match found.open(&open, target, confined) {
                 Err(Errno::EXIST) if !flags.contains(OFlags::EXCL) => continue,
@@ -224,20 +235,71 @@ impl Running {
 
     fn observe(&mut self, asked: &Notification, event: SyscallEvent) -> Result<(), Errno> {
         self.check(asked)?;
-        self.decision.about(event);
-        Ok(())
+        let event = Arc::new(event);
+        let began = Instant::now();
+        let verdict = self.decision.about(&event);
+        self.record(&event, verdict, began)
     }
 
     /// Asks about an event; the error that the call gets, if it may not be made.
-    pub(crate) fn judge(&mut self, asked: &Notification, event: SyscallEvent) -> Result<(), Errno> {
+    pub(crate) fn judge(
+        &mut self,
+        asked: &Notification,
+        target: &Target,
+        event: SyscallEvent,
+        found: Option<&Found>,
+    ) -> Result<(), Errno> {
         self.check(asked)?;
-        let pid = event.pid;
-        match self.decision.about(event) {
+        let began = Instant::now();
+        let ruled_out = self.rule_out(target, &event, found);
+        let event = Arc::new(SyscallEvent { denied: ruled_out != Ok(false), ..event });
+        let verdict = match ruled_out {
+            Ok(_) => self.decision.about(&event),
+            Err(error) => Verdict::DenyWith(error),
+        };
+        // What was said just now holds for this one, too.
+        let verdict = match (verdict, self.rule_out(target, &event, found)) {
+            (Verdict::Allow | Verdict::Audit, Ok(true)) => Verdict::DenyWith(Errno::ACCESS),
+            (Verdict::Allow | Verdict::Audit, Err(error)) => Verdict::DenyWith(error),
+            (Verdict::Audit, _) if self.audit.is_none() => Verdict::Deny,
+            (verdict, _) => verdict,
+        };
+        let recorded = self.record(&event, verdict, began);
+        match verdict {
             // Whatever happens next happens to the thread that was judged.
-            Verdict::Allow => self.check(asked),
+            Verdict::Allow | Verdict::Audit => recorded.and_then(|()| self.check(asked)),
             Verdict::Deny => Err(Errno::PERM),
             Verdict::DenyWith(error) => Err(error),
-            Verdict::Kill => self.kill(asked, pid).and(Err(Errno::PERM)),
+            Verdict::Kill => self.kill(asked, event.pid).and(Err(Errno::PERM)),
+        }
+    }
+
+    /// Whether what was said before denies it.
+    fn rule_out(
+        &mut self,
+        target: &Target,
+        event: &SyscallEvent,
+        found: Option<&Found>,
+    ) -> Result<bool, Errno> {
+        if self.rules.are_late() {
+            self.confine(target)?;
+            let confined = self.confined.as_ref().ok_or(Errno::PERM)?;
+            self.rules.update(target, confined)?;
+        }
+        let confined = self.confined.as_ref();
+        self.rules.deny(event, found.and_then(|found| Some((found, target, confined?))))
+    }
+
+    /// Writes it down; nothing is allowed that cannot be.
+    fn record(
+        &mut self,
+        event: &SyscallEvent,
+        verdict: Verdict,
+        began: Instant,
+    ) -> Result<(), Errno> {
+        match &mut self.audit {
+            None => Ok(()),
+            Some(audit) => audit.record(event, verdict, began.elapsed()),
         }
     }
 

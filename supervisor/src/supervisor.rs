@@ -1,10 +1,15 @@
 //! What a supervisor is made from.
 
-use std::io;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crate::audit::Audit;
+use crate::context::PolicyContext;
 use crate::decision::{Decision, Policy};
+use crate::limits::Limits;
+use crate::rules::Rules;
 use crate::running::Running;
 use crate::{Listener, SyscallEvent, Verdict};
 
@@ -16,16 +21,32 @@ pub struct Supervisor {
     listener: Listener,
     policy: Policy,
     timeout: Duration,
+    audit: Option<Box<dyn Write + Send>>,
+    ceiling: Limits,
+    start: Limits,
+    cgroup: Option<OwnedFd>,
 }
 
 impl Supervisor {
     /// A supervisor that allows everything that the static policy does.
     pub fn new(listener: Listener) -> Self {
-        Self { listener, policy: Box::new(|_| Verdict::Allow), timeout: TIMEOUT }
+        Self {
+            listener,
+            policy: Box::new(|_, _| Verdict::Allow),
+            timeout: TIMEOUT,
+            audit: None,
+            ceiling: Limits::default(),
+            start: Limits::default(),
+            cgroup: None,
+        }
     }
 
     /// Has a function decide. If it panics, everything is denied from then on.
-    pub fn policy_fn(self, policy: impl FnMut(&SyscallEvent) -> Verdict + Send + 'static) -> Self {
+    /// By the context it can change what holds for other calls.
+    pub fn policy_fn(
+        self,
+        policy: impl FnMut(&SyscallEvent, &mut PolicyContext) -> Verdict + Send + 'static,
+    ) -> Self {
         Self { policy: Box::new(policy), ..self }
     }
 
@@ -35,14 +56,40 @@ impl Supervisor {
         Self { timeout, ..self }
     }
 
+    /// Writes a line of JSON for each event, before the call is made. What cannot
+    /// be written in the time that the function has is denied.
+    pub fn audit(self, writer: impl Write + Send + 'static) -> Self {
+        Self { audit: Some(Box::new(writer)), ..self }
+    }
+
+    /// What the function can grant at most; no limit unless said.
+    pub fn ceiling(self, ceiling: Limits) -> Self {
+        Self { ceiling, ..self }
+    }
+
+    /// What the command may use at first; the ceiling unless said.
+    pub fn limits(self, start: Limits) -> Self {
+        Self { start, ..self }
+    }
+
+    /// A directory of cgroup version 2 that the command is in or below, by which
+    /// its memory and processes are limited. Without one each of its processes is
+    /// limited for itself, and less than before only.
+    pub fn cgroup(self, directory: OwnedFd) -> Self {
+        Self { cgroup: Some(directory), ..self }
+    }
+
     /// Decides on threads of its own until nobody is left who could call.
     ///
     /// # Errors
     ///
     /// That a thread cannot be started.
     pub fn run(self) -> io::Result<JoinHandle<io::Result<()>>> {
-        let decision = Decision::start(self.policy, self.timeout)?;
-        let running = Running::new(self.listener, decision);
+        let (context, live) = PolicyContext::new(self.ceiling, &self.start);
+        let decision = Decision::start(self.policy, context, self.timeout)?;
+        let audit = self.audit.map(|writer| Audit::start(writer, self.timeout)).transpose()?;
+        let rules = Rules::new(live, self.cgroup);
+        let running = Running::new(self.listener, decision, rules, audit);
         thread::Builder::new().name("supervisor".to_owned()).spawn(move || running.run())
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Status {
     pub(crate) parent: Option<Pid>,
     pub(crate) ids: Ids,
     pub(crate) umask: u32,
+    /// How many filters of seccomp(2) it is under.
+    filters: u32,
     /// The process's number and the thread's, in the innermost and in the
     /// outermost of their PID namespaces that are seen.
     inside: (u32, u32),
@@ -50,11 +52,34 @@ pub(crate) struct Target {
 
 impl Ids {
     pub(crate) fn of_this_thread() -> Result<Self> {
-        Ok(Status::read(Path::new("/proc/thread-self"))?.ids)
+        Ok(Status::of_this_thread()?.ids)
     }
 }
 
 impl Status {
+    pub(crate) fn of_this_thread() -> Result<Self> {
+        Self::read(Path::new("/proc/thread-self"))
+    }
+
+    /// Whether it is under a filter that somebody is not under, as the processes
+    /// of a command are, and nobody above them.
+    pub(crate) const fn is_below(&self, other: &Self) -> bool {
+        self.filters > other.filters
+    }
+
+    /// Everybody.
+    pub(crate) fn all() -> Result<Vec<(Pid, Self)>> {
+        let entries = fs::read_dir("/proc").map_err(errno)?;
+        let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let statuses = pids.filter_map(|pid| Some((pid_of(pid)?, Self::of(pid_of(pid)?).ok()?)));
+        Ok(statuses.collect())
+    }
+
+    /// Of whoever has this number now.
+    pub(crate) fn of(pid: Pid) -> Result<Self> {
+        Self::read(&directory(pid))
+    }
+
     fn read(directory: &Path) -> Result<Self> {
         let text = fs::read(directory.join("status")).map_err(errno)?;
         Self::parse(&String::from_utf8_lossy(&text)).ok_or(Errno::PROTO)
@@ -73,6 +98,7 @@ impl Status {
             pid: pid("Tgid")??,
             parent: pid("PPid")?,
             ids: Ids { uid: four("Uid")?, gid: four("Gid")?, groups: numbers("Groups")? },
+            filters: *numbers("Seccomp_filters")?.first()?,
             umask: u32::from_str_radix(words("Umask")?.next()?, 8).ok()?,
             inside: (*numbers("NStgid")?.last()?, *numbers("NSpid")?.last()?),
             outside: (*numbers("NStgid")?.first()?, *numbers("NSpid")?.first()?),
@@ -94,7 +120,7 @@ fn pid_of(number: u32) -> Option<Pid> {
 
 impl Target {
     pub(crate) fn of(tid: Pid) -> Result<Self> {
-        Ok(Self { tid, status: Status::read(&directory(tid))?, memory: OnceCell::new() })
+        Ok(Self { tid, status: Status::of(tid)?, memory: OnceCell::new() })
     }
 
     /// What one of its links in /proc leads to: its root, say.

@@ -9,12 +9,13 @@ use std::thread;
 
 use harness::{Caller, Errno, IN_PLACE, Output, Sandbox};
 use launcher_supervisor::{
-    Answer, Handover, Listener, Notification, Protocol, Supervisor, SyscallEvent, Verdict,
+    Answer, Handover, Listener, Notification, PolicyContext, Protocol, Supervisor, SyscallEvent,
+    Verdict,
 };
 use rustix::net::{AddressFamily, SocketType};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
-use super::{RACE, errno, races, supervised};
+use super::{RACE, TRIES, errno, races, supervised};
 
 /// Asks about all that reaches a host.
 const ASKS: &str = r#"
@@ -62,7 +63,7 @@ fn arrived(socket: &UdpSocket) -> Vec<String> {
 /// Denies what reaches a port.
 fn denies(port: u16) -> impl FnOnce(Listener) -> Supervisor {
     move |listener| {
-        Supervisor::new(listener).policy_fn(move |event| match event.port == Some(port) {
+        Supervisor::new(listener).policy_fn(move |event, _| match event.port == Some(port) {
             true => Verdict::DenyWith(Errno::NODATA),
             false => Verdict::Allow,
         })
@@ -84,7 +85,7 @@ fn what_a_supervisor_denies_is_not_connected_to_however_the_address_is_written()
             &format!("reconnect-udp 127.0.0.1 {closed}"),
         ];
         for policy in policies("") {
-            let decides = move |event: &SyscallEvent| {
+            let decides = move |event: &SyscallEvent, _: &mut PolicyContext| {
                 let local = Some(IpAddr::from(Ipv4Addr::LOCALHOST));
                 assert!(event.host == local && event.is_connect(), "{event:?}");
                 let is_closed = event.port == Some(closed);
@@ -135,7 +136,7 @@ fn what_is_sent_to_an_address_is_judged_by_it() {
         ];
         for policy in policies("") {
             let (say, heard) = mpsc::channel();
-            let decides = move |event: &SyscallEvent| {
+            let decides = move |event: &SyscallEvent, _: &mut PolicyContext| {
                 assert!(event.is_send() && event.protocol == Some(Protocol::Udp), "{event:?}");
                 say.send(event.size.expect("it has one")).expect("it is heard");
                 if event.port == Some(other) { Verdict::Deny } else { Verdict::Allow }
@@ -305,7 +306,7 @@ fn a_number_that_means_another_socket_all_the_while_connects_nothing_that_is_den
     for policy in policies("") {
         let closed = Counted::start();
         let probe = format!("flip-socket {} 127.0.0.1 {}", races(), closed.port);
-        let denies = |event: &SyscallEvent| match event.protocol {
+        let denies = |event: &SyscallEvent, _: &mut PolicyContext| match event.protocol {
             Some(Protocol::Tcp) => Verdict::DenyWith(Errno::NODATA),
             _ => Verdict::Allow,
         };
@@ -362,9 +363,6 @@ fn port_of(asked: &Notification) -> Option<u16> {
     std::os::unix::fs::FileExt::read_exact_at(&memory, &mut port, asked.arguments[1] + 2).ok()?;
     Some(u16::from_be_bytes(port))
 }
-
-/// How often it is tried to win a race that can be won.
-const TRIES: usize = 20;
 
 /// The controls: whoever judges what memory or a number says and has the kernel
 /// read it again loses.

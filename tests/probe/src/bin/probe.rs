@@ -40,7 +40,8 @@
 //! `ptrace PID`, `read-mem PID`, `waitable PID`, `fork`, `threads N`, `allocate
 //! BYTES`, `touch BYTES` (in a child), `fork-many N`, `raise SIGNAL`, `abort`,
 //! `exit N`, `spin`, `spin-for MILLISECONDS` (of CPU time), `pause`, `say TEXT`,
-//! `echo-input`, `orphan`. A PID may be `parent`.
+//! `echo-input`, `orphan`, `in-child PROBE [+ PROBE]...`, `in-orphan PROBE [+
+//! PROBE]...` (by a child of one that has ended). A PID may be `parent`.
 //!
 //! Of other processes: `rlimit-of PID NAME`, `set-rlimit-of PID NAME SOFT
 //! HARD`, `set-affinity-of PID` (to the probe's), `set-policy-of PID` (to
@@ -948,6 +949,8 @@ fn processes(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
             }
         }
         "orphan" => orphan(),
+        "in-child" => elsewhere(given, false),
+        "in-orphan" => elsewhere(given, true),
         "shared-memory" => shared_memory(),
         "semaphores" => semaphores(),
         "messages" => messages(),
@@ -1046,6 +1049,38 @@ fn orphan() -> Answer {
         },
         child => Ok(child.to_string()),
     }
+}
+
+/// Has another process make probes; what came of each, with commas between.
+fn elsewhere(given: &Arguments<'_>, is_orphan: bool) -> Answer {
+    let (mut read, mut write) = std::io::pipe().map_err(|_| Errno::MFILE)?;
+    let child = raw(Sysno::clone, [17, 0, 0, 0, 0, 0])?;
+    if child == 0 {
+        if is_orphan {
+            let parent = process::getpid();
+            if raw(Sysno::clone, [17, 0, 0, 0, 0, 0]) != Ok(0) {
+                exit_group(0);
+            }
+            while process::getppid() == Some(parent) {
+                std::thread::yield_now();
+            }
+        }
+        let probes = given.0.split(|word| *word == "+");
+        let said = probes.map(|words| {
+            match answer(&words[0].to_string_lossy(), &Arguments(&words[1..])) {
+                Ok(value) => format!("ok {value}"),
+                Err(errno) => format!("errno {}", errno.raw_os_error()),
+            }
+        });
+        let said: Vec<String> = said.collect();
+        let _ = write.write_all(said.join(", ").as_bytes());
+        exit_group(0);
+    }
+    drop(write);
+    let mut said = String::new();
+    read.read_to_string(&mut said).map_err(|_| Errno::IO)?;
+    call(Sysno::wait4, [child, 0, 0, 0, 0, 0])?;
+    Ok(said)
 }
 
 /// Constants of linux/ipc.h.

@@ -22,6 +22,7 @@ use crate::sandbox::Prepared;
 use crate::start::{Process, Program, Start};
 use crate::stdio::{Direction, Kind, Opened};
 use crate::strings::{Strings, c_string, c_strings, variables};
+use crate::supervised::Supervision;
 use crate::{Child, Error, Sandbox, Stdio};
 
 /// A program with its arguments and surroundings, to be run in a sandbox.
@@ -294,11 +295,16 @@ impl Command {
         let (errors, errors_inside) = pipe?;
         let cgroup = self.cgroup.as_ref().map(|directory| fds.duplicate(directory)).transpose();
         let cgroup = cgroup.map_err(Error::io("cannot pass the cgroup on"))?;
+        let begin =
+            |supervision: &Supervision| supervision.begin().and_then(|fd| Ok(fds.apart(fd)?));
+        let notify = self.sandbox.supervision.as_ref().map(begin).transpose();
+        let notify = notify.map_err(Error::io("cannot supervise the command"))?;
         let own = [
             Some(("--fd", prepared.memfd())),
             Some(("--error-fd", errors_inside.as_raw_fd())),
             status.map(|status| ("--status-fd", status)),
             cgroup.as_ref().map(|cgroup| ("--cgroup-fd", cgroup.as_raw_fd())),
+            notify.as_ref().map(|notify| ("--notify-fd", notify.as_raw_fd())),
         ];
         let own = || own.into_iter().flatten().chain(joined.options());
         let mut argv = vec!["launcher".to_owned(), "--sealed".to_owned()];
@@ -311,7 +317,7 @@ impl Command {
             &own().map(|(_, number)| number).collect::<Vec<_>>(),
             Error::io("cannot run the launcher"),
         )?;
-        drop(errors_inside);
+        drop((errors_inside, notify));
         answer(errors).inspect_err(|_| {
             // Nothing else is known of what runs.
             let _ = sys::pidfd_send_signal(&process.pidfd, SIGKILL);

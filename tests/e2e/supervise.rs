@@ -3,6 +3,7 @@
 mod audit;
 mod context;
 mod sockets;
+mod spawned;
 
 use std::env;
 use std::fs;

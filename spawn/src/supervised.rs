@@ -21,10 +21,27 @@ use crate::{Error, Sandbox};
 /// What is asked about unless a policy says it: by category, with the argument
 /// that must not be 0. What is sent without an address goes where the socket is
 /// connected to.
-const ASKED: [(Category, &str, Option<u8>); 10] = [
+const ASKED: [(Category, &str, Option<u8>); 27] = [
     (Category::File, "open", None),
     (Category::File, "openat", None),
     (Category::File, "creat", None),
+    (Category::File, "unlink", None),
+    (Category::File, "unlinkat", None),
+    (Category::File, "rmdir", None),
+    (Category::File, "rename", None),
+    (Category::File, "renameat", None),
+    (Category::File, "renameat2", None),
+    (Category::File, "link", None),
+    (Category::File, "linkat", None),
+    (Category::File, "symlink", None),
+    (Category::File, "symlinkat", None),
+    (Category::File, "mkdir", None),
+    (Category::File, "mkdirat", None),
+    (Category::File, "mknod", None),
+    (Category::File, "mknodat", None),
+    (Category::File, "chmod", None),
+    (Category::File, "fchmodat", None),
+    (Category::File, "truncate", None),
     (Category::Process, "execve", None),
     (Category::Process, "execveat", None),
     (Category::Network, "connect", None),
@@ -127,13 +144,15 @@ pub(crate) fn asks(bytes: &[u8]) -> bool {
 /// The rules by which a policy asks.
 pub(crate) fn rules(document: &Document, bytes: &[u8], about: Option<&[Category]>) -> String {
     let seccomp = wire::decode(bytes).ok().and_then(|policy| policy.seccomp);
-    let filter = seccomp.and_then(|seccomp| Simulator::new(seccomp.filter).ok());
+    let filters = seccomp.map(|seccomp| [seccomp.filter, seccomp.without_namespaces]);
+    let filters = filters.into_iter().flatten().filter_map(|filter| Simulator::new(filter).ok());
+    let filters: Vec<Simulator> = filters.collect();
     // Nothing is opened by asking about it.
     let is_open = |name: &str| {
-        let Some(filter) = &filter else { return true };
-        let number = tables::number(Architecture::NATIVE, name);
         let audit = tables::audit(Architecture::NATIVE);
-        number.is_some_and(|number| Reach::of(filter, audit, number).may_allow())
+        let opens = |number, filter| Reach::of(filter, audit, number).may_allow();
+        tables::number(Architecture::NATIVE, name)
+            .is_some_and(|number| filters.iter().all(|filter| opens(number, filter)))
     };
     let access = document.network.access.as_ref().map(|access| *access.get_ref());
     let has_hosts = access.is_some_and(|access| access != Access::None);

@@ -1,5 +1,6 @@
 //! The audit log: a line of JSON for each event.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -40,7 +41,9 @@ pub(crate) struct Event<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     parent: Option<i32>,
     #[serde(skip_serializing_if = "str::is_empty")]
-    path: std::borrow::Cow<'a, str>,
+    path: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    second: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     identity: Option<(u64, u64)>,
     flags: u32,
@@ -53,7 +56,7 @@ pub(crate) struct Event<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    argv: Vec<std::borrow::Cow<'a, str>>,
+    argv: Vec<Cow<'a, str>>,
     denied: bool,
 }
 
@@ -76,6 +79,7 @@ impl<'a> Event<'a> {
             tid: number(event.tid),
             parent: event.parent.map(number),
             path: event.path.to_string_lossy(),
+            second: event.second.as_ref().map(|path| path.to_string_lossy()),
             identity: event.identity,
             flags: event.flags,
             host: event.host,

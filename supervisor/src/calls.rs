@@ -4,10 +4,27 @@ use crate::Firmness;
 
 /// The calls that a supervisor decides about, and how firmly. Every other call
 /// that it is asked about fails with ENOSYS.
-pub const SUPERVISED: [(&str, Firmness); 10] = [
+pub const SUPERVISED: [(&str, Firmness); 27] = [
     ("open", Firmness::Firm),
     ("openat", Firmness::Firm),
     ("creat", Firmness::Firm),
+    ("unlink", Firmness::Firm),
+    ("unlinkat", Firmness::Firm),
+    ("rmdir", Firmness::Firm),
+    ("rename", Firmness::Firm),
+    ("renameat", Firmness::Firm),
+    ("renameat2", Firmness::Firm),
+    ("link", Firmness::Firm),
+    ("linkat", Firmness::Firm),
+    ("symlink", Firmness::Firm),
+    ("symlinkat", Firmness::Firm),
+    ("mkdir", Firmness::Firm),
+    ("mkdirat", Firmness::Firm),
+    ("mknod", Firmness::Firm),
+    ("mknodat", Firmness::Firm),
+    ("chmod", Firmness::Firm),
+    ("fchmodat", Firmness::Firm),
+    ("truncate", Firmness::Firm),
     ("connect", Firmness::Firm),
     ("bind", Firmness::Firm),
     ("sendto", Firmness::Firm),
@@ -16,6 +33,11 @@ pub const SUPERVISED: [(&str, Firmness); 10] = [
     ("execve", Firmness::BestEffort),
     ("execveat", Firmness::BestEffort),
 ];
+
+/// The name of a call, if it is decided about.
+pub(crate) fn known(name: &str) -> Option<&'static str> {
+    SUPERVISED.iter().map(|(call, _)| *call).find(|call| *call == name)
+}
 
 /// What a verdict about a call is worth.
 pub(crate) fn firmness(name: &str) -> Firmness {

@@ -60,14 +60,17 @@ pub struct SyscallEvent {
     pub tid: Pid,
     /// The parent of the process; `None` where this process cannot see it.
     pub parent: Option<Pid>,
-    /// For files the object that will be opened, as the command could name it,
+    /// For files the object that will be opened or changed, as the command could name it,
     /// no symbolic links left; for a file to be created, where. For programs
     /// what the call says.
     pub path: PathBuf,
-    /// Device and inode of what will be opened; `None` where it is created, and
-    /// for programs.
+    /// Where something gets a name by a call that has two: what it is renamed to,
+    /// where it is linked. What a symbolic link says.
+    pub second: Option<PathBuf>,
+    /// Device and inode of what is there; `None` where it is created, and for
+    /// programs.
     pub identity: Option<(u64, u64)>,
-    /// `O_*` of an open, `MSG_*` of what is sent.
+    /// `O_*` of an open, `AT_*` and `RENAME_*` of a change, `MSG_*` of what is sent.
     pub flags: u32,
     /// The host that is connected to or sent to, or the address that a socket is
     /// bound to. IPv4 is IPv4 however it is written, and to connect or send to no
@@ -97,6 +100,7 @@ impl SyscallEvent {
             tid: target.tid,
             parent: target.status.parent,
             path: PathBuf::new(),
+            second: None,
             identity: None,
             flags: 0,
             host: None,
@@ -115,15 +119,15 @@ impl SyscallEvent {
 
     /// Whether a file is about to be opened.
     pub fn is_open(&self) -> bool {
-        self.category == Category::File
+        matches!(self.name, "open" | "openat" | "creat")
     }
 
-    /// Whether what is opened can be written, truncated or created by it.
+    /// Whether something is changed by it, or what is opened can be.
     pub fn is_write(&self) -> bool {
         const WRITES: u32 = linux_raw_sys::general::O_ACCMODE
             | linux_raw_sys::general::O_TRUNC
             | linux_raw_sys::general::O_CREAT;
-        self.is_open() && self.flags & WRITES != 0
+        self.category == Category::File && (!self.is_open() || self.flags & WRITES != 0)
     }
 
     /// Whether a socket is about to be connected.

@@ -8,6 +8,7 @@
 mod address;
 mod audit;
 mod calls;
+mod changes;
 mod confined;
 mod context;
 mod decision;

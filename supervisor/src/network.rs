@@ -41,7 +41,7 @@ impl Running {
             }
             Address::Other => return Err(Errno::AFNOSUPPORT),
         };
-        self.judge(asked, target, about("connect", target, &socket, to)?, None)?;
+        self.judge(asked, target, about("connect", target, &socket, to)?, &[])?;
         self.perform(asked, &socket, Work::Connect(to))
     }
 
@@ -55,7 +55,7 @@ impl Running {
         let socket = self.socket(target, number)?;
         socket.check_named()?;
         let Address::Ip(to) = address else { return Err(Errno::AFNOSUPPORT) };
-        self.judge(asked, target, about("bind", target, &socket, to)?, None)?;
+        self.judge(asked, target, about("bind", target, &socket, to)?, &[])?;
         socket.bind(to, self.confined()?).map(|()| Effect::Return(0))
     }
 
@@ -152,7 +152,7 @@ impl Running {
                 let to = destination(to);
                 let event = about(name, target, socket, to)?;
                 let event = SyscallEvent { size: Some(message.length), flags, ..event };
-                self.judge(asked, target, event, None)?;
+                self.judge(asked, target, event, &[])?;
                 Some(to)
             }
         };

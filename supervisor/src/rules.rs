@@ -4,7 +4,7 @@ use std::mem;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 
-use rustix::io::Result;
+use rustix::io::{Errno, Result};
 
 use crate::confined::Confined;
 use crate::context::{Live, lock};
@@ -76,12 +76,19 @@ impl Rules {
     pub(crate) fn deny(
         &mut self,
         event: &SyscallEvent,
-        found: Option<(&Found, &Target, &Confined)>,
+        found: &[&Found],
+        target: &Target,
+        confined: Option<&Confined>,
     ) -> Result<bool> {
-        if let Some((found, target, confined)) = found
-            && !self.paths.is_empty()
-        {
-            return self.paths.deny(found, &Start::of(target, confined)?, confined);
+        if !found.is_empty() && !self.paths.is_empty() {
+            let confined = confined.ok_or(Errno::PERM)?;
+            let start = Start::of(target, confined)?;
+            for found in found {
+                if self.paths.deny(found, &start, confined)? {
+                    return Ok(true);
+                }
+            }
+            return Ok(false);
         }
         match event.host {
             Some(host) if !event.is_bind() => {

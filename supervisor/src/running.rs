@@ -154,7 +154,7 @@ impl Running {
             }
             "sendmsg" => self.send_message(asked, &target, [first, second, third]),
             "sendmmsg" => self.send_messages(asked, &target, [first, second, third, fourth]),
-            _ => Err(Errno::NOSYS),
+            name => self.change(asked, &target, name),
         }
     }
 
@@ -168,7 +168,7 @@ impl Running {
         let (path, argv) = (target.path(path)?, target.strings(argv)?);
         let about = SyscallEvent::new(name, Category::Process, target);
         let event = SyscallEvent { path, argv, ..about };
-        self.judge(asked, target, event, None)?;
+        self.judge(asked, target, event, &[])?;
         Ok(Effect::Continue)
     }
 
@@ -198,7 +198,7 @@ impl Running {
             let found = open.find(target, confined)?;
             let (path, identity) = (found.path.clone(), found.identity);
             let event = SyscallEvent { path, identity, flags: bits, ..about() };
-            self.judge(asked, target, event, Some(&found))?;
+            self.judge(asked, target, event, &[&found])?;
             let confined = self.confined()?;
             let file = match found.open(&open, target, confined) {
                 Err(Errno::EXIST) if !flags.contains(OFlags::EXCL) => continue,
@@ -247,7 +247,7 @@ impl Running {
         asked: &Notification,
         target: &Target,
         event: SyscallEvent,
-        found: Option<&Found>,
+        found: &[&Found],
     ) -> Result<(), Errno> {
         self.check(asked)?;
         let began = Instant::now();
@@ -279,15 +279,14 @@ impl Running {
         &mut self,
         target: &Target,
         event: &SyscallEvent,
-        found: Option<&Found>,
+        found: &[&Found],
     ) -> Result<bool, Errno> {
         if self.rules.are_late() {
             self.confine(target)?;
             let confined = self.confined.as_ref().ok_or(Errno::PERM)?;
             self.rules.update(target, confined)?;
         }
-        let confined = self.confined.as_ref();
-        self.rules.deny(event, found.and_then(|found| Some((found, target, confined?))))
+        self.rules.deny(event, found, target, self.confined.as_ref())
     }
 
     /// Writes it down; nothing is allowed that cannot be.

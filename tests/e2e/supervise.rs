@@ -1,6 +1,7 @@
 //! A supervisor that decides while the command runs, and whom nobody tricks.
 
 mod audit;
+mod changes;
 mod context;
 mod sockets;
 mod spawned;

@@ -94,6 +94,22 @@ fn asking_about_a_call_does_not_open_it() {
 }
 
 #[test]
+fn changes_are_asked_about_where_they_are_open_anyhow() {
+    let binaries = Binaries::shared();
+    for (place, mode) in [("", "ok".to_owned()), (IN_PLACE, errno(Errno::PERM))] {
+        let dir = TempDir::with_file("file", "kept");
+        let policy = format!("filesystem.write = [{dir:?}]\n{place}");
+        let decided = sandbox(&policy, &binaries).policy_fn(|event, _| {
+            let is_removal = event.name.starts_with("unlink");
+            if is_removal { Verdict::DenyWith(Errno::NODATA) } else { Verdict::Allow }
+        });
+        let probes = [&*format!("chmod {dir}/file 600"), &format!("unlink {dir}/file")];
+        assert_eq!(said(&decided, &binaries, &probes), [mode, errno(Errno::NODATA)]);
+        assert_eq!(dir.read("file"), "kept");
+    }
+}
+
+#[test]
 fn nobody_takes_in_the_children_of_others_where_they_are_followed() {
     let binaries = Binaries::shared();
     let decided = sandbox("", &binaries).policy_fn(|_, _| Verdict::Allow);

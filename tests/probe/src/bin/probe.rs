@@ -15,7 +15,8 @@
 //! [ARGUMENT]...`, `chdir P`, `chroot P`, `ioctl-dev P`, `memfd-exec`, `create-mode P`
 //! (prints the mode that 0666 becomes), `flip-open N P BYTE` (opens P so often while
 //! a thread turns its last byte into BYTE and back; prints what the files begin
-//! with, and how many of them do).
+//! with, and how many of them do), `flip-mkdir N P BYTE` (makes P so, and removes
+//! what is at P each time; prints how often it did), `mkfifo P`.
 //!
 //! Sockets: `socket FAMILY TYPE [PROTOCOL]`, `connect-tcp ADDRESS PORT`,
 //! `bind-tcp ADDRESS PORT` (prints the port), `listen-tcp` (without a bind),
@@ -230,6 +231,10 @@ fn files(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
         "memfd-exec" => memfd_exec(),
         "create-mode" => create_mode(given.path(0)),
         "flip-open" => flip_open(given.number(0), given.text(1), given.text(2)),
+        "flip-mkdir" => flip_mkdir(given.number(0), given.text(1), given.text(2)),
+        "mkfifo" => {
+            done(fs::mknodat(CWD, given.path(0), FileType::Fifo, Mode::from_raw_mode(0o666), 0))
+        }
         _ => return None,
     })
 }
@@ -270,13 +275,12 @@ fn create_mode(path: &Path) -> Answer {
     Ok(format!("{:o}", fs::fstat(&file)?.st_mode & 0o7777))
 }
 
-/// Opens a path that changes all the while.
-fn flip_open(times: usize, path: &str, other: &str) -> Answer {
+/// Does something so often with a path whose last byte changes all the while.
+fn flip(times: usize, path: &str, other: &str, mut each: impl FnMut(*const AtomicU8)) {
     let bytes: Vec<AtomicU8> = path.bytes().chain([0]).map(AtomicU8::new).collect();
     let last = &bytes[path.len() - 1];
     let (one, other) = (last.load(Ordering::Relaxed), other.as_bytes()[0]);
     let stop = AtomicBool::new(false);
-    let mut found = BTreeMap::<char, usize>::new();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
@@ -284,26 +288,43 @@ fn flip_open(times: usize, path: &str, other: &str) -> Answer {
                 last.store(one, Ordering::Relaxed);
             }
         });
+        (0..times).for_each(|_| each(bytes.as_ptr()));
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+/// Opens a path that changes all the while.
+fn flip_open(times: usize, path: &str, other: &str) -> Answer {
+    let mut found = BTreeMap::<char, usize>::new();
+    flip(times, path, other, |path| {
         let at = uapi::AT_FDCWD as isize as usize;
         let flags = uapi::O_RDONLY | uapi::O_CLOEXEC;
-        for _ in 0..times {
-            // SAFETY: the kernel reads a text with a NUL that nobody changes,
-            // and the bytes before it whenever it likes.
-            let opened = unsafe { syscalls::syscall!(Sysno::openat, at, bytes.as_ptr(), flags) };
-            let Ok(fd) = opened else {
-                *found.entry('-').or_default() += 1;
-                continue;
-            };
-            // SAFETY: it was opened just now, and nobody else knows of it.
-            let mut file = unsafe { File::from_raw_fd(fd as i32) };
-            let mut first = [b'?'];
-            let _ = file.read(&mut first);
-            *found.entry(char::from(first[0])).or_default() += 1;
-        }
-        stop.store(true, Ordering::Relaxed);
+        // SAFETY: the kernel reads a text with a NUL that nobody changes, and the
+        // bytes before it whenever it likes.
+        let opened = unsafe { syscalls::syscall!(Sysno::openat, at, path, flags) };
+        let Ok(fd) = opened else {
+            *found.entry('-').or_default() += 1;
+            return;
+        };
+        // SAFETY: it was opened just now, and nobody else knows of it.
+        let mut file = unsafe { File::from_raw_fd(fd as i32) };
+        let mut first = [b'?'];
+        let _ = file.read(&mut first);
+        *found.entry(char::from(first[0])).or_default() += 1;
     });
     let said: Vec<String> = found.iter().map(|(what, count)| format!("{what} {count}")).collect();
     Ok(said.join(" "))
+}
+
+/// Makes a directory at a path that changes all the while, and removes it.
+fn flip_mkdir(times: usize, path: &str, other: &str) -> Answer {
+    let mut made = 0;
+    flip(times, path, other, |flipping| {
+        let at = uapi::AT_FDCWD as i64 as u64;
+        let _ = call(Sysno::mkdirat, [at, flipping as u64, 0o777, 0, 0, 0]);
+        made += usize::from(fs::rmdir(path).is_ok());
+    });
+    Ok(made.to_string())
 }
 
 /// Writes until the file has so many bytes, or the kernel says no.

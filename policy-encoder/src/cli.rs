@@ -17,6 +17,7 @@ use crate::options::Options;
 use crate::overlay::Overlays;
 use crate::render::{render, say};
 use crate::source::{Source, Text};
+use crate::supervise::SuperviseArguments;
 use crate::{changes, documents, output, run};
 
 /// Something is wrong with the policy, or could not be read or written.
@@ -145,6 +146,8 @@ struct Run {
     /// What the seccomp filter is to be cheap at
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
     optimize: OptimizeFor,
+    #[command(flatten)]
+    supervise: SuperviseArguments,
     #[command(flatten)]
     launcher: run::LauncherArguments,
     /// The command and its arguments
@@ -365,12 +368,15 @@ fn run_command(arguments: &Run) -> Done {
         compile(&text, &place, Architecture::NATIVE, arguments.optimize).map_err(|_| NOT_RUN)?;
     let bytes = encoded.bytes;
     let fds = text.used_fds();
-    let launcher = run::Launcher::new(&bytes, &fds, &arguments.launcher, &arguments.command)
-        .map_err(not_run)?;
-    if overlays.is_empty() {
-        if arguments.diff || arguments.keep.is_some() {
-            return Err(not_run("the policy has no overlay without `upper`".to_owned()));
-        }
+    let notify = arguments.supervise.begin(&bytes).map_err(not_run)?;
+    let stays = notify.is_some() || !overlays.is_empty();
+    let launcher =
+        run::Launcher::new(&bytes, &fds, &arguments.launcher, notify, &arguments.command)
+            .map_err(not_run)?;
+    if overlays.is_empty() && (arguments.diff || arguments.keep.is_some()) {
+        return Err(not_run("the policy has no overlay without `upper`".to_owned()));
+    }
+    if !stays {
         // Returns only if the launcher could not be started.
         return Err(not_run(launcher.exec()));
     }

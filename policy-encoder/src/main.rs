@@ -12,6 +12,7 @@ mod overlay;
 mod render;
 mod run;
 mod source;
+mod supervise;
 
 use std::process::ExitCode;
 

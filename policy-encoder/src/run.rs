@@ -43,8 +43,9 @@ pub(crate) struct LauncherArguments {
 pub(crate) struct Launcher {
     command: Command,
     path: PathBuf,
-    /// Open until the launcher has it.
-    _policy: OwnedFd,
+    /// Open until the launcher has them: the policy, and the socket for the
+    /// listener, whose other end waits for the last of it.
+    passed: Vec<OwnedFd>,
 }
 
 impl Launcher {
@@ -53,6 +54,7 @@ impl Launcher {
         policy: &[u8],
         used_fds: &BTreeSet<u32>,
         arguments: &LauncherArguments,
+        notify: Option<OwnedFd>,
         command: &[OsString],
     ) -> Result<Self, String> {
         let path = launcher(arguments.launcher.as_deref())?;
@@ -60,15 +62,20 @@ impl Launcher {
         let policy = sealed(policy)
             .and_then(|memfd| on_free_number(&memfd, &taken))
             .map_err(|errno| format!("cannot hand the policy over in a memfd: {errno}"))?;
+        let notify = notify.map(|socket| on_free_number(&socket, &taken)).transpose();
+        let notify = notify.map_err(|errno| format!("cannot hand a socket over: {errno}"))?;
+        let option = |socket: &OwnedFd| format!("--notify-fd={}", socket.as_raw_fd());
         let mut launcher = Command::new(&path);
         launcher
             .arg("--sealed")
             .arg("--fd")
             .arg(policy.as_raw_fd().to_string())
+            .args(notify.as_ref().map(option))
             .args(arguments.passed_on())
             .arg("--")
             .args(command);
-        Ok(Self { command: launcher, path, _policy: policy })
+        let passed = [policy].into_iter().chain(notify).collect();
+        Ok(Self { command: launcher, path, passed })
     }
 
     /// Takes the place of this process. Returns only if that failed, with the
@@ -91,6 +98,7 @@ impl Launcher {
         let mut signals =
             Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP]).map_err(|error| complain(&error))?;
         let child = self.command.spawn().map_err(|error| complain(&error))?;
+        self.passed.clear();
         let pid = Pid::from_child(&child);
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| complain(&error))?;
         std::thread::spawn(move || {

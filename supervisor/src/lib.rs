@@ -22,6 +22,7 @@ mod message;
 mod network;
 mod objects;
 mod paths;
+mod remote;
 mod rules;
 mod running;
 mod socket;

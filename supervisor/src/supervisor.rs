@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use crate::audit::Audit;
 use crate::context::PolicyContext;
 use crate::decision::{Decision, Policy};
 use crate::limits::Limits;
+use crate::remote::Remote;
 use crate::rules::Rules;
 use crate::running::Running;
 use crate::{Listener, SyscallEvent, Verdict};
@@ -48,6 +50,20 @@ impl Supervisor {
         policy: impl FnMut(&SyscallEvent, &mut PolicyContext) -> Verdict + Send + 'static,
     ) -> Self {
         Self { policy: Box::new(policy), ..self }
+    }
+
+    /// Has the process at the other end of a socket decide, by lines of JSON. One
+    /// that is gone, says nothing in the time that was said before, or something
+    /// that makes no sense denies, and is not asked again.
+    ///
+    /// # Errors
+    ///
+    /// setsockopt(2)
+    pub fn remote(self, stream: UnixStream) -> io::Result<Self> {
+        stream.set_read_timeout(Some(self.timeout))?;
+        stream.set_write_timeout(Some(self.timeout))?;
+        let mut remote = Remote::new(stream);
+        Ok(self.policy_fn(move |event, context| remote.about(event, context)))
     }
 
     /// How long the function may take, 5 seconds unless said. A call that it

@@ -18,6 +18,7 @@ use crate::overlay::Overlays;
 use crate::proxying::{ProxyArguments, Waiting};
 use crate::render::{render, say};
 use crate::source::{Source, Text};
+use crate::supervise::SuperviseArguments;
 use crate::{changes, documents, output, run};
 
 /// Something is wrong with the policy, or could not be read or written.
@@ -153,6 +154,8 @@ struct Run {
     optimize: OptimizeFor,
     #[command(flatten)]
     proxy: ProxyArguments,
+    #[command(flatten)]
+    supervise: SuperviseArguments,
     #[command(flatten)]
     launcher: run::LauncherArguments,
     /// The command and its arguments
@@ -382,10 +385,18 @@ fn run_command(arguments: &Run) -> Done {
     if overlays.is_empty() && (arguments.diff || arguments.keep.is_some()) {
         return Err(not_run("the policy has no overlay without `upper`".to_owned()));
     }
+    let supervisor = arguments.supervise.begin(&bytes).map_err(not_run)?;
+    if let Some(socket) = &supervisor {
+        launcher.notify(socket).map_err(not_run)?;
+    }
     let proxy = Waiting::new(&bytes, &arguments.proxy).map_err(not_run)?;
+    let stays = supervisor.is_some() || proxy.is_some() || !overlays.is_empty();
+    // The launcher alone has it, so that its end is that of the socket.
+    drop(supervisor);
     if let Some((proxy, socket)) = proxy {
         launcher.serve(proxy, &socket).map_err(not_run)?;
-    } else if overlays.is_empty() {
+    }
+    if !stays {
         // Returns only if the launcher could not be started.
         return Err(not_run(launcher.exec()));
     }

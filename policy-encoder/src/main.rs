@@ -13,6 +13,7 @@ mod proxying;
 mod render;
 mod run;
 mod source;
+mod supervise;
 
 use std::process::ExitCode;
 

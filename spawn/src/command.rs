@@ -26,6 +26,7 @@ use crate::server::{Request, Server};
 use crate::start::{Process, Program, Start};
 use crate::stdio::{Direction, Kind, Opened};
 use crate::strings::{Strings, c_string, c_strings, variables};
+use crate::supervised::Supervision;
 use crate::{Child, Error, Sandbox, Stdio};
 
 /// A program with its arguments and surroundings, to be run in a sandbox.
@@ -323,10 +324,15 @@ impl Command {
         let (errors, errors_inside) = pipe?;
         let cgroup = self.cgroup.as_ref().map(|directory| fds.duplicate(directory)).transpose();
         let cgroup = cgroup.map_err(Error::io("cannot pass the cgroup on"))?;
+        let begin =
+            |supervision: &Supervision| supervision.begin().and_then(|fd| Ok(fds.apart(fd)?));
+        let notify = self.sandbox.supervision.as_ref().map(begin).transpose();
+        let notify = notify.map_err(Error::io("cannot supervise the command"))?;
         let own = [
             Some(("--fd", prepared.memfd())),
             Some(("--error-fd", errors_inside.as_raw_fd())),
             cgroup.as_ref().map(|cgroup| ("--cgroup-fd", cgroup.as_raw_fd())),
+            notify.as_ref().map(|notify| ("--notify-fd", notify.as_raw_fd())),
         ];
         let own = || own.iter().chain(passed).copied().flatten().chain(joined.options());
         let mut argv = vec!["launcher".to_owned(), "--sealed".to_owned()];
@@ -339,7 +345,7 @@ impl Command {
             &own().map(|(_, number)| number).collect::<Vec<_>>(),
             Error::io("cannot run the launcher"),
         )?;
-        drop(errors_inside);
+        drop((errors_inside, notify));
         listen(process, errors)
     }
 
@@ -357,6 +363,12 @@ impl Command {
                  Command::fresh takes one",
                 layer.name
             )));
+        }
+        if self.sandbox.supervision.is_some() {
+            return Err(Error::policy(
+                "nobody decides about the calls of a spawn server's commands; Command::fresh takes \
+                 a supervisor",
+            ));
         }
         if self.sandbox.has_proxy() {
             return Err(Error::policy(

@@ -33,12 +33,14 @@ mod start;
 mod std_command;
 mod stdio;
 mod strings;
+mod supervised;
 
 pub use child::Child;
 pub use command::Command;
 pub use error::Error;
 pub use held::Network;
 pub use launcher::Launcher;
+pub use launcher_supervisor as supervisor;
 pub use layer::{Apply, Layer};
 pub use policy_encoder::document::Document;
 pub use policy_encoder::receipt::{self, Failure, Receipt};

@@ -7,13 +7,14 @@ use std::path::Path;
 use launcher_policy::mounts::Source;
 use launcher_policy::session::DieWithParent;
 use launcher_policy::wire::{self, DecodeError, MAX_FRAME};
+use launcher_supervisor::Category;
 use policy_encoder::compose::{self, Composition, Input};
 use policy_encoder::diagnostic::{Diagnostics, Severity};
 use policy_encoder::document::Document;
 use policy_encoder::sources::Sources;
 use policy_encoder::{Architecture, Place, digest, encode};
 
-use crate::Error;
+use crate::{Error, supervised};
 
 /// An encoded policy.
 #[derive(Debug)]
@@ -24,6 +25,9 @@ pub(crate) struct Encoded {
     pub(crate) fds: BTreeSet<RawFd>,
     /// Whether its network leads to a proxy.
     pub(crate) has_proxy: bool,
+    /// What it was encoded from, where it was.
+    document: Option<Document>,
+    is_detached: bool,
 }
 
 impl Encoded {
@@ -57,7 +61,13 @@ impl Encoded {
             _ => None,
         });
         let fds = kept.chain(mounted).filter_map(|fd| RawFd::try_from(fd).ok()).collect();
-        Ok(Self { bytes: bytes.to_vec(), fds, has_proxy: policy.proxy.is_some() })
+        Ok(Self {
+            bytes: bytes.to_vec(),
+            fds,
+            has_proxy: policy.proxy.is_some(),
+            document: None,
+            is_detached: false,
+        })
     }
 
     /// The same policy, but that commands outlive who started them.
@@ -67,13 +77,30 @@ impl Encoded {
         policy.session.die_with_parent = DieWithParent::Never;
         let mut buffer = vec![0; MAX_FRAME];
         let bytes = wire::encode(&policy, Architecture::NATIVE, digest::sha256, &mut buffer);
-        Self::from_bytes(bytes.map_err(wrong)?)
+        let detached = Self::from_bytes(bytes.map_err(wrong)?)?;
+        Ok(Self { document: self.document.clone(), is_detached: true, ..detached })
+    }
+
+    /// The same policy, which asks a supervisor, if it does not already.
+    pub(crate) fn asking(&self, about: Option<&[Category]>) -> Result<Self, Error> {
+        let Some(document) = &self.document else { return Err(supervised::asks_nothing()) };
+        let place = here()?;
+        let text = supervised::rules(document, &self.bytes, about);
+        let rules = compose::read(Input::of_text("rules", &text), &place).document.seccomp.rule;
+        let mut document = document.clone();
+        document.seccomp.rule.extend(rules);
+        let asking = Self::of(Composition { document, ..Composition::default() }, &place)?;
+        let asking = if self.is_detached { asking.detached()? } else { asking };
+        if supervised::asks(&asking.bytes) { Ok(asking) } else { Err(supervised::asks_nothing()) }
     }
 
     fn of(mut read: Composition, place: &Place) -> Result<Self, Error> {
         let bytes = encode(&read.document, place, Architecture::NATIVE, &mut read.diagnostics);
         match bytes {
-            Some(bytes) => Self::from_bytes(&bytes),
+            Some(bytes) => {
+                let document = Some(read.document);
+                Self::from_bytes(&bytes).map(|encoded| Self { document, ..encoded })
+            }
             None => Err(Error::policy(complaints(&read.diagnostics, &read.sources))),
         }
     }

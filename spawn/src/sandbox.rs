@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::sync::Arc;
 
+use launcher_supervisor::Category;
 use policy_encoder::document::Document;
 use rustix::fs::MemfdFlags;
 use rustix::io::fcntl_dupfd_cloexec;
@@ -15,7 +16,8 @@ use crate::launcher::{apart, beyond_streams, sealed};
 use crate::layer::{Added, Layer};
 use crate::policy::Encoded;
 use crate::server::Server;
-use crate::{Command, Error, Launcher, layers};
+use crate::supervised::Supervision;
+use crate::{Command, Error, Launcher, layers, supervised};
 
 /// A policy under which commands run.
 ///
@@ -26,9 +28,12 @@ pub struct Sandbox {
     policy: Option<Arc<Encoded>>,
     launcher: Option<Launcher>,
     wanted: Wanted,
-    prepared: Option<Arc<Prepared>>,
     /// Of the caller's.
     layers: Vec<Added>,
+    pub(crate) supervision: Option<Supervision>,
+    /// What a supervisor is asked about; all, unless it is said.
+    pub(crate) asked: Option<Arc<[Category]>>,
+    pub(crate) prepared: Option<Arc<Prepared>>,
 }
 
 /// What is made once.
@@ -91,8 +96,10 @@ impl Sandbox {
             policy: None,
             launcher: None,
             wanted: Wanted::default(),
-            prepared: None,
             layers: Vec::new(),
+            supervision: None,
+            asked: None,
+            prepared: None,
         }
     }
 
@@ -198,14 +205,25 @@ impl Sandbox {
         Command::new(self.clone(), program.as_ref())
     }
 
-    /// The encoded policy; `None` for [`Sandbox::none`].
+    /// The encoded policy, without what [`Sandbox::policy_fn`] asks about; `None`
+    /// for [`Sandbox::none`].
     pub fn policy(&self) -> Option<&[u8]> {
         self.policy.as_ref().map(|policy| policy.bytes.as_slice())
     }
 
+    /// The policy, with what it asks a supervisor about.
+    fn enforced(&self) -> Result<Option<Arc<Encoded>>, Error> {
+        match &self.policy {
+            Some(policy) if self.supervision.is_some() && !supervised::asks(&policy.bytes) => {
+                policy.asking(self.asked.as_deref()).map(|policy| Some(Arc::new(policy)))
+            }
+            policy => Ok(policy.clone()),
+        }
+    }
+
     /// What is prepared, or is now; nothing where there is no sandbox.
     pub(crate) fn prepared(&self) -> Result<Option<Arc<Prepared>>, Error> {
-        let Some(policy) = &self.policy else { return Ok(None) };
+        let Some(policy) = self.enforced()? else { return Ok(None) };
         if let Some(prepared) = &self.prepared {
             return Ok(Some(Arc::clone(prepared)));
         }
@@ -221,7 +239,9 @@ impl Sandbox {
         let memfd = sealed(c"policy", &policy.bytes, MemfdFlags::NOEXEC_SEAL)
             .and_then(apart)
             .map_err(Error::io("cannot put the policy into a memfd"))?;
-        let in_place = in_place::decode(&policy.bytes);
+        // What asks while it is in this program's memory would stop it.
+        let in_place =
+            if self.supervision.is_some() { None } else { in_place::decode(&policy.bytes) };
         let ruleset = in_place.as_ref().map(in_place::ruleset).transpose()?.flatten();
         let ruleset = ruleset.map(apart).transpose();
         let ruleset = ruleset.map_err(Error::io("cannot keep the Landlock ruleset open"))?;

@@ -7,8 +7,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::mpsc::{self, Sender};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
+use std::time::Duration;
 
 use rustix::io::{Errno, Result};
 use rustix::process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior};
@@ -26,11 +28,15 @@ type Job = Box<dyn FnOnce() + Send>;
 pub(crate) struct Confined {
     ids: Ids,
     jobs: Sender<Job>,
+    /// How long it may take for anything.
+    limit: Duration,
+    /// Whether it took longer, and may do so still.
+    is_stuck: AtomicBool,
 }
 
 impl Confined {
     /// Starts it, with the ids of a thread of the command.
-    pub(crate) fn start(ids: Ids, ruleset: Option<OwnedFd>) -> io::Result<Self> {
+    pub(crate) fn start(ids: Ids, ruleset: Option<OwnedFd>, limit: Duration) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Job>();
         let (say, started) = mpsc::channel();
         let theirs = ids.clone();
@@ -42,7 +48,12 @@ impl Confined {
             }
         })?;
         started.recv().map_err(|_| Errno::CANCELED)??;
-        Ok(Self { ids, jobs })
+        Ok(Self { ids, jobs, limit, is_stuck: AtomicBool::new(false) })
+    }
+
+    /// Whether another one has to take its place.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.is_stuck.load(Ordering::Relaxed)
     }
 
     /// Whether it may act for a thread with these ids.
@@ -54,15 +65,25 @@ impl Confined {
     ///
     /// # Errors
     ///
-    /// Those of what it does; ECANCELED if it panics.
+    /// Those of what it does; ECANCELED if it panics, ETIMEDOUT if it does not
+    /// come back: nothing that it does waits, unless the command has a hand in it.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        if self.is_stuck() {
+            return Err(Errno::TIMEDOUT);
+        }
         let (say, done) = mpsc::channel();
         let job = move || drop(say.send(job()));
         self.jobs.send(Box::new(job)).map_err(|_| Errno::CANCELED)?;
-        done.recv().map_err(|_| Errno::CANCELED)?
+        done.recv_timeout(self.limit).map_err(|error| match error {
+            RecvTimeoutError::Timeout => {
+                self.is_stuck.store(true, Ordering::Relaxed);
+                Errno::TIMEDOUT
+            }
+            RecvTimeoutError::Disconnected => Errno::CANCELED,
+        })?
     }
 }
 
@@ -115,12 +136,25 @@ mod tests {
     fn a_thread_gives_up_what_the_command_lacks_and_is_traced_by_nobody() {
         let had = capabilities(None).expect("they are read").permitted;
         let own = Ids::of_this_thread().expect("it is read");
-        let confined = Confined::start(own, None).expect("it starts");
+        let limit = Duration::from_secs(60);
+        let confined = Confined::start(own, None, limit).expect("it starts");
         let left = confined.run(|| capabilities(None)).expect("they are read");
         assert!(left.effective.is_empty() && left.permitted.is_empty());
         let is_hidden = dumpable_behavior() == Ok(DumpableBehavior::NotDumpable);
         assert_eq!(is_hidden, !had.is_empty());
         // This thread has what it had.
         assert_eq!(capabilities(None).map(|sets| sets.permitted), Ok(had));
+    }
+
+    #[test]
+    fn a_thread_that_does_not_come_back_keeps_nobody_waiting() {
+        let own = Ids::of_this_thread().expect("it is read");
+        let confined = Confined::start(own, None, Duration::ZERO).expect("it starts");
+        let never = || loop {
+            thread::park();
+        };
+        assert_eq!(confined.run(never), Err::<(), _>(Errno::TIMEDOUT));
+        assert!(confined.is_stuck());
+        assert_eq!(confined.run(|| Ok(())), Err(Errno::TIMEDOUT));
     }
 }

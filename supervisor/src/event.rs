@@ -1,10 +1,14 @@
 //! What a policy function is told.
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use rustix::process::Pid;
+
+use crate::calls;
+use crate::target::Target;
 
 /// What a call is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +17,19 @@ pub enum Category {
     File,
     /// Programs.
     Process,
+    /// Hosts.
+    Network,
+}
+
+/// What a socket speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// TCP
+    Tcp,
+    /// UDP
+    Udp,
+    /// `IPPROTO_*`
+    Other(u32),
 }
 
 /// What a verdict is worth.
@@ -43,20 +60,58 @@ pub struct SyscallEvent {
     pub tid: Pid,
     /// The parent of the process; `None` where this process cannot see it.
     pub parent: Option<Pid>,
-    /// For files the object that will be opened, as the command could name it,
+    /// For files the object that will be opened or changed, as the command could name it,
     /// no symbolic links left; for a file to be created, where. For programs
     /// what the call says.
     pub path: PathBuf,
-    /// Device and inode of what will be opened; `None` where it is created, and
-    /// for programs.
+    /// Where something gets a name by a call that has two: what it is renamed to,
+    /// where it is linked. What a symbolic link says.
+    pub second: Option<PathBuf>,
+    /// Device and inode of what is there; `None` where it is created, and for
+    /// programs.
     pub identity: Option<(u64, u64)>,
-    /// `O_*` of an open.
+    /// `O_*` of an open, `AT_*` and `RENAME_*` of a change, `MSG_*` of what is sent.
     pub flags: u32,
+    /// The host that is connected to or sent to, or the address that a socket is
+    /// bound to. IPv4 is IPv4 however it is written, and to connect or send to no
+    /// address in particular is to do so to this machine's own.
+    pub host: Option<IpAddr>,
+    /// The port there.
+    pub port: Option<u16>,
+    /// What the socket speaks.
+    pub protocol: Option<Protocol>,
+    /// How many bytes are to be sent.
+    pub size: Option<u64>,
     /// The arguments of a program; only the first 1,024.
     pub argv: Vec<OsString>,
+    /// Whether it is denied whatever the verdict is, by what was said before
+    /// ([`PolicyContext`](crate::PolicyContext)).
+    pub denied: bool,
 }
 
 impl SyscallEvent {
+    /// What is known of a call before it is known what it is about.
+    pub(crate) fn new(name: &'static str, category: Category, target: &Target) -> Self {
+        Self {
+            name,
+            category,
+            firmness: calls::firmness(name),
+            pid: target.status.pid,
+            tid: target.tid,
+            parent: target.status.parent,
+            path: PathBuf::new(),
+            second: None,
+            identity: None,
+            flags: 0,
+            host: None,
+            port: None,
+            protocol: None,
+            size: None,
+            argv: Vec::new(),
+            denied: false,
+        }
+    }
+
     /// Whether a program is about to be executed.
     pub fn is_exec(&self) -> bool {
         self.category == Category::Process
@@ -64,15 +119,30 @@ impl SyscallEvent {
 
     /// Whether a file is about to be opened.
     pub fn is_open(&self) -> bool {
-        self.category == Category::File
+        matches!(self.name, "open" | "openat" | "creat")
     }
 
-    /// Whether what is opened can be written, truncated or created by it.
+    /// Whether something is changed by it, or what is opened can be.
     pub fn is_write(&self) -> bool {
         const WRITES: u32 = linux_raw_sys::general::O_ACCMODE
             | linux_raw_sys::general::O_TRUNC
             | linux_raw_sys::general::O_CREAT;
-        self.is_open() && self.flags & WRITES != 0
+        self.category == Category::File && (!self.is_open() || self.flags & WRITES != 0)
+    }
+
+    /// Whether a socket is about to be connected.
+    pub fn is_connect(&self) -> bool {
+        self.name == "connect"
+    }
+
+    /// Whether a socket is about to get an address of this machine.
+    pub fn is_bind(&self) -> bool {
+        self.name == "bind"
+    }
+
+    /// Whether something is about to be sent to an address.
+    pub fn is_send(&self) -> bool {
+        self.category == Category::Network && !self.is_connect() && !self.is_bind()
     }
 
     /// Whether the path has this text in it.

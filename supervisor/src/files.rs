@@ -3,7 +3,7 @@
 //! What a path leads to is held by a descriptor before it is judged, and that
 //! descriptor is what is opened, so nobody can put another file in its place.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
@@ -48,7 +48,7 @@ enum Object {
 }
 
 /// Where a thread's paths begin.
-struct Start {
+pub(crate) struct Start {
     root: Arc<OwnedFd>,
     /// The root as this process would call it.
     name: PathBuf,
@@ -81,7 +81,7 @@ impl Open {
             return Err(Errno::NOENT);
         }
         let start = Start::of(target, confined)?;
-        let path = start.absolute(self, target, confined)?;
+        let path = start.absolute(self.directory, &self.path, target, confined)?;
         let object = match start.own(&path) {
             Own::Link(name) => Ok(Arc::new(target.link(&name)?)),
             Own::Path(path) => {
@@ -126,23 +126,60 @@ impl Open {
         if ends_as_directory(path) {
             return Err(Errno::ISDIR);
         }
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(Errno::ISDIR);
-        };
-        let Own::Path(parent) = start.own(parent) else { return Err(Errno::NOTDIR) };
-        let parent = start.walk(parent, true, confined)?;
+        let found = start.entry(path, target, confined)?;
         // A link that leads nowhere yet would have to be walked by hand.
-        if statat(&*parent, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| is_link(&stat)) {
+        if found.identity.is_some() && found.is_link()? {
             return Err(Errno::PERM);
         }
-        let place = start.inside(&name_of(&parent)?);
-        objects::check(parent.as_fd(), &fstat(&*parent)?, &place, true, &target.status)?;
-        let object = Object::New(parent, name.to_owned());
-        Ok(Found { path: place.join(name), identity: None, object })
+        Ok(Found { identity: None, ..found })
     }
 }
 
 impl Found {
+    fn is_link(&self) -> Result<bool> {
+        let Object::New(parent, name) = &self.object else { return Ok(false) };
+        Ok(is_link(&statat(&**parent, name, AtFlags::SYMLINK_NOFOLLOW)?))
+    }
+
+    /// What is there.
+    pub(crate) fn object(&self) -> Result<Arc<OwnedFd>> {
+        match &self.object {
+            Object::There(object) => Ok(Arc::clone(object)),
+            Object::New(..) => Err(Errno::NOENT),
+        }
+    }
+
+    /// The directory that it is a name in, and the name.
+    pub(crate) fn named(&self) -> Result<(Arc<OwnedFd>, OsString)> {
+        match &self.object {
+            Object::New(parent, name) => Ok((Arc::clone(parent), name.clone())),
+            Object::There(_) => Err(Errno::INVAL),
+        }
+    }
+
+    /// The directory that it is, or that it is in.
+    pub(crate) fn directory(&self, start: &Start, confined: &Confined) -> Result<Arc<OwnedFd>> {
+        let object = match &self.object {
+            Object::New(parent, _) => return Ok(Arc::clone(parent)),
+            Object::There(object) => object,
+        };
+        let stat = fstat(&**object)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            return Ok(Arc::clone(object));
+        }
+        // What has no name, or none any more, is in no directory.
+        let (Some(parent), Some(name)) = (self.path.parent(), self.path.file_name()) else {
+            return Err(Errno::ACCESS);
+        };
+        let parent = start.walk(parent.to_owned(), true, confined)?;
+        let there = statat(&*parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino) {
+            Ok(parent)
+        } else {
+            Err(Errno::ACCESS)
+        }
+    }
+
     /// Opens it; EEXIST where it was to be created and somebody else has done
     /// so since it was judged.
     pub(crate) fn open(self, open: &Open, target: &Target, confined: &Confined) -> Result<OwnedFd> {
@@ -174,7 +211,7 @@ impl Found {
 }
 
 impl Start {
-    fn of(target: &Target, confined: &Confined) -> Result<Self> {
+    pub(crate) fn of(target: &Target, confined: &Confined) -> Result<Self> {
         let root = Arc::new(target.link("root")?);
         let mut start = Self { name: name_of(&root)?, root, own: None };
         if let Ok(proc) = start.walk("/proc".into(), true, confined)
@@ -187,28 +224,70 @@ impl Start {
 
     /// The path from the root. A directory that it begins in may be moved
     /// meanwhile; then another object is found and judged, or none.
-    fn absolute(&self, open: &Open, target: &Target, confined: &Confined) -> Result<PathBuf> {
-        if open.path.is_absolute() {
-            return Ok(open.path.clone());
+    fn absolute(
+        &self,
+        directory: i32,
+        path: &Path,
+        target: &Target,
+        confined: &Confined,
+    ) -> Result<PathBuf> {
+        if path.is_absolute() {
+            return Ok(path.to_owned());
         }
-        let from = match open.directory {
+        let from = match directory {
             linux_raw_sys::general::AT_FDCWD => target.link("cwd"),
             fd => target.link(&format!("fd/{fd}")).map_err(|_| Errno::BADF),
         }?;
         let from = fstat(&from).and_then(|stat| Ok((stat, self.inside(&name_of(&from)?))));
-        let (directory, name) = from?;
-        if FileType::from_raw_mode(directory.st_mode) != FileType::Directory {
+        let (stat, name) = from?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
             return Err(Errno::NOTDIR);
         }
         let found = fstat(&*self.walk(name.clone(), true, confined)?)?;
-        if (found.st_dev, found.st_ino) != (directory.st_dev, directory.st_ino) {
+        if (found.st_dev, found.st_ino) != (stat.st_dev, stat.st_ino) {
             return Err(Errno::ACCESS);
         }
-        Ok(name.join(&open.path))
+        Ok(name.join(path))
+    }
+
+    /// A name in a directory, from where a thread's paths begin, whatever it stands
+    /// for. Slashes behind it are left out.
+    pub(crate) fn name(
+        &self,
+        directory: i32,
+        path: &Path,
+        target: &Target,
+        confined: &Confined,
+    ) -> Result<Found> {
+        if path.as_os_str().is_empty() {
+            return Err(Errno::NOENT);
+        }
+        let path = self.absolute(directory, path, target, confined)?;
+        let bytes = path.as_os_str().as_bytes();
+        let end = bytes.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
+        let path = Path::new(OsStr::from_bytes(&bytes[..end]));
+        if ends_as_directory(path) {
+            return Err(Errno::INVAL);
+        }
+        self.entry(path, target, confined)
+    }
+
+    fn entry(&self, path: &Path, target: &Target, confined: &Confined) -> Result<Found> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(Errno::ISDIR);
+        };
+        let Own::Path(parent) = self.own(parent) else { return Err(Errno::NOTDIR) };
+        let parent = self.walk(parent, true, confined)?;
+        let place = self.inside(&name_of(&parent)?);
+        objects::check(parent.as_fd(), &fstat(&*parent)?, &place, true, &target.status)?;
+        let there = statat(&*parent, name, AtFlags::SYMLINK_NOFOLLOW).ok();
+        let identity = there.map(|stat| (stat.st_dev, stat.st_ino));
+        let object = Object::New(parent, name.to_owned());
+        Ok(Found { path: place.join(name), identity, object })
     }
 
     /// What this process calls by this name, as it is called below the root.
-    fn inside(&self, name: &Path) -> PathBuf {
+    pub(crate) fn inside(&self, name: &Path) -> PathBuf {
         name.strip_prefix(&self.name)
             .map_or_else(|_| name.to_owned(), |rest| Path::new("/").join(rest))
     }
@@ -242,7 +321,12 @@ impl Start {
     }
 
     /// Walks to an object. Links that the kernel makes up are not followed.
-    fn walk(&self, path: PathBuf, follows: bool, confined: &Confined) -> Result<Arc<OwnedFd>> {
+    pub(crate) fn walk(
+        &self,
+        path: PathBuf,
+        follows: bool,
+        confined: &Confined,
+    ) -> Result<Arc<OwnedFd>> {
         let root = Arc::clone(&self.root);
         let last = if follows { OFlags::empty() } else { OFlags::NOFOLLOW };
         confined.run(move || {
@@ -281,12 +365,12 @@ fn is_link(stat: &Stat) -> bool {
 }
 
 /// The link by which an open object can be reached again.
-fn own_link(object: &OwnedFd) -> String {
+pub(crate) fn own_link(object: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", object.as_raw_fd())
 }
 
 /// What this process calls it.
-fn name_of(object: &OwnedFd) -> Result<PathBuf> {
+pub(crate) fn name_of(object: &OwnedFd) -> Result<PathBuf> {
     let name = readlinkat(CWD, own_link(object), Vec::new())?;
     Ok(OsString::from_vec(name.into_bytes()).into())
 }

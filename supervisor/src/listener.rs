@@ -106,21 +106,28 @@ impl Listener {
                 Err(Errno::INTR) => continue,
                 answer => answer?,
             };
-            let events = ready[0].revents();
-            if !events.contains(PollFlags::IN) {
+            if !ready[0].revents().contains(PollFlags::IN) {
                 return Ok(None);
             }
-            // The kernel wants it to be zero.
-            let mut asked = EMPTY;
-            // SAFETY: the kernel writes what the opcode says, which is as long.
-            let update = unsafe { Updater::<RECEIVE, _>::new(&mut asked) };
-            // SAFETY: as above.
-            match unsafe { ioctl::ioctl(&self.fd, update) } {
-                // It was killed, or a signal took it away.
-                Err(Errno::NOENT | Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-                Ok(()) => return Ok(Some(Notification::from(asked))),
+            if let Some(asked) = self.take()? {
+                return Ok(Some(asked));
             }
+        }
+    }
+
+    /// Takes a call when poll(2) has said that there is one; `None` where whoever
+    /// made it is gone.
+    pub(crate) fn take(&self) -> io::Result<Option<Notification>> {
+        // The kernel wants it to be zero.
+        let mut asked = EMPTY;
+        // SAFETY: the kernel writes what the opcode says, which is as long.
+        let update = unsafe { Updater::<RECEIVE, _>::new(&mut asked) };
+        // SAFETY: as above.
+        match unsafe { ioctl::ioctl(&self.fd, update) } {
+            // It was killed, or a signal took it away.
+            Err(Errno::NOENT | Errno::INTR) => Ok(None),
+            Err(error) => Err(error.into()),
+            Ok(()) => Ok(Some(Notification::from(asked))),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The thread that calls: who it is, what it points at, where it stands.
 
+use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
@@ -32,6 +33,8 @@ pub(crate) struct Status {
     pub(crate) parent: Option<Pid>,
     pub(crate) ids: Ids,
     pub(crate) umask: u32,
+    /// How many filters of seccomp(2) it is under.
+    filters: u32,
     /// The process's number and the thread's, in the innermost and in the
     /// outermost of their PID namespaces that are seen.
     inside: (u32, u32),
@@ -40,19 +43,43 @@ pub(crate) struct Status {
 
 /// A thread that waits. It is named by its number, so what is found out is
 /// about it only if its call still waits afterwards.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) tid: Pid,
     pub(crate) status: Status,
+    memory: OnceCell<File>,
 }
 
 impl Ids {
     pub(crate) fn of_this_thread() -> Result<Self> {
-        Ok(Status::read(Path::new("/proc/thread-self"))?.ids)
+        Ok(Status::of_this_thread()?.ids)
     }
 }
 
 impl Status {
+    pub(crate) fn of_this_thread() -> Result<Self> {
+        Self::read(Path::new("/proc/thread-self"))
+    }
+
+    /// Whether it is under a filter that somebody is not under, as the processes
+    /// of a command are, and nobody above them.
+    pub(crate) const fn is_below(&self, other: &Self) -> bool {
+        self.filters > other.filters
+    }
+
+    /// Everybody.
+    pub(crate) fn all() -> Result<Vec<(Pid, Self)>> {
+        let entries = fs::read_dir("/proc").map_err(errno)?;
+        let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let statuses = pids.filter_map(|pid| Some((pid_of(pid)?, Self::of(pid_of(pid)?).ok()?)));
+        Ok(statuses.collect())
+    }
+
+    /// Of whoever has this number now.
+    pub(crate) fn of(pid: Pid) -> Result<Self> {
+        Self::read(&directory(pid))
+    }
+
     fn read(directory: &Path) -> Result<Self> {
         let text = fs::read(directory.join("status")).map_err(errno)?;
         Self::parse(&String::from_utf8_lossy(&text)).ok_or(Errno::PROTO)
@@ -71,6 +98,7 @@ impl Status {
             pid: pid("Tgid")??,
             parent: pid("PPid")?,
             ids: Ids { uid: four("Uid")?, gid: four("Gid")?, groups: numbers("Groups")? },
+            filters: *numbers("Seccomp_filters")?.first()?,
             umask: u32::from_str_radix(words("Umask")?.next()?, 8).ok()?,
             inside: (*numbers("NStgid")?.last()?, *numbers("NSpid")?.last()?),
             outside: (*numbers("NStgid")?.first()?, *numbers("NSpid")?.first()?),
@@ -92,7 +120,7 @@ fn pid_of(number: u32) -> Option<Pid> {
 
 impl Target {
     pub(crate) fn of(tid: Pid) -> Result<Self> {
-        Ok(Self { tid, status: Status::read(&directory(tid))? })
+        Ok(Self { tid, status: Status::of(tid)?, memory: OnceCell::new() })
     }
 
     /// What one of its links in /proc leads to: its root, say.
@@ -104,7 +132,7 @@ impl Target {
     /// A text in its memory, up to its NUL.
     pub(crate) fn path(&self, address: u64) -> Result<PathBuf> {
         let memory = self.memory()?;
-        Ok(OsString::from_vec(text(&memory, address, PATH_MAX)?.ok_or(Errno::NAMETOOLONG)?).into())
+        Ok(OsString::from_vec(text(memory, address, PATH_MAX)?.ok_or(Errno::NAMETOOLONG)?).into())
     }
 
     /// An array of texts in its memory, up to its null.
@@ -112,20 +140,43 @@ impl Target {
         let memory = self.memory()?;
         let mut found = Vec::new();
         while address != 0 && found.len() < ARGUMENTS {
-            let mut pointer = [0; 8];
-            memory.read_exact_at(&mut pointer, address).map_err(|_| Errno::FAULT)?;
-            let pointer = u64::from_ne_bytes(pointer);
+            let [pointer] = self.words(address)?;
             if pointer == 0 {
                 break;
             }
-            found.push(OsString::from_vec(text(&memory, pointer, PATH_MAX)?.unwrap_or_default()));
+            found.push(OsString::from_vec(text(memory, pointer, PATH_MAX)?.unwrap_or_default()));
             address = address.wrapping_add(8);
         }
         Ok(found)
     }
 
-    pub(crate) fn memory(&self) -> Result<File> {
-        File::open(directory(self.tid).join("mem")).map_err(errno)
+    /// So many bytes of its memory.
+    pub(crate) fn bytes(&self, address: u64, length: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.memory()?.read_exact_at(&mut bytes, address).map_err(|_| Errno::FAULT)?;
+        Ok(bytes)
+    }
+
+    /// So many words of its memory.
+    pub(crate) fn words<const COUNT: usize>(&self, address: u64) -> Result<[u64; COUNT]> {
+        let bytes = self.bytes(address, COUNT * size_of::<u64>())?;
+        let (words, _) = bytes.as_chunks();
+        Ok(std::array::from_fn(|place| u64::from_ne_bytes(words[place])))
+    }
+
+    /// Its memory, to be written as well. It stays the memory of the program that
+    /// the thread runs now, whatever becomes of the thread and of its number.
+    pub(crate) fn writable_memory(&self) -> Result<File> {
+        let path = directory(self.tid).join("mem");
+        File::options().read(true).write(true).open(path).map_err(errno)
+    }
+
+    pub(crate) fn memory(&self) -> Result<&File> {
+        if self.memory.get().is_none() {
+            let memory = File::open(directory(self.tid).join("mem")).map_err(errno)?;
+            return Ok(self.memory.get_or_init(|| memory));
+        }
+        self.memory.get().ok_or(Errno::IO)
     }
 }
 

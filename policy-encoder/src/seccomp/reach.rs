@@ -67,7 +67,8 @@ impl Reach {
     }
 
     /// Whether the call may be made, be it logged.
-    pub(super) fn may_allow(&self) -> bool {
+    #[must_use]
+    pub fn may_allow(&self) -> bool {
         self.computes || self.values.iter().any(is_allowed)
     }
 

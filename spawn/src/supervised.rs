@@ -1,0 +1,180 @@
+//! Commands whose system calls are decided about while they run.
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::thread;
+
+use launcher_policy::wire;
+use launcher_supervisor::{
+    Category, Handover, Listener, PolicyContext, Supervisor, SyscallEvent, Verdict,
+};
+use policy_encoder::Architecture;
+use policy_encoder::document::{Access, Document};
+use policy_encoder::seccomp::reach::Reach;
+use policy_encoder::seccomp::simulate::Simulator;
+use policy_encoder::seccomp::tables;
+
+use crate::{Error, Sandbox};
+
+/// What is asked about unless a policy says it: by category, with the argument
+/// that must not be 0. What is sent without an address goes where the socket is
+/// connected to.
+const ASKED: [(Category, &str, Option<u8>); 27] = [
+    (Category::File, "open", None),
+    (Category::File, "openat", None),
+    (Category::File, "creat", None),
+    (Category::File, "unlink", None),
+    (Category::File, "unlinkat", None),
+    (Category::File, "rmdir", None),
+    (Category::File, "rename", None),
+    (Category::File, "renameat", None),
+    (Category::File, "renameat2", None),
+    (Category::File, "link", None),
+    (Category::File, "linkat", None),
+    (Category::File, "symlink", None),
+    (Category::File, "symlinkat", None),
+    (Category::File, "mkdir", None),
+    (Category::File, "mkdirat", None),
+    (Category::File, "mknod", None),
+    (Category::File, "mknodat", None),
+    (Category::File, "chmod", None),
+    (Category::File, "fchmodat", None),
+    (Category::File, "truncate", None),
+    (Category::Process, "execve", None),
+    (Category::Process, "execveat", None),
+    (Category::Network, "connect", None),
+    (Category::Network, "bind", None),
+    (Category::Network, "sendto", Some(4)),
+    (Category::Network, "sendmsg", None),
+    (Category::Network, "sendmmsg", None),
+];
+
+/// Nobody takes in the children of another process, or descendants could not be
+/// followed.
+const FOLLOWED: &str = r#"
+[[seccomp.rule]]
+call = "prctl"
+args = [{ index = 0, op = "equal", value = "PR_SET_CHILD_SUBREAPER" }]
+action = "errno"
+
+[[seccomp.rule]]
+call = "clone"
+args = [{ index = 0, op = "masked-equal", mask = "CLONE_PARENT", value = "CLONE_PARENT" }]
+action = "errno"
+"#;
+
+/// How commands are supervised.
+#[derive(Clone)]
+pub(crate) struct Supervision(Arc<dyn Fn(Listener) -> Supervisor + Send + Sync>);
+
+impl fmt::Debug for Supervision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Supervision").finish_non_exhaustive()
+    }
+}
+
+impl Supervision {
+    /// Has threads wait for the listener of the next command; what the launcher
+    /// sends it by.
+    pub(crate) fn begin(&self) -> io::Result<OwnedFd> {
+        let (handover, theirs) = Handover::pair()?;
+        let make = Arc::clone(&self.0);
+        thread::Builder::new().name("handover".to_owned()).spawn(move || {
+            // Without a supervisor that listens, what is asked about fails.
+            if let Ok(Some(listener)) = handover.receive() {
+                drop(make(listener).run());
+            }
+        })?;
+        Ok(theirs)
+    }
+}
+
+impl Sandbox {
+    /// Has a function decide about system calls of every command, each of which
+    /// has a context of its own. It is asked about files, programs and, where the
+    /// policy has a network, hosts ([`Sandbox::ask`]); a policy with rules whose
+    /// action is `"notify"` says it itself. What a verdict is worth is in
+    /// `docs/supervisor.md`.
+    ///
+    /// The command runs by the launcher, on threads of this program its calls are
+    /// decided about until it has ended. [`CommandExt`](crate::CommandExt) starts
+    /// none, and is refused. Under [`Sandbox::none`] nothing is decided.
+    #[must_use]
+    pub fn policy_fn(
+        self,
+        policy: impl Fn(&SyscallEvent, &mut PolicyContext) -> Verdict + Send + Sync + 'static,
+    ) -> Self {
+        let policy = Arc::new(policy);
+        self.supervise(move |listener| {
+            let policy = Arc::clone(&policy);
+            Supervisor::new(listener).policy_fn(move |event, context| policy(event, context))
+        })
+    }
+
+    /// As [`Sandbox::policy_fn`], for a supervisor with a log, limits or a time
+    /// of its own.
+    #[must_use]
+    pub fn supervise(
+        mut self,
+        supervisor: impl Fn(Listener) -> Supervisor + Send + Sync + 'static,
+    ) -> Self {
+        self.supervision = Some(Supervision(Arc::new(supervisor)));
+        self.prepared = None;
+        self
+    }
+
+    /// What a policy asks about that does not say it itself. What is not asked
+    /// about costs nothing.
+    #[must_use]
+    pub fn ask(mut self, about: &[Category]) -> Self {
+        self.asked = Some(about.into());
+        self.prepared = None;
+        self
+    }
+}
+
+/// Whether a policy asks about anything.
+pub(crate) fn asks(bytes: &[u8]) -> bool {
+    let seccomp = wire::decode(bytes).ok().and_then(|policy| policy.seccomp);
+    seccomp.is_some_and(|seccomp| seccomp.asks())
+}
+
+/// The rules by which a policy asks.
+pub(crate) fn rules(document: &Document, bytes: &[u8], about: Option<&[Category]>) -> String {
+    let seccomp = wire::decode(bytes).ok().and_then(|policy| policy.seccomp);
+    let filters = seccomp.map(|seccomp| [seccomp.filter, seccomp.without_namespaces]);
+    let filters = filters.into_iter().flatten().filter_map(|filter| Simulator::new(filter).ok());
+    let filters: Vec<Simulator> = filters.collect();
+    // Nothing is opened by asking about it.
+    let is_open = |name: &str| {
+        let audit = tables::audit(Architecture::NATIVE);
+        let opens = |number, filter| Reach::of(filter, audit, number).may_allow();
+        tables::number(Architecture::NATIVE, name)
+            .is_some_and(|number| filters.iter().all(|filter| opens(number, filter)))
+    };
+    let access = document.network.access.as_ref().map(|access| *access.get_ref());
+    let has_hosts = access.is_some_and(|access| access != Access::None);
+    let is_asked = |category: Category| {
+        about.is_none_or(|about| about.contains(&category))
+            && (has_hosts || category != Category::Network)
+    };
+    let asked = ASKED.iter().filter(|(category, name, _)| is_asked(*category) && is_open(name));
+    let mut text = String::from(FOLLOWED);
+    for (_, name, named) in asked {
+        let args = named.map_or_else(String::new, |index| {
+            format!("args = [{{ index = {index}, op = 'not-equal', value = 0 }}]\n")
+        });
+        text += &format!("[[seccomp.rule]]\ncall = '{name}'\n{args}action = 'notify'\n");
+    }
+    text
+}
+
+/// What is said of a policy that cannot ask.
+pub(crate) fn asks_nothing() -> Error {
+    Error::policy(
+        "the policy asks a supervisor about nothing: a policy that was encoded before needs rules \
+         with action = \"notify\", and others a filter, and calls that are open",
+    )
+}

@@ -1,0 +1,67 @@
+//! The calls that are decided about.
+
+use crate::Firmness;
+
+/// The calls that a supervisor decides about, and how firmly. Every other call
+/// that it is asked about fails with ENOSYS.
+pub const SUPERVISED: [(&str, Firmness); 27] = [
+    ("open", Firmness::Firm),
+    ("openat", Firmness::Firm),
+    ("creat", Firmness::Firm),
+    ("unlink", Firmness::Firm),
+    ("unlinkat", Firmness::Firm),
+    ("rmdir", Firmness::Firm),
+    ("rename", Firmness::Firm),
+    ("renameat", Firmness::Firm),
+    ("renameat2", Firmness::Firm),
+    ("link", Firmness::Firm),
+    ("linkat", Firmness::Firm),
+    ("symlink", Firmness::Firm),
+    ("symlinkat", Firmness::Firm),
+    ("mkdir", Firmness::Firm),
+    ("mkdirat", Firmness::Firm),
+    ("mknod", Firmness::Firm),
+    ("mknodat", Firmness::Firm),
+    ("chmod", Firmness::Firm),
+    ("fchmodat", Firmness::Firm),
+    ("truncate", Firmness::Firm),
+    ("connect", Firmness::Firm),
+    ("bind", Firmness::Firm),
+    ("sendto", Firmness::Firm),
+    ("sendmsg", Firmness::Firm),
+    ("sendmmsg", Firmness::Firm),
+    ("execve", Firmness::BestEffort),
+    ("execveat", Firmness::BestEffort),
+];
+
+/// The name of a call, if it is decided about.
+pub(crate) fn known(name: &str) -> Option<&'static str> {
+    SUPERVISED.iter().map(|(call, _)| *call).find(|call| *call == name)
+}
+
+/// What a verdict about a call is worth.
+pub(crate) fn firmness(name: &str) -> Firmness {
+    let found = SUPERVISED.iter().find(|(call, _)| *call == name);
+    found.map_or(Firmness::Observed, |(_, firmness)| *firmness)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_says_what_a_verdict_is_worth() {
+        let text = include_str!("../../docs/supervisor.md");
+        let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
+        let said: Vec<(&str, &str)> = rows
+            .filter_map(|row| row.split_once("` | "))
+            .filter_map(|(call, rest)| Some((call, rest.split_once(" |")?.0)))
+            .collect();
+        let word = |firmness| match firmness {
+            Firmness::Firm => "firm",
+            Firmness::BestEffort => "best effort",
+            Firmness::Observed => "observed",
+        };
+        assert_eq!(said, SUPERVISED.map(|(call, firmness)| (call, word(firmness))));
+    }
+}

@@ -1,0 +1,101 @@
+//! What holds beside verdicts, since a policy function has said so.
+
+use std::mem;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
+
+use rustix::io::{Errno, Result};
+
+use crate::confined::Confined;
+use crate::context::{Live, lock};
+use crate::files::{Found, Start};
+use crate::limits::Limits;
+use crate::lineage::Lineage;
+use crate::paths::Paths;
+use crate::target::Target;
+use crate::tree::Tree;
+use crate::{Category, SyscallEvent};
+
+/// The rules.
+pub(crate) struct Rules {
+    live: Arc<Mutex<Live>>,
+    /// Of what was carried out.
+    generation: u64,
+    /// What holds of it.
+    limits: Limits,
+    lineage: Lineage,
+    paths: Paths,
+    tree: Tree,
+}
+
+impl Rules {
+    pub(crate) fn new(live: Arc<Mutex<Live>>, cgroup: Option<OwnedFd>) -> Self {
+        // What holds from the start is carried out by the first call.
+        let is_done = lock(&live).current == Limits::default();
+        Self {
+            live,
+            generation: if is_done { 0 } else { u64::MAX },
+            limits: Limits::default(),
+            lineage: Lineage::default(),
+            paths: Paths::default(),
+            tree: Tree::new(cgroup),
+        }
+    }
+
+    /// Whether something was said since, which takes somebody confined to carry out.
+    pub(crate) fn are_late(&self) -> bool {
+        lock(&self.live).generation != self.generation
+    }
+
+    /// Carries out what was said since. What fails is tried again by the next
+    /// call; nothing is allowed until then.
+    pub(crate) fn update(&mut self, target: &Target, confined: &Confined) -> Result<()> {
+        let mut live = lock(&self.live);
+        let generation = live.generation;
+        let limits = live.current.clone();
+        for (pid, said) in mem::take(&mut live.processes) {
+            self.lineage.say(pid, said)?;
+        }
+        let paths = live.paths.clone();
+        drop(live);
+        self.tree.begin(target.status.pid)?;
+        self.tree.limit(&self.limits, &limits, confined)?;
+        self.limits = limits;
+        if !paths.is_empty() {
+            let start = Start::of(target, confined)?;
+            for (path, is_denied) in paths {
+                self.paths.add(path, is_denied, &start, confined)?;
+                lock(&self.live).paths.remove(0);
+            }
+        }
+        self.generation = generation;
+        Ok(())
+    }
+
+    /// Whether they deny something, whatever the verdict is.
+    pub(crate) fn deny(
+        &mut self,
+        event: &SyscallEvent,
+        found: &[&Found],
+        target: &Target,
+        confined: Option<&Confined>,
+    ) -> Result<bool> {
+        if !found.is_empty() && !self.paths.is_empty() {
+            let confined = confined.ok_or(Errno::PERM)?;
+            let start = Start::of(target, confined)?;
+            for found in found {
+                if self.paths.deny(found, &start, confined)? {
+                    return Ok(true);
+                }
+            }
+            return Ok(false);
+        }
+        match event.host {
+            Some(host) if !event.is_bind() => {
+                Ok(!self.limits.network.has(host) || !self.lineage.may_reach(event.pid, host)?)
+            }
+            _ if event.category == Category::Process => Ok(self.paths.deny_name(&event.path)),
+            _ => Ok(false),
+        }
+    }
+}

@@ -66,7 +66,7 @@ pub fn apply<'m>(
         _ => return Err(refused(Refusal::IsNoFile)),
     };
     let frame = memory.get(..length).unwrap_or_default();
-    let policy = wire::decode_into(frame, policy).map_err(undecodable)?;
+    let policy = wire::decode_for_launch(frame, policy).map_err(undecodable)?;
     Ok((policy, wire::digest(frame)))
 }
 

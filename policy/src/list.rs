@@ -1,9 +1,9 @@
 //! A list that stays in the bytes it came in.
 //!
 //! Items are decoded as they are visited, so a list of any length costs the
-//! reader no memory. `wire::decode` walks every list once before anything is
-//! applied; an item that does not decode is therefore met before the first
-//! effect, never in the middle of a launch.
+//! reader no memory. Decoding walks every list that a launch uses once before
+//! anything is applied; an item that does not decode is therefore met before the
+//! first effect, never in the middle of a launch.
 
 use core::fmt;
 use core::marker::PhantomData;

@@ -1,7 +1,7 @@
 //! The checks that types alone do not make.
 //!
-//! Decoding has made sure of every type; here every list is walked and every
-//! value compared with what this version gives a meaning.
+//! Decoding has made sure of every type; here lists are walked and values
+//! compared with what this version gives a meaning.
 
 use linux_raw_sys::general as uapi;
 
@@ -14,8 +14,8 @@ use crate::{
 
 type Checked = Result<(), Refusal>;
 
-/// Refuses a policy of which any value has no meaning.
-pub(crate) fn validate(policy: &Policy<'_>) -> Checked {
+/// Refuses a policy of which a value that a launch uses has no meaning.
+pub(crate) fn used(policy: &Policy<'_>) -> Checked {
     policy.enforce.guarantees.check::<Refusal>(|_| Ok(()))?;
     policy.enforce.offers.check::<Refusal>(|offer| {
         require(offer.needs & !NAMESPACE_FLAGS == 0, Refusal::NamespaceFlags)
@@ -28,9 +28,13 @@ pub(crate) fn validate(policy: &Policy<'_>) -> Checked {
     policy.landlock.as_ref().map_or(Ok(()), landlock)?;
     policy.seccomp.as_ref().map_or(Ok(()), seccomp)?;
     exec(&policy.exec)?;
-    policy.proxy.as_ref().map_or(Ok(()), proxy)?;
     let listens = policy.namespaces.is_some_and(|namespaces| !namespaces.listeners.is_empty());
-    require(listens == policy.proxy.is_some(), Refusal::Listeners)?;
+    require(listens == policy.proxy.is_some(), Refusal::Listeners)
+}
+
+/// Refuses a policy of which another value has none.
+pub(crate) fn unused(policy: &Policy<'_>) -> Checked {
+    policy.proxy.as_ref().map_or(Ok(()), proxy)?;
     policy.origin.globs.check(|_| Ok(()))
 }
 

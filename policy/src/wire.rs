@@ -15,8 +15,7 @@ use core::mem::MaybeUninit;
 
 use serde::Deserialize;
 
-use crate::validate::validate;
-use crate::{Policy, Refusal, seccomp};
+use crate::{Policy, Refusal, seccomp, validate};
 
 /// The first bytes of every frame.
 pub const MAGIC: [u8; 4] = *b"SBXP";
@@ -178,15 +177,20 @@ pub fn incomplete(bytes: &[u8]) -> DecodeError {
 ///
 /// The first thing wrong with the bytes.
 pub fn decode(frame: &[u8]) -> Result<Policy<'_>, DecodeError> {
-    decode_into(frame, &mut MaybeUninit::uninit()).copied()
+    let mut place = MaybeUninit::uninit();
+    let policy = decode_for_launch(frame, &mut place)?;
+    validate::unused(policy).map_err(invalid)?;
+    Ok(*policy)
 }
 
-/// [`decode`] into memory of the caller's, which spares it a copy.
+/// [`decode`] of what a launch has a use for, into memory of the caller's, which
+/// spares it a copy. What others read, the rules of a proxy and how the policy
+/// came about, is not looked into.
 ///
 /// # Errors
 ///
 /// As [`decode`].
-pub fn decode_into<'m, 'p>(
+pub fn decode_for_launch<'m, 'p>(
     frame: &'p [u8],
     place: &'m mut MaybeUninit<Policy<'p>>,
 ) -> Result<&'m Policy<'p>, DecodeError> {
@@ -271,6 +275,7 @@ pub fn encode<'b>(
     buffer: &'b mut [u8],
 ) -> Result<&'b [u8], DecodeError> {
     check(policy)?;
+    validate::unused(policy).map_err(invalid)?;
     let (header, space) = buffer.split_first_chunk_mut::<HEADER>().ok_or(DecodeError::TooLong)?;
     let payload = postcard::to_slice(policy, space).map_err(|_| DecodeError::TooLong)?;
     let length = payload.len();
@@ -288,17 +293,21 @@ pub fn encode<'b>(
     buffer.get(..HEADER + length).ok_or(DecodeError::TooLong)
 }
 
-/// Refuses a policy of which any value has no meaning.
+/// Refuses a policy of which a value that a launch uses has no meaning.
 fn check(policy: &Policy<'_>) -> Result<(), DecodeError> {
-    validate(policy).map_err(|refusal| match refusal {
-        Refusal::Malformed => DecodeError::Malformed,
-        refusal => DecodeError::Invalid(refusal),
-    })?;
+    validate::used(policy).map_err(invalid)?;
     let Some(seccomp) = policy.seccomp else { return Ok(()) };
     if !seccomp.without_namespaces.is_empty() {
         seccomp::validate(seccomp.without_namespaces).map_err(DecodeError::Filter)?;
     }
     seccomp::validate(seccomp.filter).map_err(DecodeError::Filter)
+}
+
+fn invalid(refusal: Refusal) -> DecodeError {
+    match refusal {
+        Refusal::Malformed => DecodeError::Malformed,
+        refusal => DecodeError::Invalid(refusal),
+    }
 }
 
 /// The checksum of a frame.

@@ -6,6 +6,7 @@ use std::thread;
 use launcher_supervisor::Answer;
 use launcher_supervisor::Handover;
 use launcher_supervisor::watch::{Call, watch};
+use policy_encoder::seccomp::rules::Data;
 use policy_encoder::seccomp::watched::Unwatchable;
 
 use crate::run::Launcher;
@@ -46,6 +47,16 @@ pub(super) fn run<W: Watcher, T>(
     }
     let said = end(&mut locked(&shared));
     Ok((status, said))
+}
+
+/// A call as a filter sees it, but for where it was made.
+pub(super) fn data(call: &Call<'_>) -> Data {
+    Data {
+        number: call.asked.call.cast_unsigned(),
+        architecture: call.asked.architecture,
+        instruction_pointer: 0,
+        arguments: call.asked.arguments,
+    }
 }
 
 /// A watcher that has failed still knows what it has seen.

@@ -117,21 +117,8 @@ fn review(path: &Path, rights: Rights, around: &Surroundings) -> Option<Review> 
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{MAKE, READ, RUN, around};
     use super::*;
-
-    const READ: Need =
-        Need { directory: false, read: true, write: false, name: false, execute: false };
-    const MAKE: Need = Need { name: true, ..READ };
-    const RUN: Need = Need { execute: true, ..READ };
-
-    fn around() -> Surroundings {
-        Surroundings {
-            home: Some("/home/me".into()),
-            directory: "/home/me/app".into(),
-            temporary: vec!["/tmp".into()],
-            ..Surroundings::default()
-        }
-    }
 
     /// Entries as `rwx path`.
     fn made(needs: &[(&str, Need)]) -> Vec<String> {

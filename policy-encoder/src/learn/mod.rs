@@ -7,6 +7,8 @@
 mod draft;
 mod entries;
 mod places;
+#[cfg(test)]
+mod testing;
 mod text;
 
 pub use draft::{Draft, Observed, Peer, Variable};

@@ -269,13 +269,11 @@ fn below(directory: &Path, path: &Path, names: usize) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{MAKE, READ};
     use super::*;
 
-    const READ: Need =
-        Need { directory: false, read: true, write: false, name: false, execute: false };
     const LIST: Need = Need { directory: true, ..READ };
     const WRITE: Need = Need { write: true, ..READ };
-    const MAKE: Need = Need { name: true, ..READ };
 
     fn surroundings(directory: &str) -> Surroundings {
         Surroundings {

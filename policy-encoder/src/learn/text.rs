@@ -203,22 +203,8 @@ mod tests {
 
     use super::super::draft::{Observed, Variable};
     use super::super::places::Need;
+    use super::super::testing::{MAKE, READ, RUN, around};
     use super::*;
-
-    const READ: Need =
-        Need { directory: false, read: true, write: false, name: false, execute: false };
-    const MAKE: Need = Need { name: true, ..READ };
-    const RUN: Need = Need { execute: true, ..READ };
-
-    fn around() -> Surroundings {
-        Surroundings {
-            home: Some("/home/me".into()),
-            directory: "/home/me/app".into(),
-            temporary: vec!["/tmp".into()],
-            credentials: vec!["/home/me/.ssh".into()],
-            shown: vec!["/etc/passwd".into()],
-        }
-    }
 
     fn seen(files: &[(&str, Need)]) -> Observed {
         let files = files.iter().map(|(path, need)| (PathBuf::from(path), *need)).collect();

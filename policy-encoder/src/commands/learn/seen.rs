@@ -14,12 +14,11 @@ use linux_raw_sys::general as uapi;
 use linux_raw_sys::ptrace::{SECCOMP_RET_ACTION_FULL, SECCOMP_RET_DATA, SECCOMP_RET_ERRNO};
 use linux_raw_sys::ptrace::{SECCOMP_RET_ALLOW, SECCOMP_RET_LOG};
 use policy_encoder::learn::{Need, Observed, Peer};
-use policy_encoder::seccomp::rules::Data;
 use policy_encoder::seccomp::simulate::Simulator;
 use rustix::io::Errno;
 use rustix::net::SocketType;
 
-use super::super::watched::Watcher;
+use super::super::watched::{Watcher, data};
 
 /// Calls that no line of a policy opens, or that programs go on without: to these
 /// the answer is what it would be under the policy.
@@ -64,12 +63,7 @@ impl Learner {
 
     /// The answer to a call that the profile refuses, if it is one of those.
     fn refused(&mut self, call: &Call<'_>) -> Option<Answer> {
-        let data = Data {
-            number: call.asked.call.cast_unsigned(),
-            architecture: call.asked.architecture,
-            instruction_pointer: 0,
-            arguments: call.asked.arguments,
-        };
+        let data = data(call);
         let value = self.filter.as_ref()?.run(&data).value;
         let action = value & SECCOMP_RET_ACTION_FULL;
         if matches!(action, SECCOMP_RET_ALLOW | SECCOMP_RET_LOG) {

@@ -12,13 +12,12 @@ use linux_raw_sys::ptrace::{SECCOMP_RET_ACTION_FULL, SECCOMP_RET_DATA, SECCOMP_R
 use policy_encoder::Architecture;
 use policy_encoder::explain::{Operation, Reason};
 use policy_encoder::seccomp::constants;
-use policy_encoder::seccomp::rules::Data;
 use policy_encoder::seccomp::tables;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 use rustix::net::SocketType;
 
-use super::super::watched::Watcher;
+use super::super::watched::{Watcher, data};
 use super::judge::{Judge, Question, Stand, Why};
 
 /// Something that was denied.
@@ -77,12 +76,7 @@ impl Tracer {
 
     /// What the filter of the policy says to a call that it was asked about.
     fn refused(&mut self, call: &Call<'_>) -> Option<Answer> {
-        let data = Data {
-            number: call.asked.call.cast_unsigned(),
-            architecture: call.asked.architecture,
-            instruction_pointer: 0,
-            arguments: call.asked.arguments,
-        };
+        let data = data(call);
         let value = self.applied().answer(&data);
         if value & SECCOMP_RET_ACTION_FULL != SECCOMP_RET_ERRNO {
             return None;

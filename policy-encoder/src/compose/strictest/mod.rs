@@ -28,6 +28,12 @@ mod property;
 #[cfg(test)]
 mod tests;
 
+/// Where two imports differ.
+const IMPORTS: [&str; 2] = [
+    "an imported filter cannot be intersected with another profile",
+    "every part needs the same `seccomp.import`",
+];
+
 /// Merges what a document extends, and the document. `at` is where it says
 /// so.
 pub(super) fn merge(
@@ -89,7 +95,7 @@ fn seccomp(one: &Seccomp, two: &Seccomp, diagnostics: &mut Diagnostics) -> Secco
     let deny = super::add::both(deny.clone(), two.deny.clone());
     Seccomp {
         profile: self::profile(profile, &two.profile, diagnostics),
-        import: self::import(import, &two.import, diagnostics),
+        import: agreed(import, &two.import, IMPORTS, diagnostics),
         allow: allow
             .iter()
             .filter(|call| two.allow.contains(call) && !deny.contains(call))
@@ -133,16 +139,15 @@ fn profile(
     })
 }
 
-/// What both import. Leaving one out might open what it closes.
-fn import(
+/// What both say. Leaving one out might open what it closes.
+fn agreed(
     one: &Option<Spanned<String>>,
     two: &Option<Spanned<String>>,
+    [wrong, help]: [&str; 2],
     diagnostics: &mut Diagnostics,
 ) -> Option<Spanned<String>> {
     if let Some(said) = two.as_ref().or(one.as_ref()).filter(|_| one != two) {
-        diagnostics
-            .error(said.span(), "an imported filter cannot be intersected with another profile")
-            .help("every part needs the same `seccomp.import`");
+        diagnostics.error(said.span(), wrong).help(help);
     }
     one.clone()
 }

@@ -3,13 +3,19 @@
 
 use launcher_policy::proxy::Rule as Wire;
 
-use super::last;
 use super::network::said;
+use super::{agreed, last};
 use crate::Spanned;
 use crate::compose::add;
 use crate::diagnostic::Diagnostics;
 use crate::document::{Access, Network, Proxy};
 use crate::network::patterns::{self, Rule};
+
+/// Where two proxies behind the proxy differ.
+const UPSTREAMS: [&str; 2] = [
+    "a proxy behind the proxy cannot be intersected with another way",
+    "every part needs the same `network.proxy.upstream`",
+];
 
 /// What both let through. The host's network lets through everything, or the
 /// ports that it lists.
@@ -34,24 +40,10 @@ pub(super) fn both(one: &Network, two: &Network, diagnostics: &mut Diagnostics) 
         http: last(http, &other.http),
         socks: last(socks, &other.socks),
         upstream: match is_proxied(one) && is_proxied(two) {
-            true => self::upstream(upstream, &other.upstream, diagnostics),
+            true => agreed(upstream, &other.upstream, UPSTREAMS, diagnostics),
             false => last(upstream, &other.upstream),
         },
     }
-}
-
-/// What both go through. Leaving one out might open what it closes.
-fn upstream(
-    one: &Option<Spanned<String>>,
-    two: &Option<Spanned<String>>,
-    diagnostics: &mut Diagnostics,
-) -> Option<Spanned<String>> {
-    if let Some(said) = two.as_ref().or(one.as_ref()).filter(|_| one != two) {
-        diagnostics
-            .error(said.span(), "a proxy behind the proxy cannot be intersected with another way")
-            .help("every part needs the same `network.proxy.upstream`");
-    }
-    one.clone()
 }
 
 fn is_proxied(network: &Network) -> bool {

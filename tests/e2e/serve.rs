@@ -29,6 +29,7 @@ pub(crate) struct Server {
     running: Running,
     socket: OwnedFd,
     probe: String,
+    _keeps_the_probe: Sandbox,
 }
 
 /// A command that a server has launched.
@@ -51,9 +52,9 @@ pub(crate) struct Ended {
 impl Server {
     /// Serves this sandbox.
     pub(crate) fn of(sandbox: Sandbox) -> Self {
-        let probe = sandbox.probe_path();
+        let (probe, keeps_the_probe) = (sandbox.probe_path(), Sandbox::outside());
         let (running, socket) = prepared::start(sandbox, "--serve=20");
-        Self { running, socket, probe }
+        Self { running, socket, probe, _keeps_the_probe: keeps_the_probe }
     }
 
     fn new(policy: &str, caller: Caller) -> Self {

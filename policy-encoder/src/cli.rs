@@ -31,6 +31,12 @@ pub(crate) const USAGE: u8 = 2;
 /// it, so that the command's own 1 and 2 keep their meaning.
 pub(crate) const NOT_RUN: u8 = 125;
 
+/// Says why a command was not run.
+pub(crate) fn not_run(error: String) -> u8 {
+    say(&error);
+    NOT_RUN
+}
+
 /// The preset that `run` starts from where no policy is named: without any,
 /// nothing is visible, so that nothing can run.
 const BASE: &str = "strict";
@@ -365,10 +371,6 @@ fn say_portability(text: &Text, place: &Place, diagnostics: &mut Diagnostics) {
 }
 
 fn run_command(arguments: &Run) -> Done {
-    let not_run = |error: String| {
-        say(&error);
-        NOT_RUN
-    };
     let place = place(arguments.directory.as_deref()).map_err(|_| NOT_RUN)?;
     let mut text = arguments.read(&place).map_err(|_| NOT_RUN)?;
     if arguments.print {

@@ -28,11 +28,9 @@ impl Running {
         &mut self,
         asked: &Notification,
         target: &Target,
-        [number, address, length]: [u64; 3],
+        named: [u64; 3],
     ) -> Outcome {
-        let address = address_at(target, address, length)?;
-        let socket = self.socket(target, number)?;
-        socket.check_named()?;
+        let (socket, address) = self.named(target, named)?;
         let to = match address {
             Address::Ip(to) => destination(to),
             Address::Unspecified => {
@@ -49,11 +47,9 @@ impl Running {
         &mut self,
         asked: &Notification,
         target: &Target,
-        [number, address, length]: [u64; 3],
+        named: [u64; 3],
     ) -> Outcome {
-        let address = address_at(target, address, length)?;
-        let socket = self.socket(target, number)?;
-        socket.check_named()?;
+        let (socket, address) = self.named(target, named)?;
         let Address::Ip(to) = address else { return Err(Errno::AFNOSUPPORT) };
         self.judge(asked, target, about("bind", target, &socket, to)?, &[])?;
         socket.bind(to, self.confined()?).map(|()| Effect::Return(0))
@@ -157,6 +153,18 @@ impl Running {
             }
         };
         Sending::new(socket, to, message.bytes, flags)
+    }
+
+    /// A socket, and the address that is read for it, once.
+    fn named(
+        &mut self,
+        target: &Target,
+        [number, address, length]: [u64; 3],
+    ) -> Result<(Socket, Address)> {
+        let address = address_at(target, address, length)?;
+        let socket = self.socket(target, number)?;
+        socket.check_named()?;
+        Ok((socket, address))
     }
 
     /// The socket that a number means, where somebody may act for its thread.

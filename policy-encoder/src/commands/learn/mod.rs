@@ -13,9 +13,8 @@ use policy_encoder::learn::{Draft, Surroundings, Variable};
 use policy_encoder::{Architecture, Place, encode, parse, watched as policies};
 
 use super::watched;
-use crate::cli::{self, Done, NOT_RUN};
+use crate::cli::{self, Done, not_run};
 use crate::output;
-use crate::render::say;
 use crate::run::{Launcher, LauncherArguments};
 use seen::Learner;
 
@@ -44,10 +43,6 @@ pub(crate) struct Arguments {
 
 /// Runs the command, and writes the policy at its end.
 pub(crate) fn main(arguments: &Arguments) -> Done {
-    let not_run = |error: String| {
-        say(&error);
-        NOT_RUN
-    };
     let output = arguments.output.display();
     if !arguments.force && arguments.output.symlink_metadata().is_ok() {
         return Err(not_run(format!("{output} is there already; --force replaces it")));

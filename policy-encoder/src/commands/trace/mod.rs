@@ -15,10 +15,9 @@ use serde_json::json;
 
 use super::explain::Given;
 use super::watched;
-use crate::cli::{self, Done, NOT_RUN, PlaceArguments, PolicyArguments};
+use crate::cli::{self, Done, NOT_RUN, PlaceArguments, PolicyArguments, not_run};
 use crate::output;
 use crate::proxying::{ProxyArguments, Waiting};
-use crate::render::say;
 use crate::run::{Launcher, LauncherArguments};
 use lines::Lines;
 use tracer::{Denial, Tracer};
@@ -48,10 +47,6 @@ pub(crate) struct Arguments {
 
 /// Runs the command, and says at its end what was denied.
 pub(crate) fn main(arguments: &Arguments) -> Done {
-    let not_run = |error: String| {
-        say(&error);
-        NOT_RUN
-    };
     let place = PlaceArguments::of_directory(arguments.directory.clone());
     let given = Given::read(&arguments.policy, &place).map_err(|_| NOT_RUN)?;
     let policy = given.policy().map_err(|_| NOT_RUN)?;

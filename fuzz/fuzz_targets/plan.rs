@@ -115,6 +115,16 @@ struct Network {
     connect_tcp: Option<Vec<u16>>,
     bind_tcp: Option<Vec<u16>>,
     udp: Option<bool>,
+    allow: Vec<Word<16>>,
+    deny: Vec<Word<16>>,
+    proxy: Option<Proxy>,
+}
+
+#[derive(Arbitrary, Debug, Serialize)]
+struct Proxy {
+    http: Option<u16>,
+    socks: Option<u16>,
+    upstream: Option<Word<17>>,
 }
 
 #[derive(Arbitrary, Debug, Serialize)]
@@ -183,14 +193,14 @@ struct Enforce {
 }
 
 /// One of the words that a key takes, by the number of the key.
-const WORDS: [&[&str]; 16] = [
+const WORDS: [&[&str]; 18] = [
     &["empty", "minimal", "host"],
     &["fail", "skip"],
     &["minimal", "none"],
     &["private", "host", "none"],
     &["null", "pts", "ptmx", "shm", "fd", "stdin", "random"],
     &["read", "write", "execute"],
-    &["none", "loopback", "host"],
+    &["none", "loopback", "host", "proxy"],
     &["inside", "host", "none"],
     &["auto", "keep", "none"],
     &["default", "unconfined"],
@@ -200,6 +210,17 @@ const WORDS: [&[&str]; 16] = [
     &["warn", "freeze"],
     &["private", "hidden", "host"],
     &["refuse", "siblings"],
+    &[
+        "example.org",
+        "*.example.org:443",
+        "*:80",
+        "192.0.2.0/24:8000-8999",
+        "[2001:db8::]/32",
+        "127.0.0.1:1",
+        "EXAMPLE.org",
+        ":",
+    ],
+    &["environment", "http://127.0.0.1:8080", "http://user@host"],
 ];
 
 #[derive(Debug, Serialize)]

@@ -51,6 +51,16 @@ fn committed_bytes_of_an_older_version_are_refused_as_such() {
 }
 
 #[test]
+fn what_fuzzing_begins_with_is_of_this_version() {
+    let corpus = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/decode");
+    for file in fs::read_dir(corpus).expect("the directory is committed") {
+        let file = file.expect("it can be read").path();
+        let bytes = fs::read(&file).expect("it can be read");
+        assert_ne!(wire::decode(&bytes), Err(DecodeError::Version), "{}", file.display());
+    }
+}
+
+#[test]
 fn a_frame_carries_the_digest_of_its_payload() {
     for (name, policy) in policies::all() {
         let frame = encoded(&policy);

@@ -31,6 +31,33 @@ pub struct Taken {
 ///
 /// Where the kernel refuses to have them followed.
 pub fn follow(argv: &[OsString], job: &Path) -> Result<Taken, Box<dyn Error>> {
+    follow_from(Phase::Always, argv, job)
+}
+
+/// System calls of a process that launches a job between two calls of
+/// [`mark`], and of whom it has do so. What works in the background to have
+/// something ready for the next launch is not counted.
+///
+/// # Errors
+///
+/// Where the kernel refuses to have them followed.
+pub fn follow_marked(argv: &[OsString], job: &Path) -> Result<usize, Box<dyn Error>> {
+    let taken = follow_from(Phase::Before, argv, job)?;
+    // The last are getpid(2) and kill(2) of the mark.
+    taken.system_calls.checked_sub(2).ok_or_else(|| "it has made no mark".into())
+}
+
+/// Tells who follows this process that what is to be counted begins, or that it
+/// has ended.
+///
+/// # Errors
+///
+/// None that is known: a process may send signals to itself.
+pub fn mark() -> Result<(), Errno> {
+    kill(Pid::this(), Signal::SIGSTOP)
+}
+
+fn follow_from(phase: Phase, argv: &[OsString], job: &Path) -> Result<Taken, Box<dyn Error>> {
     // It stops itself, so that it can be seized before it begins.
     let script = "kill -STOP $$; exec \"$@\"";
     let shell = Command::new("sh")
@@ -52,7 +79,8 @@ pub fn follow(argv: &[OsString], job: &Path) -> Result<Taken, Box<dyn Error>> {
     kill(main, Signal::SIGCONT)?;
     let alive = HashSet::from([main]);
     let taken = Taken::default();
-    let mut follower = Follower { job, main, alive, counted: HashSet::new(), taken };
+    let (counted, background) = (HashSet::new(), HashSet::new());
+    let mut follower = Follower { job, main, phase, alive, counted, background, taken };
     // This process has other children, which stay.
     while !follower.alive.is_empty() {
         match waitpid(None, Some(WaitPidFlag::__WALL)) {
@@ -71,13 +99,34 @@ const BIRTHS: [i32; 3] = [
     Event::PTRACE_EVENT_CLONE as i32,
 ];
 
+/// Whether calls are counted now.
+#[derive(Clone, Copy, PartialEq)]
+enum Phase {
+    /// From the start to the end.
+    Always,
+    /// Until the first mark.
+    Before,
+    /// Until the second.
+    Within,
+    After,
+}
+
+impl Phase {
+    fn counts(self) -> bool {
+        matches!(self, Self::Always | Self::Within)
+    }
+}
+
 struct Follower<'a> {
     job: &'a Path,
     main: Pid,
+    phase: Phase,
     /// The processes that are followed.
     alive: HashSet<Pid>,
     /// The processes of the launch that do not run the job yet.
     counted: HashSet<Pid>,
+    /// Who was there before the first mark and launches nothing, and its children.
+    background: HashSet<Pid>,
     taken: Taken,
 }
 
@@ -91,6 +140,10 @@ impl Follower<'_> {
             }
             WaitStatus::PtraceEvent(pid, _, event) => {
                 self.at_event(pid, event);
+                (pid, None)
+            }
+            WaitStatus::Stopped(pid, Signal::SIGSTOP) if self.is_mark(pid) => {
+                self.at_mark();
                 (pid, None)
             }
             WaitStatus::Stopped(pid, signal) => (pid, Some(signal)),
@@ -107,6 +160,22 @@ impl Follower<'_> {
         }
     }
 
+    fn is_mark(&self, pid: Pid) -> bool {
+        pid == self.main && matches!(self.phase, Phase::Before | Phase::Within)
+    }
+
+    fn at_mark(&mut self) {
+        if self.phase == Phase::Within {
+            self.phase = Phase::After;
+            self.counted.clear();
+            return;
+        }
+        self.phase = Phase::Within;
+        let (main, alive) = (self.main, self.alive.iter().copied());
+        let launches = |pid: &Pid| *pid == main || is_server(*pid);
+        (self.counted, self.background) = alive.partition(launches);
+    }
+
     fn at_event(&mut self, pid: Pid, event: i32) {
         if event == Event::PTRACE_EVENT_EXEC as i32 {
             let program = fs::read_link(format!("/proc/{pid}/exe"));
@@ -114,16 +183,24 @@ impl Follower<'_> {
             let is_job = program.is_ok_and(|program| program.file_name() == self.job.file_name());
             match is_job {
                 true => self.counted.remove(&pid),
-                false => self.counted.insert(pid),
+                false => self.count(pid),
             };
         } else if BIRTHS.contains(&event) {
             // Before its first stop, which may come after the end of who has made it.
             let child = ptrace::getevent(pid).ok().and_then(|number| i32::try_from(number).ok());
             self.alive.extend(child.map(Pid::from_raw));
+            if self.background.contains(&pid) {
+                self.background.extend(child.map(Pid::from_raw));
+            }
         } else if pid != self.main {
             // The first stop of a new one.
-            self.counted.insert(pid);
+            self.count(pid);
         }
+    }
+
+    /// Counts its calls from now on, if any are.
+    fn count(&mut self, pid: Pid) -> bool {
+        self.phase.counts() && !self.background.contains(&pid) && self.counted.insert(pid)
     }
 
     fn at_call(&mut self, pid: Pid) -> Result<(), Errno> {
@@ -146,4 +223,10 @@ impl Follower<'_> {
         let peak = peak.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
         self.taken.memory = self.taken.memory.max(peak.unwrap_or_default());
     }
+}
+
+/// Whether this is the launcher as a server.
+fn is_server(pid: Pid) -> bool {
+    let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    arguments.split(|byte| *byte == 0).any(|argument| argument.starts_with(b"--serve"))
 }

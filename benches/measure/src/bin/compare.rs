@@ -14,7 +14,7 @@ use measure::others::{self, on_path};
 use measure::picture::{Bar, bars};
 use measure::sampling::{Samples, interleaved};
 use measure::stage::Stage;
-use measure::trace::follow;
+use measure::trace::{follow, follow_marked, mark};
 use measure::way::Way;
 use measure::{apart, ours};
 use rustix::process::geteuid;
@@ -29,8 +29,9 @@ other programs that put a command into a sandbox. `make compare` measures this a
 
 All ways take their turn in every round, in an order that is shuffled anew, so that what else the machine does is borne by all
 of them. Times are in microseconds; *the floor* is the median of a plain posix_spawn(3). System calls are those of all processes
-until the program runs and after it has ended, without its own; memory is the most that one of these processes had. What runs
-as root empties the bounding set, one call for each capability.
+until the program runs and after it has ended, without its own: of the library those of who uses it and of the server, if there
+is one. Memory is the most that one of these processes had. What runs as root empties the bounding set, one call for each
+capability.
 
 *In force* is what the kernel holds the program to. Bubblewrap applies neither Landlock nor seccomp by itself: the two ways
 that begin with *as bwrap* do no more than it does; what they are compared with stands beside them.
@@ -51,6 +52,9 @@ struct Options {
     /// Measures as the user that it runs as, and writes CSV.
     #[arg(long, hide = true)]
     stage: Option<PathBuf>,
+    /// Launches twice in this way, the second time between two marks.
+    #[arg(long, hide = true)]
+    marked: Option<String>,
 }
 
 /// What was measured of a way; times are in microseconds.
@@ -65,7 +69,7 @@ struct Row {
     p90: f64,
     p99: f64,
     times_floor: f64,
-    system_calls: Option<usize>,
+    system_calls: usize,
     memory_kib: Option<usize>,
     size_bytes: Option<u64>,
 }
@@ -73,7 +77,11 @@ struct Row {
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     if let Some(stage) = options.stage {
-        return measure(&Stage::of(stage), options.rounds);
+        let stage = Stage::of(stage);
+        return match options.marked {
+            Some(name) => launch_marked(&stage, &name),
+            None => measure(&stage, options.rounds),
+        };
     }
     // Some leave mounts behind, which nobody else is to see.
     apart::go(options.apart)?;
@@ -138,15 +146,44 @@ fn measure(stage: &Stage, rounds: usize) -> Result<(), Box<dyn Error>> {
     let floor = samples[0].median();
     let mut file = csv::Writer::from_writer(io::stdout());
     for (way, samples) in ways.iter().zip(&samples) {
-        file.serialize(row(way, samples, floor, &stage.job())?)?;
+        file.serialize(row(way, samples, floor, stage)?)?;
     }
     file.flush()?;
     Ok(())
 }
 
-fn row(way: &Way, samples: &Samples, floor: Duration, job: &Path) -> Result<Row, Box<dyn Error>> {
+/// What is followed to count the calls of a way that has no command line.
+fn launch_marked(stage: &Stage, name: &str) -> Result<(), Box<dyn Error>> {
+    let ways = ours::ways(stage);
+    let way = ways.iter().find(|way| way.name == name).ok_or("there is no such way")?;
+    way.run();
+    mark()?;
+    way.run();
+    mark()?;
+    Ok(())
+}
+
+/// System calls of a launch in this way, and the memory of who makes it where
+/// that is not this process.
+fn taken(way: &Way, stage: &Stage) -> Result<(usize, Option<usize>), Box<dyn Error>> {
+    let job = stage.job();
+    if let Some(argv) = way.argv() {
+        let taken = follow(argv, &job)?;
+        return Ok((taken.system_calls, Some(taken.memory)));
+    }
+    let own = stage.path().join("measure").into();
+    let argv = [own, "--stage".into(), stage.path().into(), "--marked".into(), (&way.name).into()];
+    Ok((follow_marked(&argv, &job)?, None))
+}
+
+fn row(
+    way: &Way,
+    samples: &Samples,
+    floor: Duration,
+    stage: &Stage,
+) -> Result<Row, Box<dyn Error>> {
     let micros = |time: Duration| time.as_secs_f64() * 1e6;
-    let taken = way.argv().map(|argv| follow(argv, job)).transpose()?;
+    let (system_calls, memory_kib) = taken(way, stage)?;
     let program = way.argv().and_then(|argv| match Path::new(&argv[0]).is_absolute() {
         true => Some(PathBuf::from(&argv[0])),
         false => on_path(argv[0].to_str()?),
@@ -161,8 +198,8 @@ fn row(way: &Way, samples: &Samples, floor: Duration, job: &Path) -> Result<Row,
         p90: micros(samples.quantile(900)),
         p99: micros(samples.quantile(990)),
         times_floor: samples.median().as_secs_f64() / floor.as_secs_f64(),
-        system_calls: taken.map(|taken| taken.system_calls),
-        memory_kib: taken.map(|taken| taken.memory),
+        system_calls,
+        memory_kib,
         size_bytes: program
             .map(|program| fs::metadata(program).map(|file| file.len()))
             .transpose()?,
@@ -171,12 +208,11 @@ fn row(way: &Way, samples: &Samples, floor: Duration, job: &Path) -> Result<Row,
 
 fn table(rows: &[Row]) -> String {
     let number = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
-    let count = |count: Option<usize>| number(count.map(|count| count as u64));
     let head = "| caller | way | in force | min | median | p90 | p99 | times the floor | system calls | \
                 memory, KiB | program, bytes |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
     let line = |row: &Row| {
         let Row { caller, name, applies, min, median, p90, p99, times_floor, .. } = row;
-        let (calls, memory) = (count(row.system_calls), count(row.memory_kib));
+        let (calls, memory) = (row.system_calls, number(row.memory_kib.map(|kib| kib as u64)));
         let size = number(row.size_bytes);
         format!(
             "| {caller} | {name} | {applies} | {min:.0} | {median:.0} | {p90:.0} | {p99:.0} \

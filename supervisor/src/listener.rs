@@ -41,6 +41,8 @@ pub struct Notification {
     pub call: i32,
     /// `AUDIT_ARCH_*` of the table that the number is from.
     pub architecture: u32,
+    /// The address of the instruction that made the call.
+    pub instruction_pointer: u64,
     /// Its arguments.
     pub arguments: [u64; 6],
 }
@@ -202,6 +204,7 @@ impl From<uapi::seccomp_notif> for Notification {
             thread: i32::try_from(asked.pid).ok().and_then(Pid::from_raw),
             call: asked.data.nr,
             architecture: asked.data.arch,
+            instruction_pointer: asked.data.instruction_pointer,
             arguments: asked.data.args,
         }
     }

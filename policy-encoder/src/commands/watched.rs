@@ -49,12 +49,12 @@ pub(super) fn run<W: Watcher, T>(
     Ok((status, said))
 }
 
-/// A call as a filter sees it, but for where it was made.
+/// A call as a filter sees it.
 pub(super) fn data(call: &Call<'_>) -> Data {
     Data {
         number: call.asked.call.cast_unsigned(),
         architecture: call.asked.architecture,
-        instruction_pointer: 0,
+        instruction_pointer: call.asked.instruction_pointer,
         arguments: call.asked.arguments,
     }
 }

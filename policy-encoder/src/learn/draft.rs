@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::entries::{Entry, Review, Rights, entries};
+use super::entries::{Entry, entries};
 use super::places::{Need, Surroundings};
 
 /// A socket of IP at the other end or at this one.
@@ -32,7 +32,7 @@ pub struct Observed {
     pub command: Vec<String>,
     /// Real paths, and what was done with them.
     pub files: BTreeMap<PathBuf, Need>,
-    /// Symbolic links that it went through, and what they lead to.
+    /// Symbolic links that it went through, and what is in them.
     pub links: BTreeMap<PathBuf, PathBuf>,
     /// What it made itself.
     pub made: BTreeSet<PathBuf>,
@@ -55,8 +55,9 @@ pub struct Draft {
     pub command: Vec<String>,
     /// What is granted, beside the system's programs and libraries.
     pub entries: Vec<Entry>,
-    /// Links that lead to something granted and lie in nothing that is.
-    pub links: Vec<Entry>,
+    /// Links that lie in nothing that is granted, and what is in them. They grant
+    /// nothing.
+    pub links: Vec<(PathBuf, PathBuf)>,
     /// What was used and is denied: keys, tokens, passwords.
     pub denied: Vec<PathBuf>,
     /// What was used and granted by nothing, as only an entry for everything would.
@@ -193,27 +194,17 @@ fn is_top(path: &Path) -> bool {
     path.components().count() <= 3
 }
 
-/// The links that no entry shows, but without which what it shows is not found.
-fn links(seen: &Observed, entries: &[Entry], around: &Surroundings) -> Vec<Entry> {
-    let holds = |path: &Path| {
-        let above = |entry: &&Entry| path.starts_with(&entry.path);
-        entries.iter().filter(above).max_by_key(|entry| entry.path.as_os_str().len())
-    };
+/// The links that no entry shows, but without which what is granted is not found.
+fn links(seen: &Observed, entries: &[Entry], around: &Surroundings) -> Vec<(PathBuf, PathBuf)> {
     let is_shown = |link: &Path| {
         around.is_shown(link)
             || around.is_temporary(link)
             || around.is_credential(link)
             || ["/proc", "/dev"].iter().any(|top| link.starts_with(top))
-            || holds(link).is_some()
+            || entries.iter().any(|entry| link.starts_with(&entry.path))
     };
-    let entry = |(link, target): (&PathBuf, &PathBuf)| {
-        // What it leads to is granted once more, and no less than before.
-        let system = Rights { write: false, execute: around.is_system(target) };
-        let rights = holds(target).map_or(system, |entry| entry.rights);
-        let review = around.is_home(link).then_some(Review::Home);
-        Entry { path: link.clone(), rights, review }
-    };
-    seen.links.iter().filter(|(link, _)| !is_shown(link)).map(entry).collect()
+    let links = seen.links.iter().filter(|(link, _)| !is_shown(link));
+    links.map(|(link, content)| (link.clone(), content.clone())).collect()
 }
 
 /// The variables that are passed on, and those of which a person should decide.

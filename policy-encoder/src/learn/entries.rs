@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::places::{Need, Surroundings};
+use crate::mounts::PROTECTED;
 
 /// What an entry grants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,11 +18,12 @@ pub struct Rights {
 /// Why a person should look at an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Review {
-    /// It is in the home directory.
+    /// It is in a home directory.
     Home,
     /// It was in a directory for temporary files before the command ran.
     Temporary,
-    /// It names the repository, which can have hooks that others run.
+    /// It names what others run or believe: a repository with its hooks, what
+    /// tells agents what to do.
     Repository,
     /// It is changed and belongs to the system.
     System,
@@ -38,17 +40,13 @@ pub struct Entry {
     pub review: Option<Review>,
 }
 
-/// Names that a policy protects in whatever may be changed, unless an entry is
-/// for them.
-const PROTECTED: [&str; 2] = [".git", ".hg"];
-
 impl Review {
     /// In words.
     pub const fn words(self) -> &'static str {
         match self {
-            Self::Home => "in the home directory",
+            Self::Home => "in a home directory",
             Self::Temporary => "was there before the command; /tmp is private otherwise",
-            Self::Repository => "hooks and settings of the repository can be changed by it",
+            Self::Repository => "hooks and settings that others follow can be changed by it",
             Self::System => "part of the system is changed",
         }
     }
@@ -67,17 +65,7 @@ pub fn entries<'n>(
             None => left.push((path.to_owned(), need)),
         }
     }
-    let places = around.together(placed.iter().map(|(place, ..)| place.clone()).collect());
-    let mut granted: BTreeMap<PathBuf, Rights> =
-        places.into_iter().map(|place| (place, Rights::default())).collect();
-    // The deepest entry decides alone, so it has what is needed inside of it.
-    for (_, path, need) in &placed {
-        let deepest = path.ancestors().find(|above| granted.contains_key(*above));
-        if let Some(rights) = deepest.and_then(|deepest| granted.get_mut(deepest)) {
-            rights.write |= need.changes();
-            rights.execute |= need.execute;
-        }
-    }
+    let granted = together(granted(&placed), around);
     let is_needless = |(path, rights): &(PathBuf, Rights)| {
         let above = path.ancestors().skip(1).find_map(|above| granted.get(above));
         above == Some(rights) && !is_protected(path)
@@ -88,6 +76,41 @@ pub fn entries<'n>(
         Entry { path, rights, review }
     };
     (list.into_iter().map(entry).collect(), left)
+}
+
+/// What is needed in each place. The deepest entry decides alone.
+fn granted(placed: &[(PathBuf, &Path, Need)]) -> BTreeMap<PathBuf, Rights> {
+    let places = placed.iter().map(|(place, ..)| (place.clone(), Rights::default()));
+    let mut granted: BTreeMap<_, _> = places.collect();
+    for (_, path, need) in placed {
+        let deepest = path.ancestors().find(|above| granted.contains_key(*above));
+        if let Some(rights) = deepest.and_then(|deepest| granted.get_mut(deepest)) {
+            rights.write |= need.changes();
+            rights.execute |= need.execute;
+        }
+    }
+    granted
+}
+
+/// Puts many beside each other together, those that grant the same; least first.
+fn together(
+    granted: BTreeMap<PathBuf, Rights>,
+    around: &Surroundings,
+) -> BTreeMap<PathBuf, Rights> {
+    let mut of: BTreeMap<Rights, Vec<PathBuf>> = BTreeMap::new();
+    for (place, rights) in granted {
+        of.entry(rights).or_default().push(place);
+    }
+    let mut all = BTreeMap::new();
+    for (rights, places) in of {
+        let (free, taken): (Vec<_>, Vec<_>) = (around.together(places.clone()).into_iter())
+            .partition(|place| !all.contains_key(place));
+        // Where less is granted as a whole, these stay what they are.
+        let single = |place: &PathBuf| taken.iter().any(|above| place.starts_with(above));
+        all.extend(free.into_iter().map(|place| (place, rights)));
+        all.extend(places.into_iter().filter(single).map(|place| (place, rights)));
+    }
+    all
 }
 
 fn place(path: &Path, need: Need, around: &Surroundings) -> Option<PathBuf> {
@@ -149,6 +172,28 @@ mod tests {
             ("/opt/data/x", READ),
         ];
         assert_eq!(made(&needs), ["rw- /home/me/app", "r-- /opt/data", "r-x /opt/tool"]);
+    }
+
+    #[test]
+    fn directories_become_one_only_where_they_grant_the_same() {
+        let read = [
+            ("/data/x/a/1", READ),
+            ("/data/x/b/1", READ),
+            ("/data/x/c/1", READ),
+            ("/data/x/d/1", READ),
+        ];
+        let written = [("/data/x/e/1", MAKE)];
+        assert_eq!(
+            made(&[&read[..3], &written].concat()),
+            ["r-- /data/x/a", "r-- /data/x/b", "r-- /data/x/c", "rw- /data/x/e"]
+        );
+        assert_eq!(made(&[&read[..], &written].concat()), ["r-- /data/x", "rw- /data/x/e"]);
+        let four = ["f", "g", "h", "i"].map(|name| format!("/data/x/{name}/1"));
+        let four: Vec<_> = four.iter().map(|path| (path.as_str(), MAKE)).collect();
+        assert_eq!(made(&four), ["rw- /data/x"]);
+        let all = made(&[&read[..], &four].concat());
+        assert_eq!(all[0], "r-- /data/x");
+        assert_eq!(all[1..], ["f", "g", "h", "i"].map(|name| format!("rw- /data/x/{name}")));
     }
 
     #[test]

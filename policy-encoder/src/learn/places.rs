@@ -130,10 +130,12 @@ impl Surroundings {
         self.is_system(path) || self.shown.iter().any(|shown| path.starts_with(shown))
     }
 
-    /// Whether a path is in the home directory, but for the project.
+    /// Whether a path is in a home directory, but for the project.
     pub fn is_home(&self, path: &Path) -> bool {
         let in_project = self.project().is_some_and(|project| path.starts_with(project));
-        !in_project && self.home.as_ref().is_some_and(|home| path.starts_with(home))
+        let own = self.home.as_deref();
+        let homes = own.into_iter().chain([Path::new("/home"), Path::new("/root")]);
+        !in_project && homes.into_iter().any(|home| path.starts_with(home))
     }
 
     /// Whether a path is in a directory for temporary files, but for the project
@@ -181,6 +183,8 @@ impl Surroundings {
         let home = self.home.as_deref();
         WIDE.iter().any(|wide| path == Path::new(wide))
             || home.is_some_and(|home| home.starts_with(path))
+            // The home of somebody else.
+            || path.parent() == Some(Path::new("/home"))
             || self
                 .below_home(path)
                 .is_some_and(|below| SHARED.iter().any(|(shared, _)| below == Path::new(shared)))
@@ -304,6 +308,8 @@ mod tests {
             ("/home/me/.local/bin/tool", "/home/me/.local/bin"),
             ("/home/me/.gitconfig", "/home/me/.gitconfig"),
             ("/home/me/music/a/b.ogg", "/home/me/music/a"),
+            ("/home/other/x", "/home/other/x"),
+            ("/home/other/music/x", "/home/other/music"),
             ("/opt/tool/lib/x.so", "/opt/tool"),
             ("/var/lib/app/db", "/var/lib/app"),
             ("/tmp/given/file", "/tmp/given"),

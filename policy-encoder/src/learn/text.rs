@@ -39,9 +39,8 @@ impl Draft {
         line(text, "\n[filesystem]");
         line(text, "# Programs, libraries and public settings of the system.");
         line(text, "root = \"minimal\"");
-        let entries = || self.entries.iter().chain(&self.links);
         for key in ["execute", "read", "write"] {
-            let lines: Vec<String> = entries()
+            let lines: Vec<String> = (self.entries.iter())
                 .filter(|entry| is_in(entry, key))
                 .map(|entry| {
                     let review =
@@ -57,6 +56,9 @@ impl Draft {
             format!("{}, {why}", path(credential, around))
         }));
         list(text, "deny", &denied);
+        let links =
+            self.links.iter().filter_map(|(link, content)| link_line(link, content, around));
+        list(text, "mount", &links.collect::<Vec<_>>());
         if !self.devices.is_empty() {
             comment(text, &format!("review: beside the usual ones, {}", self.devices.join(", ")));
             let names = minimal_devices().into_iter().chain(self.devices.iter().cloned());
@@ -166,22 +168,36 @@ fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-/// A path as an entry has it: from the home directory on, where it is there.
+/// A path as an entry has it.
 fn path(path: &Path, around: &Surroundings) -> String {
-    // What no editor shows is written by its bytes, too.
-    let Some(text) = path.to_str().filter(|text| !text.contains(char::is_control)) else {
-        return format!("{{ bytes = \"{}\" }}", hex::encode(path.as_os_str().as_bytes()));
-    };
+    match written(path, around) {
+        // What no editor shows is written by its bytes, too.
+        None => format!("{{ bytes = \"{}\" }}", hex::encode(path.as_os_str().as_bytes())),
+        // In a list of what is denied it would be a pattern.
+        Some(text) if text.contains(['*', '?', '[']) => format!("{{ path = {} }}", quoted(&text)),
+        Some(text) => quoted(&text),
+    }
+}
+
+/// A symbolic link, unless it is one that no text says.
+fn link_line(link: &Path, content: &Path, around: &Surroundings) -> Option<String> {
+    let (target, content) = (quoted(&written(link, around)?), quoted(shown(content)?));
+    Some(format!("{{ type = \"symlink\", target = {target}, content = {content} }},"))
+}
+
+/// A path from the home directory on, where it is there.
+fn written(path: &Path, around: &Surroundings) -> Option<String> {
+    let text = shown(path)?;
     let home = around.home.as_ref().and_then(|home| path.strip_prefix(home).ok());
-    let written = match home.and_then(Path::to_str).filter(|below| !below.is_empty()) {
+    Some(match home.and_then(Path::to_str).filter(|below| !below.is_empty()) {
         Some(below) => format!("~/{}", below.replace('$', "$$")),
         None => text.replace('$', "$$"),
-    };
-    // In a list of what is denied it would be a pattern.
-    match written.contains(['*', '?', '[']) {
-        true => format!("{{ path = {} }}", quoted(&written)),
-        false => quoted(&written),
-    }
+    })
+}
+
+/// A path that is text.
+fn shown(path: &Path) -> Option<&str> {
+    path.to_str().filter(|text| !text.contains(char::is_control))
 }
 
 fn escaped(path: &Path) -> String {
@@ -257,10 +273,10 @@ mod tests {
 # Programs, libraries and public settings of the system.
 root = "minimal"
 execute = [
-    "~/.cargo", # review: in the home directory
+    "~/.cargo", # review: in a home directory
 ]
 read = [
-    "~/.gitconfig", # review: in the home directory
+    "~/.gitconfig", # review: in a home directory
     "/opt/data",
 ]
 write = [
@@ -311,13 +327,29 @@ allow = ["ptrace"]
     }
 
     #[test]
-    fn links_are_shown_with_what_they_lead_to() {
+    fn links_are_shown_and_grant_nothing() {
         let mut seen = seen(&[("/opt/tool/bin/tool", RUN), ("/data/set/x", READ)]);
         seen.links.insert("/home/me/tools".into(), "/opt/tool".into());
-        seen.links.insert("/data/set/link".into(), "/data/set/x".into());
+        seen.links.insert("/data/set/link".into(), "x".into());
         let text = text(&seen);
-        assert!(text.contains("\"/opt/tool\",\n    \"~/tools\", # review"), "{text}");
+        let link = r#"{ type = "symlink", target = "~/tools", content = "/opt/tool" },"#;
+        assert!(text.contains(link), "{text}");
         assert!(!text.contains("set/link"), "{text}");
+    }
+
+    #[test]
+    fn a_link_to_what_holds_everything_grants_nothing_of_it() {
+        let mut seen = seen(&[("/run/app/x.pid", MAKE), ("/home/me/app/x", MAKE)]);
+        seen.links.insert("/var/run".into(), "/run".into());
+        seen.links.insert("/work".into(), "/home/me".into());
+        let draft = Draft::new(&seen, &around());
+        let granted: Vec<_> = draft.entries.iter().map(|entry| entry.path.as_path()).collect();
+        assert_eq!(granted, [Path::new("/home/me/app"), Path::new("/run/app")]);
+        let text = text(&seen);
+        for link in ["/var/run", "/work"] {
+            let lines: Vec<_> = text.lines().filter(|line| line.contains(link)).collect();
+            assert!(matches!(lines[..], [line] if line.contains("symlink")), "{text}");
+        }
     }
 
     #[test]

@@ -45,6 +45,7 @@ pub use builtin::minimal_devices;
 pub(crate) use entries::expand;
 pub(crate) use globs::is_pattern;
 pub use groups::members;
+pub(crate) use protect::PROTECTED;
 pub(crate) use standing::Standing;
 pub use tree::{Decider, EntryPlace, Rights};
 

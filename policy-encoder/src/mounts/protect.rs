@@ -18,7 +18,7 @@ use crate::document::{self, Document, ProtectMissing};
 
 /// The names that are protected whatever the document says: repositories, and
 /// what tells agents what to do.
-const NAMES: [&str; 5] = [".git", ".hg", ".agents", ".codex", ".claude"];
+pub(crate) const PROTECTED: [&str; 5] = [".git", ".hg", ".agents", ".codex", ".claude"];
 
 /// What is to be protected.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ enum Absence {
 impl Resolver<'_> {
     /// What the document protects, beside the names that always are.
     pub(super) fn protect(&mut self, document: &Document, matches: &Matches) -> Protect {
-        let builtin = NAMES.map(|name| Name {
+        let builtin = PROTECTED.map(|name| Name {
             path: name.into(),
             decider: Decider::BuiltIn("filesystem.protect"),
             missing: Absence::Noted,

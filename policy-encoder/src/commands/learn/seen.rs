@@ -227,8 +227,7 @@ impl Learner {
         }
         let kind = fs::symlink_metadata(&real).ok().map(|metadata| metadata.file_type());
         if kind.is_some() {
-            let targets = links.into_iter().map(|(link, _)| (link, real.clone()));
-            self.seen.links.extend(targets);
+            self.seen.links.extend(links);
         }
         Some(Real { path: real, kind })
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use launcher_policy::proxy::judge::Verdict as Judged;
 use launcher_policy::proxy::{Rule, Upstream, is_name};
+use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -147,7 +148,7 @@ impl Gate {
             Host::Name(name) => {
                 let rule = allowed(rules.judge_name(name, port))?;
                 if let Some(upstream) = &self.upstream {
-                    let stream = through(upstream, &format!("{name}:{port}")).await?;
+                    let stream = self.through(upstream, &format!("{name}:{port}")).await?;
                     return Ok((stream, rule.to_string()));
                 }
                 let found = self.names.resolve(name).await;
@@ -162,18 +163,29 @@ impl Gate {
         if let (Some(upstream), Host::Address(address)) = (&self.upstream, host) {
             // An address of IPv6 stands in brackets there.
             let host = SocketAddr::new(*address, port).to_string();
-            return through(upstream, &host).await.map(|stream| (stream, reason));
+            return self.through(upstream, &host).await.map(|stream| (stream, reason));
         }
         let stream = first_of(&addresses, port).await;
         Ok((stream.map_err(|error| refused(Kind::Host, error.to_string()))?, reason))
     }
-}
 
-/// A connection that the proxy behind makes.
-async fn through(upstream: &str, target: &str) -> Result<TcpStream, Refused> {
-    upstream::connect(upstream, target)
-        .await
-        .map_err(|error| refused(Kind::Host, error.to_string()))
+    /// A connection that the proxy behind makes, `upstream`.
+    async fn through(&self, upstream: &str, target: &str) -> Result<TcpStream, Refused> {
+        let failed = |error: io::Error| refused(Kind::Host, error.to_string());
+        let parts = upstream.rsplit_once(':');
+        let parts = parts.and_then(|(host, port)| Some((Host::parse(host)?, port.parse().ok()?)));
+        let (host, port) =
+            parts.ok_or_else(|| refused(Kind::Host, "the proxy behind has no port"))?;
+        let addresses = match host {
+            Host::Address(address) => vec![address],
+            Host::Name(name) => {
+                let found = self.names.resolve(&name).await;
+                found.map_err(|why| refused(Kind::Host, why))?
+            }
+        };
+        let stream = first_of(&addresses, port).await.map_err(failed)?;
+        upstream::connect(stream, target).await.map_err(failed)
+    }
 }
 
 /// The rule that lets something through.
@@ -203,17 +215,27 @@ async fn first_of(addresses: &[IpAddr], port: u16) -> io::Result<TcpStream> {
     Err(last)
 }
 
-/// Whether an address is one of this machine: what is sent there comes from
-/// the very same address. Nothing is sent to find out.
+/// Whether an address is one of this machine: no other is a socket bound to. What
+/// cannot be told is taken for one.
 fn is_own(address: IpAddr) -> bool {
-    let any: SocketAddr = match address {
-        IpAddr::V4(_) => ([0; 4], 0).into(),
-        IpAddr::V6(_) => ([0; 16], 0).into(),
-    };
-    let local = UdpSocket::bind(any).and_then(|socket| {
-        // The port does not matter, but 0.
-        socket.connect((address, 9))?;
-        socket.local_addr()
-    });
-    local.is_ok_and(|local| local.ip() == address)
+    // Not by the source of what is sent there: for a second address that is the first one.
+    UdpSocket::bind((address, 0)).map_err(|error| Errno::from_io_error(&error)).map_or_else(
+        |error| !matches!(error, Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT)),
+        |_| true,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_of_this_machine_is_its_own() {
+        for own in ["127.0.0.1", "127.0.0.9", "0.0.0.0"] {
+            assert!(is_own(own.parse().expect("an address")), "{own}");
+        }
+        for other in ["192.0.2.1", "2001:db8::1"] {
+            assert!(!is_own(other.parse().expect("an address")), "{other}");
+        }
+    }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::http::uri::PathAndQuery;
 use hyper::service::service_fn;
 use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, Response, StatusCode, Uri};
@@ -123,7 +122,8 @@ async fn forward(mut request: Request<Incoming>, gate: &Arc<Gate>) -> Answered {
         None => target.host().to_owned(),
     };
     let host = HeaderValue::try_from(host).map_err(|_| wrong("it is no host name"))?;
-    let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    // As text it has the slash that `http://host?query` is without.
+    let path = uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
     *request.uri_mut() = path.parse::<Uri>().map_err(|_| wrong("the URL has no path"))?;
     remove_hops(request.headers_mut());
     request.headers_mut().insert(header::HOST, host);

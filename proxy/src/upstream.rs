@@ -8,13 +8,13 @@ use tokio::net::TcpStream;
 /// The longest answer to a CONNECT.
 const MAX_ANSWER: usize = 16 * 1024;
 
-/// A connection to `target` by way of the proxy at `proxy`, both `host:port`.
+/// A connection to `target`, which is `host:port`, by the proxy at the other end of
+/// one.
 ///
 /// # Errors
 ///
 /// Why there is none.
-pub(crate) async fn connect(proxy: &str, target: &str) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(proxy).await?;
+pub(crate) async fn connect(mut stream: TcpStream, target: &str) -> io::Result<TcpStream> {
     let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let answer = head(&mut stream).await?;

@@ -136,11 +136,22 @@ impl Served {
 
     /// The code of the reply to a SOCKS request for a name.
     pub(crate) fn socks(&self, command: u8, name: &str, port: u16) -> (u8, TcpStream) {
-        let mut stream = TcpStream::connect(self.socks).expect("it accepts");
         let length = u8::try_from(name.len()).expect("a short name");
-        let mut bytes = vec![5, 1, 0, 5, command, 0, 3, length];
-        bytes.extend(name.as_bytes());
-        bytes.extend(port.to_be_bytes());
+        self.ask_socks(command, &[&[3, length], name.as_bytes()].concat(), port)
+    }
+
+    /// The code of the reply to a SOCKS request to connect to an address.
+    pub(crate) fn socks_address(&self, address: IpAddr, port: u16) -> (u8, TcpStream) {
+        let host = match address {
+            IpAddr::V4(address) => [&[1][..], &address.octets()].concat(),
+            IpAddr::V6(address) => [&[4][..], &address.octets()].concat(),
+        };
+        self.ask_socks(1, &host, port)
+    }
+
+    fn ask_socks(&self, command: u8, host: &[u8], port: u16) -> (u8, TcpStream) {
+        let mut stream = TcpStream::connect(self.socks).expect("it accepts");
+        let bytes = [&[5, 1, 0, 5, command, 0], host, &port.to_be_bytes()].concat();
         stream.write_all(&bytes).expect("written");
         let mut reply = [0; 12];
         stream.read_exact(&mut reply).expect("a reply");

@@ -5,7 +5,7 @@
 
 use launcher_policy::fds::{FdKind, Fds};
 use launcher_policy::{Call, Failure, Refusal, Stage, Subject};
-use rustix::fd::RawFd;
+use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
 
@@ -48,12 +48,28 @@ fn standard(fd: RawFd) -> Result<(), Failure> {
 
 /// Opens /dev/null on the lowest free number, which is the closed one: those
 /// below it are open by now.
-pub(crate) fn open_null() -> Result<(), Failure> {
+fn open_null() -> Result<(), Failure> {
+    null().map(drop)
+}
+
+/// Has the standard streams lead nowhere, for a process that stays behind.
+///
+/// # Errors
+///
+/// open(2), dup(2)
+pub(crate) fn streams_to_null() -> Result<(), Failure> {
+    let null = null()?;
+    for number in (0..3).filter(|number| *number != null.as_raw_fd()) {
+        sys::dup_onto(null, number).map_err(failed(STAGE, Call::Dup3))?;
+    }
+    Ok(())
+}
+
+fn null() -> Result<BorrowedFd<'static>, Failure> {
     let null = open(c"/dev/null", OFlags::RDWR, Mode::empty())
         .map_err(failed(STAGE, Call::Open))
         .map_err(|failure| failure.about(Subject::DevNull))?;
-    sys::until_exec(null);
-    Ok(())
+    Ok(sys::until_exec(null))
 }
 
 /// Whether a descriptor is neither a directory nor opened with `O_PATH`.

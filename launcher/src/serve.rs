@@ -6,7 +6,7 @@
 //! the launcher's program. It is no child of the server but of the process that
 //! has started it, so what it is told of its caller, and what its caller is told
 //! by wait(2), is as without a server. Nothing of a request outlives it in the
-//! server: descriptors are closed, and what is said is overwritten.
+//! server: descriptors are closed, and what is said is cleared.
 
 use core::convert::Infallible;
 
@@ -115,7 +115,7 @@ struct Own {
 impl Own {
     /// Closes everything else.
     fn settle(served: &Served) -> Result<Self, Failure> {
-        let beyond = highest(served.policy) + 1;
+        let beyond = numbers(served.policy).fold(2, RawFd::max) + 1;
         let client = session::open_parent(STAGE, served.caller)?;
         let client = client.map(|client| duplicate(client, beyond)).transpose()?;
         let Options { caller, cgroup, ruleset, notify, template, network, program, serve, .. } =
@@ -123,16 +123,10 @@ impl Own {
         let given = [caller, cgroup, ruleset, notify, template, network, program, serve];
         let [a, b, c, d, e, f, g, h] = given.map(|fd| fd.unwrap_or(-1));
         let client_fd = client.map_or(-1, |client| client.as_raw_fd());
-        let mut own =
-            Self { client, kept: [-1, -1, -1, client_fd, a, b, c, d, e, f, g, h], beyond };
+        // Before that is closed which a failure is told on.
+        fds::streams_to_null()?;
+        let mut own = Self { client, kept: [0, 1, 2, client_fd, a, b, c, d, e, f, g, h], beyond };
         own.close_others()?;
-        // They are sorted now, and of those that are not there come first as many.
-        for standard in 0..3 {
-            fds::open_null()?;
-            if let Some(place) = own.kept.get_mut(standard) {
-                *place = standard as RawFd;
-            }
-        }
         Ok(own)
     }
 
@@ -150,27 +144,21 @@ impl Own {
         Ok(())
     }
 
-    /// Whether a command can get a descriptor under this number.
-    fn gives(&self, number: RawFd) -> bool {
+    /// Whether this policy has a use for a descriptor under this number.
+    fn gives(&self, policy: &Policy<'_>, number: RawFd) -> bool {
         let is_standard = (0..3).contains(&number);
-        is_standard || (3..self.beyond).contains(&number) && !self.kept.contains(&number)
+        is_standard || numbers(policy).any(|fd| fd == number) && !self.kept.contains(&number)
     }
 }
 
-/// The highest number that a policy passes a descriptor on under, or mounts it.
-fn highest(policy: &Policy<'_>) -> RawFd {
-    let mut highest = 2;
-    for keep in policy.fds.keep.iter() {
-        highest = highest.max(keep.fd);
-    }
-    if let Some(mounts) = &policy.mounts {
-        for mount in mounts.mounts.iter() {
-            if let Source::Fd { fd } = mount.source {
-                highest = highest.max(fd);
-            }
-        }
-    }
-    highest as RawFd
+/// The numbers that a policy passes descriptors on under, or mounts them.
+fn numbers(policy: &Policy<'_>) -> impl Iterator<Item = RawFd> {
+    let kept = policy.fds.keep.iter().map(|keep| keep.fd as RawFd);
+    let mounts = policy.mounts.iter().flat_map(|mounts| mounts.mounts.iter());
+    kept.chain(mounts.filter_map(|mount| match mount.source {
+        Source::Fd { fd } => Some(fd as RawFd),
+        _ => None,
+    }))
 }
 
 /// The same on a number that is not below this one.
@@ -201,15 +189,17 @@ fn serve(
         let bytes = room.bytes.get(..received.bytes).unwrap_or_default();
         let number = Request::number(bytes);
         let fds = fds.get_mut(..received.fds).unwrap_or_default();
-        let begun = begin(own, bytes, fds, received.is_whole);
+        let begun = begin(served, own, bytes, fds, received.is_whole);
         if let Ok(Some(request)) = &begun {
             launch(served, request, received.bytes, fds, room, memory);
         }
-        own.close_others()?;
         if let Err(failure) = begun {
             // One who is gone is seen at the next turn.
             let _ = answer(socket, number, 0, Err(failure));
         }
+        // Whoever finds that nobody has these descriptors any more has an answer, or gets none.
+        own.close_others()?;
+        room.bytes.get_mut(..received.bytes).unwrap_or_default().fill(0);
     }
 }
 
@@ -229,6 +219,7 @@ fn is_over(socket: BorrowedFd<'_>, client: Option<BorrowedFd<'_>>) -> Result<boo
 
 /// Reads a request, and forks. The request where this is the launch.
 fn begin(
+    served: &Served,
     own: &Own,
     bytes: &[u8],
     fds: &mut [RawFd],
@@ -238,7 +229,8 @@ fn begin(
     if !is_whole {
         return Err(refused(Refusal::RequestSize));
     }
-    let request = Request::read(bytes, fds.len(), |number| own.gives(number)).map_err(refused)?;
+    let gives = |number| own.gives(served.policy, number);
+    let request = Request::read(bytes, fds.len(), gives).map_err(refused)?;
     own.clear(fds)?;
     let is_launch = sys::fork_sibling().map_err(failed(STAGE, Call::Clone))?;
     Ok(is_launch.then_some(request))
@@ -304,25 +296,35 @@ fn introduce(served: &Served, request: &Request) -> Result<(), Failure> {
     let pid = own.as_raw_nonzero().get().unsigned_abs();
     let pidfd = pidfd_open(own, PidfdFlags::empty()).map_err(failed(STAGE, Call::PidfdOpen));
     let outcome = pidfd.as_ref().map(AsFd::as_fd).map_err(|failure| *failure);
-    answer(served.socket(), request.head.number, pid, outcome)?;
+    let told = answer(served.socket(), request.head.number, pid, outcome);
+    if let Err(failure) = told {
+        // More descriptors may be on their way than their user may have, where words are none.
+        let _ = answer(served.socket(), request.head.number, pid, Err(failure));
+        return Err(failure);
+    }
     // Closed: its number may be one that the policy passes on.
     pidfd.map(drop)
 }
 
-/// Puts every descriptor where it is meant to be.
+/// Puts every descriptor where it is meant to be; first those on which a failure
+/// is told.
 fn place(request: &Request, fds: &[RawFd], options: &mut Options) -> Result<(), Failure> {
-    for (&fd, &purpose) in fds.iter().zip(request.purposes()) {
+    let purposes = || fds.iter().copied().zip(request.purposes().iter().copied());
+    for (fd, purpose) in purposes() {
         match purpose {
-            request::DIRECTORY => {
-                fchdir(sys::inherited(fd)).map_err(failed(STAGE, Call::Fchdir))?;
-            }
             request::ERRORS => options.errors = Some(fd),
             request::STATUS => options.status = Some(fd),
             request::NETWORK => options.network = Some(fd),
             request::CGROUP => options.cgroup = Some(fd),
-            number => {
-                sys::dup_onto(sys::inherited(fd), number).map_err(failed(STAGE, Call::Dup3))?;
-            }
+            _ => {}
+        }
+    }
+    for (fd, purpose) in purposes() {
+        let fd = sys::inherited(fd);
+        match purpose {
+            request::DIRECTORY => fchdir(fd).map_err(failed(STAGE, Call::Fchdir))?,
+            0.. => sys::dup_onto(fd, purpose).map_err(failed(STAGE, Call::Dup3))?,
+            _ => {}
         }
     }
     Ok(())

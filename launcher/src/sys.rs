@@ -453,12 +453,14 @@ pub unsafe fn fork() -> Result<i32> {
 }
 
 /// fork(2) of a sibling, which has the same parent as this process, by
-/// `CLONE_PARENT`. Whether this is the sibling.
+/// `CLONE_PARENT`. Whether this is the sibling. For the launcher's own program, which
+/// has one thread: of another the sibling would have what its other threads hold
+/// locked.
 ///
 /// # Errors
 ///
 /// clone(2): `EINVAL` for PID 1, which has no parent.
-pub fn fork_sibling() -> Result<bool> {
+pub(crate) fn fork_sibling() -> Result<bool> {
     // SAFETY: without a stack and pointers the sibling goes on here, in a copy
     // of this memory; nothing of it is shared.
     unsafe { syscall!(Sysno::clone, uapi::CLONE_PARENT, 0, 0, 0, 0) }

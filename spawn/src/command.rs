@@ -392,8 +392,7 @@ impl Command {
         let arguments = c_strings(arguments.map(OsString::as_os_str)).map_err(wrong())?;
         let variables = variables(self.environment()).map_err(wrong())?;
         let request = Request { arguments: &arguments, variables: &variables, fds: &passed };
-        let process = server.launch(&request)?;
-        drop(errors_inside);
+        let process = server.launch(&request, &errors, errors_inside)?;
         listen(process, errors)
     }
 

@@ -12,14 +12,16 @@ use launcher::report::Words;
 use launcher::serve::request::{Answer, Head, MAX_FDS, MAX_REQUEST, MAX_STRINGS};
 use launcher::sys;
 use launcher_policy::Failure;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
-use rustix::process::{Pid, WaitOptions, getpid, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, pidfd_send_signal, waitpid};
 
 use crate::Error;
+use crate::child::reap;
 use crate::held::Holder;
 use crate::in_place;
 use crate::start::Process;
@@ -48,12 +50,17 @@ impl Server {
         Self { holder, client: getpid(), next: Mutex::new(0) }
     }
 
-    /// Has a launch begin.
+    /// Has a launch begin. Of a pipe for its errors it takes this process's end.
     ///
     /// # Errors
     ///
     /// Where the server cannot be asked, or refuses.
-    pub(crate) fn launch(&self, request: &Request<'_>) -> Result<Process, Error> {
+    pub(crate) fn launch(
+        &self,
+        request: &Request<'_>,
+        errors: &OwnedFd,
+        errors_inside: OwnedFd,
+    ) -> Result<Process, Error> {
         let ask = || Error::io::<io::Error>("cannot ask the spawn server");
         if getpid() != self.client {
             return Err(ask()(io::Error::other(
@@ -64,13 +71,15 @@ impl Server {
         *next = next.wrapping_add(1);
         let bytes = request.bytes(*next)?;
         self.send(&bytes, request.fds).map_err(|error| ask()(error.into()))?;
+        drop(errors_inside);
         loop {
+            wait(self.holder.socket(), errors).map_err(ask())?;
             let (answer, pidfd) = self.receive().map_err(ask())?;
             // One that an earlier caller did not stay for.
             if answer.number == *next {
                 return started(answer, pidfd);
             }
-            abandon(answer);
+            abandon(answer, pidfd);
         }
     }
 
@@ -142,23 +151,79 @@ impl Request<'_> {
 fn started(answer: Answer, pidfd: Option<OwnedFd>) -> Result<Process, Error> {
     let pid = answer.pid.cast_signed();
     if let Some(failure) = NonZeroU32::new(answer.failure) {
-        abandon(answer);
+        abandon(answer, pidfd);
         return Err(in_place::error(&Failure::from(failure), &Words::default()));
     }
     match pidfd {
         Some(pidfd) => Ok(Process { pid, pidfd }),
         None => {
-            abandon(answer);
+            abandon(answer, None);
             Err(Error::io("cannot take the pidfd of a command")(Errno::MFILE))
         }
     }
 }
 
-/// Ends a child whose pidfd nobody has. Its number is its own until it is waited
-/// for.
-fn abandon(answer: Answer) {
-    if let Some(pid) = Pid::from_raw(answer.pid.cast_signed()) {
-        let _ = kill_process(pid, rustix::process::Signal::KILL);
+/// Waits for an answer, or the end of the server. There is none where nobody has
+/// the other end of the errors: who was to give it was killed.
+fn wait(socket: &OwnedFd, errors: &OwnedFd) -> Result<(), io::Error> {
+    loop {
+        let mut watched =
+            [PollFd::new(socket, PollFlags::IN), PollFd::new(errors, PollFlags::empty())];
+        match poll(&mut watched, None) {
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) if !watched[0].revents().is_empty() => return Ok(()),
+            // The answer may have come between the two.
+            Ok(_) if is_readable(socket)? => return Ok(()),
+            Ok(_) => return Err(io::Error::other("the launch was killed as it began")),
+        }
+    }
+}
+
+/// Whether there is something to receive, at this moment.
+fn is_readable(socket: &OwnedFd) -> Result<bool, Errno> {
+    let mut watched = [PollFd::new(socket, PollFlags::IN)];
+    loop {
+        match poll(&mut watched, Some(&Timespec::default())) {
+            Err(Errno::INTR) => {}
+            ready => return ready.map(|ready| ready > 0),
+        }
+    }
+}
+
+/// Ends a child that nobody has asked for. Without a descriptor of it its number is
+/// its own until it is waited for.
+fn abandon(answer: Answer, pidfd: Option<OwnedFd>) {
+    let Some(pid) = Pid::from_raw(answer.pid.cast_signed()) else { return };
+    // One that has ended is waited for all the same.
+    let Some(pidfd) = pidfd else {
+        let _ = kill_process(pid, Signal::KILL);
         while matches!(waitpid(Some(pid), WaitOptions::empty()), Err(Errno::INTR)) {}
+        return;
+    };
+    let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+    reap(&Process { pid: answer.pid.cast_signed(), pidfd });
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, send, socketpair};
+
+    use super::*;
+
+    #[test]
+    fn an_answer_is_waited_for_until_nobody_is_there_to_give_it() {
+        let kind = SocketType::SEQPACKET;
+        let (socket, server) =
+            socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).expect("a pair");
+        let (errors, inside) = io::pipe().expect("a pipe");
+        drop(inside);
+        let errors = errors.into();
+        let error = wait(&socket, &errors).expect_err("nobody answers");
+        assert!(error.to_string().contains("killed"), "{error}");
+        send(&server, &[1], SendFlags::empty()).expect("it is sent");
+        wait(&socket, &errors).expect("it is there");
+        drop(server);
+        wait(&socket, &errors).expect("its end is an answer");
     }
 }

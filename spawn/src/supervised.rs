@@ -21,9 +21,13 @@ use crate::{Error, Sandbox};
 /// What is asked about unless a policy says it: by category, with the argument
 /// that must not be 0. What is sent without an address goes where the socket is
 /// connected to.
-const ASKED: [(Category, &str, Option<u8>); 27] = [
+///
+/// What the supervisor does not know fails with ENOSYS, and programs go on with
+/// what it does: they are asked about for that.
+const ASKED: [(Category, &str, Option<u8>); 29] = [
     (Category::File, "open", None),
     (Category::File, "openat", None),
+    (Category::File, "openat2", None),
     (Category::File, "creat", None),
     (Category::File, "unlink", None),
     (Category::File, "unlinkat", None),
@@ -41,6 +45,7 @@ const ASKED: [(Category, &str, Option<u8>); 27] = [
     (Category::File, "mknodat", None),
     (Category::File, "chmod", None),
     (Category::File, "fchmodat", None),
+    (Category::File, "fchmodat2", None),
     (Category::File, "truncate", None),
     (Category::Process, "execve", None),
     (Category::Process, "execveat", None),
@@ -177,4 +182,18 @@ pub(crate) fn asks_nothing() -> Error {
         "the policy asks a supervisor about nothing: a policy that was encoded before needs rules \
          with action = \"notify\", and others a filter, and calls that are open",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use launcher_supervisor::SUPERVISED;
+
+    use super::*;
+
+    #[test]
+    fn whatever_a_supervisor_knows_is_asked_about() {
+        for (call, _) in SUPERVISED {
+            assert!(ASKED.iter().any(|(_, asked, _)| *asked == call), "{call}");
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{IoSlice, IoSliceMut, PipeReader, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
@@ -344,7 +345,7 @@ fn a_request_is_no_way_to_the_servers_own_descriptors() {
     let server = Server::new("process.keep_fds = [30]", Caller::Nobody);
     let (mut end, held) = std::io::pipe().expect("a pipe is made");
     let probe = server.probe.clone();
-    for number in [20, 31, 1 << 20, i32::MAX, i32::MIN, CGROUP - 1] {
+    for number in [20, 3, 29, 31, 1 << 20, i32::MAX, i32::MIN, CGROUP - 1] {
         let bytes = request(1, &[&probe, "fds"], &[], &[number]);
         let refused = server.refusal(&bytes, &[held.as_fd()]);
         assert_eq!(refused.reason(), Some(Refusal::RequestFd), "{number}");
@@ -353,6 +354,52 @@ fn a_request_is_no_way_to_the_servers_own_descriptors() {
     assert_eq!(said.output, "ok 0 1 2 30\n");
     drop(held);
     assert_eq!(end.read(&mut [0]).expect("it is read"), 0, "the server has it open");
+}
+
+#[test]
+fn why_a_launch_fails_is_told_whatever_comes_first() {
+    let server = Server::new("", Caller::Nobody);
+    let (mut errors, inside) = std::io::pipe().expect("a pipe is made");
+    let file = fs::File::open("/dev/null").expect("it is there");
+    let bytes = request(7, &[&server.probe], &[], &[DIRECTORY, ERRORS]);
+    server.send(&bytes, &[file.as_fd(), inside.as_fd()]).expect("it is sent");
+    drop(inside);
+    let (answer, pidfd) = server.answer().expect("an answer");
+    assert_eq!((answer.number, answer.failure), (7, 0));
+    wait(&pidfd.expect("a pidfd"));
+    let mut said = String::new();
+    errors.read_to_string(&mut said).expect("text");
+    let failure: serde_json::Value = serde_json::from_str(&said).expect("a failure");
+    assert_eq!((&failure["call"], &failure["error"]), (&"fchdir".into(), &"ENOTDIR".into()));
+}
+
+#[test]
+fn nothing_that_was_asked_stays_in_a_server() {
+    const SECRET: &str = "TOKEN=0c9f6dbd21";
+    let server = Server::new("", Caller::Root);
+    let probe = server.probe.clone();
+    server.launch(&[&probe, "pid"], &["FIRST=value", SECRET], &[]).end();
+    server.probes(&["pid"]);
+    // When it has answered this, it is done with what came before.
+    server.descriptors();
+    assert!(!holds(server.running.pid(), SECRET));
+}
+
+/// Whether the writable memory of a process has this text.
+fn holds(pid: i32, text: &str) -> bool {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("proc");
+    let memory = fs::File::open(format!("/proc/{pid}/mem")).expect("proc");
+    let writable =
+        maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|it| it.contains('w')));
+    let mut ranges = writable.filter_map(|line| {
+        let (from, to) = line.split(' ').next()?.split_once('-')?;
+        Some([from, to].map(|address| u64::from_str_radix(address, 16).expect("an address")))
+    });
+    ranges.any(|[from, to]| {
+        let mut bytes = vec![0; usize::try_from(to - from).expect("it fits")];
+        memory.read_exact_at(&mut bytes, from).expect("it is read");
+        bytes.windows(text.len()).any(|each| each == text.as_bytes())
+    })
 }
 
 #[test]

@@ -77,6 +77,18 @@ fn what_is_not_asked_about_is_not_seen() {
 }
 
 #[test]
+fn what_nobody_decides_about_is_no_way_around_who_decides() {
+    let binaries = Binaries::shared();
+    for place in ["", IN_PLACE] {
+        let plain = sandbox(place, &binaries);
+        let openat2 = ["syscall openat2 0 0 0 0"];
+        assert_eq!(said(&plain, &binaries, &openat2), [errno(Errno::INVAL)]);
+        let decided = plain.policy_fn(|_, _| Verdict::Allow);
+        assert_eq!(said(&decided, &binaries, &openat2), [errno(Errno::NOSYS)]);
+    }
+}
+
+#[test]
 fn asking_about_a_call_does_not_open_it() {
     let binaries = Binaries::shared();
     let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("it listens");

@@ -4,7 +4,7 @@ use crate::Firmness;
 
 /// The calls that a supervisor decides about, and how firmly. Every other call
 /// that it is asked about fails with ENOSYS.
-pub const SUPERVISED: [(&str, Firmness); 27] = [
+pub const SUPERVISED: [(&str, Firmness); 36] = [
     ("open", Firmness::Firm),
     ("openat", Firmness::Firm),
     ("creat", Firmness::Firm),
@@ -25,6 +25,15 @@ pub const SUPERVISED: [(&str, Firmness); 27] = [
     ("chmod", Firmness::Firm),
     ("fchmodat", Firmness::Firm),
     ("truncate", Firmness::Firm),
+    ("stat", Firmness::Firm),
+    ("lstat", Firmness::Firm),
+    ("newfstatat", Firmness::Firm),
+    ("statx", Firmness::Firm),
+    ("access", Firmness::Firm),
+    ("faccessat", Firmness::Firm),
+    ("faccessat2", Firmness::Firm),
+    ("readlink", Firmness::Firm),
+    ("readlinkat", Firmness::Firm),
     ("connect", Firmness::Firm),
     ("bind", Firmness::Firm),
     ("sendto", Firmness::Firm),
@@ -36,6 +45,8 @@ pub const SUPERVISED: [(&str, Firmness); 27] = [
 
 /// The name of a call, if it is decided about.
 pub(crate) fn known(name: &str) -> Option<&'static str> {
+    // That of one table is the other's.
+    let name = if name == "fstatat" { "newfstatat" } else { name };
     SUPERVISED.iter().map(|(call, _)| *call).find(|call| *call == name)
 }
 

@@ -60,7 +60,7 @@ pub struct SyscallEvent {
     pub tid: Pid,
     /// The parent of the process; `None` where this process cannot see it.
     pub parent: Option<Pid>,
-    /// For files the object that will be opened or changed, as the command could name it,
+    /// For files the object that will be opened, changed or looked at, as the command could name it,
     /// no symbolic links left; for a file to be created, where. For programs
     /// what the call says.
     pub path: PathBuf,
@@ -70,7 +70,7 @@ pub struct SyscallEvent {
     /// Device and inode of what is there; `None` where it is created, and for
     /// programs.
     pub identity: Option<(u64, u64)>,
-    /// `O_*` of an open, `AT_*` and `RENAME_*` of a change, `MSG_*` of what is sent.
+    /// `O_*` of an open, `AT_*` and `RENAME_*` of a change or a look, `MSG_*` of what is sent.
     pub flags: u32,
     /// The host that is connected to or sent to, or the address that a socket is
     /// bound to. IPv4 is IPv4 however it is written, and to connect or send to no
@@ -127,7 +127,28 @@ impl SyscallEvent {
         const WRITES: u32 = linux_raw_sys::general::O_ACCMODE
             | linux_raw_sys::general::O_TRUNC
             | linux_raw_sys::general::O_CREAT;
-        self.category == Category::File && (!self.is_open() || self.flags & WRITES != 0)
+        match self.category {
+            Category::File if self.is_open() => self.flags & WRITES != 0,
+            Category::File => !self.is_look(),
+            Category::Process | Category::Network => false,
+        }
+    }
+
+    /// Whether a file is only looked at: what it is, whether it may be used, what a
+    /// link says.
+    pub fn is_look(&self) -> bool {
+        const LOOKS: [&str; 9] = [
+            "stat",
+            "lstat",
+            "newfstatat",
+            "statx",
+            "access",
+            "faccessat",
+            "faccessat2",
+            "readlink",
+            "readlinkat",
+        ];
+        LOOKS.contains(&self.name)
     }
 
     /// Whether a socket is about to be connected.

@@ -82,17 +82,48 @@ impl Open {
         }
         let start = Start::of(target, confined)?;
         let path = start.absolute(self.directory, &self.path, target, confined)?;
-        let object = match start.own(&path) {
-            Own::Link(name) => Ok(Arc::new(target.link(&name)?)),
-            Own::Path(path) => {
-                let follows = !self.flags.intersects(OFlags::NOFOLLOW) && !self.is_exclusive();
-                start.walk(path, follows, confined)
-            }
-        };
-        match object {
-            Ok(object) => self.existing(object, &start, target),
+        match self.walk(&start, &path, target, confined) {
+            Ok((object, _)) => self.existing(object, &start, target),
             Err(Errno::NOENT) if self.creates() => self.new_file(&path, &start, target, confined),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Finds what would be looked at, and whether a link of the thread's own leads
+    /// there. That can be a symbolic link, and any device.
+    pub(crate) fn find_to_look(
+        &self,
+        target: &Target,
+        confined: &Confined,
+    ) -> Result<(Found, bool)> {
+        if self.path.as_os_str().is_empty() {
+            return Err(Errno::NOENT);
+        }
+        let start = Start::of(target, confined)?;
+        let path = start.absolute(self.directory, &self.path, target, confined)?;
+        let (object, is_own_link) = self.walk(&start, &path, target, confined)?;
+        let (stat, path) = (fstat(&*object)?, start.inside(&name_of(&object)?));
+        if !is_own_link {
+            objects::check_to_look(object.as_fd(), &stat, &path, &target.status)?;
+        }
+        let identity = Some((stat.st_dev, stat.st_ino));
+        Ok((Found { path, identity, object: Object::There(object) }, is_own_link))
+    }
+
+    /// What a path leads to, and whether by a link of the thread's own.
+    fn walk(
+        &self,
+        start: &Start,
+        path: &Path,
+        target: &Target,
+        confined: &Confined,
+    ) -> Result<(Arc<OwnedFd>, bool)> {
+        match start.own(path) {
+            Own::Link(name) => Ok((Arc::new(target.link(&name)?), true)),
+            Own::Path(path) => {
+                let follows = !self.flags.intersects(OFlags::NOFOLLOW) && !self.is_exclusive();
+                start.walk(path, follows, confined).map(|object| (object, false))
+            }
         }
     }
 
@@ -222,6 +253,14 @@ impl Start {
         Ok(start)
     }
 
+    /// What a descriptor of a thread is of, or where it stands.
+    pub(crate) fn descriptor(number: i32, target: &Target) -> Result<OwnedFd> {
+        match number {
+            linux_raw_sys::general::AT_FDCWD => target.link("cwd"),
+            fd => target.link(&format!("fd/{fd}")).map_err(|_| Errno::BADF),
+        }
+    }
+
     /// The path from the root. A directory that it begins in may be moved
     /// meanwhile; then another object is found and judged, or none.
     fn absolute(
@@ -234,10 +273,7 @@ impl Start {
         if path.is_absolute() {
             return Ok(path.to_owned());
         }
-        let from = match directory {
-            linux_raw_sys::general::AT_FDCWD => target.link("cwd"),
-            fd => target.link(&format!("fd/{fd}")).map_err(|_| Errno::BADF),
-        }?;
+        let from = Self::descriptor(directory, target)?;
         let from = fstat(&from).and_then(|stat| Ok((stat, self.inside(&name_of(&from)?))));
         let (stat, name) = from?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {

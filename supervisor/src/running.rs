@@ -17,6 +17,7 @@ use crate::audit::Audit;
 use crate::confined::Confined;
 use crate::decision::Decision;
 use crate::files::{Found, Open};
+use crate::looks::Looking;
 use crate::rules::Rules;
 use crate::target::{Target, errno};
 use crate::waiting::Waiting;
@@ -154,7 +155,10 @@ impl Running {
             }
             "sendmsg" => self.send_message(asked, &target, [first, second, third]),
             "sendmmsg" => self.send_messages(asked, &target, [first, second, third, fourth]),
-            name => self.change(asked, &target, name),
+            name => match Looking::of(name, asked.arguments) {
+                Some(looking) => self.look(asked, &target, name, &looking),
+                None => self.change(asked, &target, name),
+            },
         }
     }
 

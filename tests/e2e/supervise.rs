@@ -3,6 +3,7 @@
 mod audit;
 mod changes;
 mod context;
+mod looks;
 mod remote;
 mod sockets;
 mod spawned;

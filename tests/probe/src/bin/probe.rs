@@ -16,7 +16,11 @@
 //! (prints the mode that 0666 becomes), `flip-open N P BYTE` (opens P so often while
 //! a thread turns its last byte into BYTE and back; prints what the files begin
 //! with, and how many of them do), `flip-mkdir N P BYTE` (makes P so, and removes
-//! what is at P each time; prints how often it did), `mkfifo P`.
+//! what is at P each time; prints how often it did), `mkfifo P`, `look CALL P` (by
+//! this very call: mode, size, owners and inode, or what a link says), `look-at-open
+//! P` (by its descriptor), `look-into-code P` (has what the link says written to where
+//! nothing can be written), `flip-look N P BYTE` (prints the sizes that are seen, and
+//! how often each).
 //!
 //! Sockets: `socket FAMILY TYPE [PROTOCOL]`, `connect-tcp ADDRESS PORT`,
 //! `bind-tcp ADDRESS PORT` (prints the port), `listen-tcp` (without a bind),
@@ -232,6 +236,19 @@ fn files(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
         "create-mode" => create_mode(given.path(0)),
         "flip-open" => flip_open(given.number(0), given.text(1), given.text(2)),
         "flip-mkdir" => flip_mkdir(given.number(0), given.text(1), given.text(2)),
+        "look" => look(given.text(0), given.path(1)),
+        "look-at-open" => open(OFlags::RDONLY).and_then(|file| {
+            let empty = u64::from(uapi::AT_EMPTY_PATH);
+            let seen =
+                Stat::of("newfstatat", [file.as_raw_fd() as u64, c"".as_ptr() as u64], empty);
+            seen.map(|stat| stat.to_string())
+        }),
+        "look-into-code" => {
+            let path = CString::new(given.word(0).as_bytes()).expect("no NUL");
+            let (at, constant) = (uapi::AT_FDCWD as u64, b"constant".as_ptr() as u64);
+            call(Sysno::readlinkat, [at, path.as_ptr() as u64, constant, 1, 0, 0])
+        }
+        "flip-look" => flip_look(given.number(0), given.text(1), given.text(2)),
         "mkfifo" => {
             done(fs::mknodat(CWD, given.path(0), FileType::Fifo, Mode::from_raw_mode(0o666), 0))
         }
@@ -313,6 +330,84 @@ fn flip_open(times: usize, path: &str, other: &str) -> Answer {
         *found.entry(char::from(first[0])).or_default() += 1;
     });
     let said: Vec<String> = found.iter().map(|(what, count)| format!("{what} {count}")).collect();
+    Ok(said.join(" "))
+}
+
+/// What the kernel says of a file, as it says it.
+struct Stat(Box<uapi::stat>);
+
+impl Stat {
+    fn of(call: &str, path: [u64; 2], flags: u64) -> Result<Self, Errno> {
+        // SAFETY: it consists of numbers.
+        let mut stat: Box<uapi::stat> = Box::new(unsafe { std::mem::zeroed() });
+        let place = &raw mut *stat as u64;
+        let [directory, path] = path;
+        let arguments = match call {
+            "stat" | "lstat" => [path, place, 0, 0, 0, 0],
+            _ => [directory, path, place, flags, 0, 0],
+        };
+        raw(named(call)?, arguments).map(|_| Self(stat))
+    }
+}
+
+impl std::fmt::Display for Stat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let it = &self.0;
+        write!(f, "{:o} {} {} {} {}", it.st_mode, it.st_size, it.st_uid, it.st_gid, it.st_ino)
+    }
+}
+
+/// A call by its name, which may be that of another table.
+fn named(name: &str) -> Result<Sysno, Errno> {
+    let found = Sysno::from_str(name).or_else(|()| match name {
+        "newfstatat" => Sysno::from_str("fstatat"),
+        _ => Err(()),
+    });
+    found.map_err(|()| Errno::NOSYS)
+}
+
+/// Looks at a file by one of the calls for that.
+fn look(name: &str, path: &Path) -> Answer {
+    let path = CString::new(path.as_os_str().as_bytes()).expect("no NUL");
+    let (at, path) = (uapi::AT_FDCWD as u64, path.as_ptr() as u64);
+    let exists = 0;
+    match name {
+        "stat" | "lstat" | "newfstatat" => {
+            Stat::of(name, [at, path], 0).map(|stat| stat.to_string())
+        }
+        "statx" => {
+            // SAFETY: it consists of numbers.
+            let mut it: uapi::statx = unsafe { std::mem::zeroed() };
+            let place = &raw mut it as u64;
+            let mask = u64::from(uapi::STATX_BASIC_STATS);
+            raw(Sysno::statx, [at, path, 0, mask, place, 0])?;
+            let [mode, size, user, group, inode] =
+                [it.stx_mode.into(), it.stx_size, it.stx_uid.into(), it.stx_gid.into(), it.stx_ino];
+            Ok(format!("{mode:o} {size} {user} {group} {inode}"))
+        }
+        "access" => call(named(name)?, [path, exists, 0, 0, 0, 0]),
+        "readlink" | "readlinkat" => {
+            let mut says = [0_u8; 4096];
+            let (place, size) = (says.as_mut_ptr() as u64, says.len() as u64);
+            let arguments = match name {
+                "readlink" => [path, place, size, 0, 0, 0],
+                _ => [at, path, place, size, 0, 0],
+            };
+            let length = raw(named(name)?, arguments)? as usize;
+            Ok(String::from_utf8_lossy(&says[..length]).into_owned())
+        }
+        _ => call(named(name)?, [at, path, exists, 0, 0, 0]),
+    }
+}
+
+/// Looks at a path that changes all the while.
+fn flip_look(times: usize, path: &str, other: &str) -> Answer {
+    let mut sizes = BTreeMap::<i64, usize>::new();
+    flip(times, path, other, |path| {
+        let seen = Stat::of("newfstatat", [uapi::AT_FDCWD as u64, path as u64], 0);
+        *sizes.entry(seen.map_or(-1, |stat| stat.0.st_size)).or_default() += 1;
+    });
+    let said: Vec<String> = sizes.iter().map(|(size, count)| format!("{size} {count}")).collect();
     Ok(said.join(" "))
 }
 

@@ -4,7 +4,7 @@ use crate::Firmness;
 
 /// The calls that a supervisor decides about, and how firmly. Every other call
 /// that it is asked about fails with ENOSYS.
-pub const SUPERVISED: [(&str, Firmness); 36] = [
+pub const SUPERVISED: [(&str, Firmness); 48] = [
     ("open", Firmness::Firm),
     ("openat", Firmness::Firm),
     ("creat", Firmness::Firm),
@@ -24,6 +24,18 @@ pub const SUPERVISED: [(&str, Firmness); 36] = [
     ("mknodat", Firmness::Firm),
     ("chmod", Firmness::Firm),
     ("fchmodat", Firmness::Firm),
+    ("fchmodat2", Firmness::Firm),
+    ("chown", Firmness::Firm),
+    ("lchown", Firmness::Firm),
+    ("fchownat", Firmness::Firm),
+    ("utime", Firmness::Firm),
+    ("utimes", Firmness::Firm),
+    ("futimesat", Firmness::Firm),
+    ("utimensat", Firmness::Firm),
+    ("setxattr", Firmness::Firm),
+    ("lsetxattr", Firmness::Firm),
+    ("removexattr", Firmness::Firm),
+    ("lremovexattr", Firmness::Firm),
     ("truncate", Firmness::Firm),
     ("stat", Firmness::Firm),
     ("lstat", Firmness::Firm),

@@ -65,7 +65,7 @@ pub struct SyscallEvent {
     /// what the call says.
     pub path: PathBuf,
     /// Where something gets a name by a call that has two: what it is renamed to,
-    /// where it is linked. What a symbolic link says.
+    /// where it is linked. What a symbolic link says, and the name of an extended attribute.
     pub second: Option<PathBuf>,
     /// Device and inode of what is there; `None` where it is created, and for
     /// programs.

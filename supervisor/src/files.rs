@@ -33,6 +33,13 @@ pub(crate) struct Open {
     pub(crate) mode: u32,
 }
 
+/// What for something is found that is not opened.
+#[derive(Clone, Copy)]
+pub(crate) enum Use {
+    Look,
+    Change,
+}
+
 /// What will be opened.
 pub(crate) struct Found {
     pub(crate) path: PathBuf,
@@ -89,12 +96,13 @@ impl Open {
         }
     }
 
-    /// Finds what would be looked at, and whether a link of the thread's own leads
-    /// there. That can be a symbolic link, and any device.
-    pub(crate) fn find_to_look(
+    /// Finds what is there, be it a symbolic link or any device; whether a link of
+    /// the thread's own leads there.
+    pub(crate) fn find_itself(
         &self,
         target: &Target,
         confined: &Confined,
+        to: Use,
     ) -> Result<(Found, bool)> {
         if self.path.as_os_str().is_empty() {
             return Err(Errno::NOENT);
@@ -102,12 +110,14 @@ impl Open {
         let start = Start::of(target, confined)?;
         let path = start.absolute(self.directory, &self.path, target, confined)?;
         let (object, is_own_link) = self.walk(&start, &path, target, confined)?;
-        let (stat, path) = (fstat(&*object)?, start.inside(&name_of(&object)?));
-        if !is_own_link {
-            objects::check_to_look(object.as_fd(), &stat, &path, &target.status)?;
-        }
-        let identity = Some((stat.st_dev, stat.st_ino));
-        Ok((Found { path, identity, object: Object::There(object) }, is_own_link))
+        Ok((Found::itself(object, &start, target, is_own_link, to)?, is_own_link))
+    }
+
+    /// Finds what a descriptor of a thread is of, to change it.
+    pub(crate) fn descriptor(number: i32, target: &Target, confined: &Confined) -> Result<Found> {
+        let start = Start::of(target, confined)?;
+        let object = Start::descriptor(number, target)?.into();
+        Found::itself(object, &start, target, true, Use::Change)
     }
 
     /// What a path leads to, and whether by a link of the thread's own.
@@ -167,6 +177,24 @@ impl Open {
 }
 
 impl Found {
+    fn itself(
+        object: Arc<OwnedFd>,
+        start: &Start,
+        target: &Target,
+        is_own: bool,
+        to: Use,
+    ) -> Result<Self> {
+        let (stat, path) = (fstat(&*object)?, start.inside(&name_of(&object)?));
+        match to {
+            Use::Change => objects::check(object.as_fd(), &stat, &path, true, &target.status)?,
+            // What is open may be anything.
+            Use::Look if is_own => {}
+            Use::Look => objects::check_to_look(object.as_fd(), &stat, &path, &target.status)?,
+        }
+        let identity = Some((stat.st_dev, stat.st_ino));
+        Ok(Self { path, identity, object: Object::There(object) })
+    }
+
     fn is_link(&self) -> Result<bool> {
         let Object::New(parent, name) = &self.object else { return Ok(false) };
         Ok(is_link(&statat(&**parent, name, AtFlags::SYMLINK_NOFOLLOW)?))

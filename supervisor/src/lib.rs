@@ -6,6 +6,7 @@
 //! can decide, and how firmly, is in `docs/supervisor.md`.
 
 mod address;
+mod attributes;
 mod audit;
 mod calls;
 mod changes;

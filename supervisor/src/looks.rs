@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, FileType, OFlags, fstat, readlinkat};
 use rustix::io::{Errno, Result};
 
 use crate::calls;
-use crate::files::{Found, Open, Start};
+use crate::files::{Found, Open, Start, Use};
 use crate::memory::Memory;
 use crate::namespace::Namespace;
 use crate::objects;
@@ -202,7 +202,7 @@ impl Running {
         let follows = !flags.contains(AtFlags::SYMLINK_NOFOLLOW);
         let follow = if follows { OFlags::empty() } else { OFlags::NOFOLLOW };
         let open = Open { directory, path, flags: follow, mode: 0 };
-        let (found, is_own_link) = open.find_to_look(target, self.confined()?)?;
+        let (found, is_own_link) = open.find_itself(target, self.confined()?, Use::Look)?;
         let (path, identity) = (found.path.clone(), found.identity);
         let event = SyscallEvent::new(name, Category::File, target);
         let event = SyscallEvent { path, identity, flags: flags.bits(), ..event };

@@ -45,6 +45,16 @@ impl Namespace {
     pub(crate) fn group(&self, outside: u32) -> u32 {
         self.groups.inside(outside)
     }
+
+    /// A user by what it calls it.
+    pub(crate) fn user_outside(&self, inside: u32) -> Option<u32> {
+        self.users.outside(inside)
+    }
+
+    /// A group by what it calls it.
+    pub(crate) fn group_outside(&self, inside: u32) -> Option<u32> {
+        self.groups.outside(inside)
+    }
 }
 
 impl Map {
@@ -58,6 +68,11 @@ impl Map {
 
     fn inside(&self, id: u32) -> u32 {
         self.find(id, |[inside, outside, count]| [outside, inside, count]).unwrap_or(OVERFLOW)
+    }
+
+    fn outside(&self, id: u32) -> Option<u32> {
+        // An id that this process's namespace lacks is of nobody.
+        self.find(id, |range| range).filter(|id| *id != u32::MAX)
     }
 
     fn find(&self, id: u32, from_to: impl Fn([u32; 3]) -> [u32; 3]) -> Option<u32> {
@@ -77,7 +92,9 @@ mod tests {
     fn ids_are_those_of_the_namespace() {
         let map = Map::parse("         0       1000          1\n 10 100000 5\n").expect("a map");
         assert_eq!([1000, 100_004, 100_005, 0].map(|id| map.inside(id)), [0, 14, 65534, 65534]);
-        assert_eq!(Map::default().inside(7), 7);
+        let outside = [0, 14, 15, 1000].map(|id| map.outside(id));
+        assert_eq!(outside, [Some(1000), Some(100_004), None, None]);
+        assert_eq!((Map::default().inside(7), Map::default().outside(7)), (7, Some(7)));
         assert!(Map::parse("0 0").is_none());
     }
 }

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use syscalls::Sysno;
 
+use crate::attributes::Changing;
 use crate::audit::Audit;
 use crate::confined::Confined;
 use crate::decision::Decision;
@@ -155,10 +156,18 @@ impl Running {
             }
             "sendmsg" => self.send_message(asked, &target, [first, second, third]),
             "sendmmsg" => self.send_messages(asked, &target, [first, second, third, fourth]),
-            name => match Looking::of(name, asked.arguments) {
-                Some(looking) => self.look(asked, &target, name, &looking),
-                None => self.change(asked, &target, name),
-            },
+            name => self.file(asked, &target, name),
+        }
+    }
+
+    /// A call about a file that is not opened.
+    fn file(&mut self, asked: &Notification, target: &Target, name: &str) -> Outcome {
+        if let Some(looking) = Looking::of(name, asked.arguments) {
+            return self.look(asked, target, name, &looking);
+        }
+        match Changing::of(name, asked.arguments) {
+            Some(changing) => self.change_attribute(asked, target, name, &changing),
+            None => self.change(asked, target, name),
         }
     }
 

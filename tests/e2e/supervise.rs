@@ -1,5 +1,6 @@
 //! A supervisor that decides while the command runs, and whom nobody tricks.
 
+mod attributes;
 mod audit;
 mod changes;
 mod context;

@@ -127,7 +127,12 @@ fn what_is_denied_is_not_seen_by_whatever_name_or_call() {
                     "link" if reads_link || call == "lstat" => "ok".to_owned(),
                     _ => no.clone(),
                 };
-                assert!(line.starts_with(&expected), "{caller}, {place}, {probe}: {line}");
+                // Some are of older tables only.
+                let is_there = *line != errno(Errno::NOSYS);
+                assert!(
+                    !is_there || line.starts_with(&expected),
+                    "{caller}, {place}, {probe}: {line}"
+                );
             }
             let allows: Supervise = |_, _| Verdict::Allow;
             let control = lines(sandbox(), &probes, Some(allows));

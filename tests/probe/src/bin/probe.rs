@@ -20,7 +20,9 @@
 //! this very call: mode, size, owners and inode, or what a link says), `look-at-open
 //! P` (by its descriptor), `look-into-code P` (has what the link says written to where
 //! nothing can be written), `flip-look N P BYTE` (prints the sizes that are seen, and
-//! how often each).
+//! how often each), `attribute CALL P` (changes one by this very call), `times-of-open P`
+//! (by its descriptor), `flip-times N P BYTE` (sets them to the epoch; prints how often
+//! it did).
 //!
 //! Sockets: `socket FAMILY TYPE [PROTOCOL]`, `connect-tcp ADDRESS PORT`,
 //! `bind-tcp ADDRESS PORT` (prints the port), `listen-tcp` (without a bind),
@@ -248,6 +250,12 @@ fn files(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
             let (at, constant) = (uapi::AT_FDCWD as u64, b"constant".as_ptr() as u64);
             call(Sysno::readlinkat, [at, path.as_ptr() as u64, constant, 1, 0, 0])
         }
+        "attribute" => attribute(given.text(0), given.path(1)),
+        "times-of-open" => open(OFlags::RDONLY).and_then(|file| {
+            let times = [0_u64; 4];
+            call(Sysno::utimensat, [file.as_raw_fd() as u64, 0, times.as_ptr() as u64, 0, 0, 0])
+        }),
+        "flip-times" => flip_times(given.number(0), given.text(1), given.text(2)),
         "flip-look" => flip_look(given.number(0), given.text(1), given.text(2)),
         "mkfifo" => {
             done(fs::mknodat(CWD, given.path(0), FileType::Fifo, Mode::from_raw_mode(0o666), 0))
@@ -398,6 +406,41 @@ fn look(name: &str, path: &Path) -> Answer {
         }
         _ => call(named(name)?, [at, path, exists, 0, 0, 0]),
     }
+}
+
+/// Changes an attribute of a file by one of the calls for that.
+fn attribute(name: &str, path: &Path) -> Answer {
+    let path = CString::new(path.as_os_str().as_bytes()).expect("no NUL");
+    let (at, path) = (uapi::AT_FDCWD as u64, path.as_ptr() as u64);
+    let (user, group) = (process::getuid().as_raw().into(), process::getgid().as_raw().into());
+    let attribute = c"user.probe".as_ptr() as u64;
+    let value = b"x".as_ptr() as u64;
+    // Two times, however they are said: of access, of modification.
+    let (seconds, times) = ([1_000_u64, 2_000], [1_000_u64, 0, 2_000, 0]);
+    let (seconds, times) = (seconds.as_ptr() as u64, times.as_ptr() as u64);
+    let arguments = match name {
+        "chmod" => [path, 0o600, 0, 0, 0, 0],
+        "fchmodat" | "fchmodat2" => [at, path, 0o640, 0, 0, 0],
+        "chown" | "lchown" => [path, user, group, 0, 0, 0],
+        "fchownat" => [at, path, user, u64::MAX, 0, 0],
+        "utime" => [path, seconds, 0, 0, 0, 0],
+        "utimes" => [path, times, 0, 0, 0, 0],
+        "futimesat" | "utimensat" => [at, path, times, 0, 0, 0],
+        "setxattr" | "lsetxattr" => [path, attribute, value, 1, 0, 0],
+        _ => [path, attribute, 0, 0, 0, 0],
+    };
+    call(named(name)?, arguments)
+}
+
+/// Sets the times of a path that changes all the while.
+fn flip_times(times: usize, path: &str, other: &str) -> Answer {
+    let mut done = 0;
+    let epoch = [0_u64; 4];
+    flip(times, path, other, |path| {
+        let arguments = [uapi::AT_FDCWD as u64, path as u64, epoch.as_ptr() as u64, 0, 0, 0];
+        done += usize::from(call(Sysno::utimensat, arguments).is_ok());
+    });
+    Ok(done.to_string())
 }
 
 /// Looks at a path that changes all the while.

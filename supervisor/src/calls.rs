@@ -4,7 +4,7 @@ use crate::Firmness;
 
 /// The calls that a supervisor decides about, and how firmly. Every other call
 /// that it is asked about fails with ENOSYS.
-pub const SUPERVISED: [(&str, Firmness); 48] = [
+pub const SUPERVISED: [(&str, Firmness); 55] = [
     ("open", Firmness::Firm),
     ("openat", Firmness::Firm),
     ("creat", Firmness::Firm),
@@ -53,6 +53,13 @@ pub const SUPERVISED: [(&str, Firmness); 48] = [
     ("sendmmsg", Firmness::Firm),
     ("execve", Firmness::BestEffort),
     ("execveat", Firmness::BestEffort),
+    ("mmap", Firmness::Observed),
+    ("mremap", Firmness::Observed),
+    ("brk", Firmness::Observed),
+    ("clone", Firmness::Observed),
+    ("clone3", Firmness::Observed),
+    ("fork", Firmness::Observed),
+    ("vfork", Firmness::Observed),
 ];
 
 /// The name of a call, if it is decided about.

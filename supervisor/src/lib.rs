@@ -24,6 +24,7 @@ mod memory;
 mod message;
 mod namespace;
 mod network;
+mod notifications;
 mod objects;
 mod paths;
 mod remote;

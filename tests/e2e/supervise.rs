@@ -5,6 +5,7 @@ mod audit;
 mod changes;
 mod context;
 mod looks;
+mod notifications;
 mod remote;
 mod sockets;
 mod spawned;

@@ -45,7 +45,7 @@
 //! `oom-score`, `signals` (blocked and ignored), `dumpable`, `death-signal`,
 //! `securebits`, `fds`, `fd-kind N`, `namespace NAME`, `kill PID SIGNAL`,
 //! `ptrace PID`, `read-mem PID`, `waitable PID`, `fork`, `threads N`, `allocate
-//! BYTES`, `touch BYTES` (in a child), `fork-many N`, `raise SIGNAL`, `abort`,
+//! BYTES`, `grow-heap BYTES BYTES` (by so much, and by so much more), `touch BYTES` (in a child), `fork-many N`, `raise SIGNAL`, `abort`,
 //! `exit N`, `spin`, `spin-for MILLISECONDS` (of CPU time), `pause`, `say TEXT`,
 //! `echo-input`, `orphan`, `in-child PROBE [+ PROBE]...`, `in-orphan PROBE [+
 //! PROBE]...` (by a child of one that has ended). A PID may be `parent`.
@@ -1081,6 +1081,7 @@ fn processes(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
         "fork-many" => fork_many(given.number(0)),
         "threads" => threads(given.number(0)),
         "allocate" => allocate(given.number(0)),
+        "grow-heap" => grow_heap([given.number(0), given.number(1)]),
         "touch" => touch(given.number(0)),
         "raise" => {
             let pid = process::getpid().as_raw_nonzero().get() as u64;
@@ -1187,6 +1188,18 @@ fn allocate(bytes: usize) -> Answer {
     let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
     // SAFETY: the kernel chooses a free place, and nothing uses it.
     done(unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, protection, flags) })
+}
+
+/// The end of the heap is asked for first. Nothing uses what it grows by.
+fn grow_heap(by: [u64; 2]) -> Answer {
+    let mut end = raw(Sysno::brk, [0; 6])?;
+    for bytes in by {
+        end += bytes;
+        if raw(Sysno::brk, [end, 0, 0, 0, 0, 0])? != end {
+            return Err(Errno::NOMEM);
+        }
+    }
+    done(Ok(()))
 }
 
 /// Uses so much memory, in a child that is waited for.

@@ -138,6 +138,7 @@ scale: measure ## how their cost grows, with what; writes docs/scale/
 contenders: toolchain ## more programs for `make compare`, from Debian and from crates.io
 	@tests/programs.sh firejail:firejail
 	cargo install --quiet --locked --root $(CONTENDERS) hakoniwa-cli sandlock-cli zerobox
+	cargo install --quiet --locked --root $(CONTENDERS) --path benches/sandlock
 
 .PHONY: fuzz
 fuzz: setup-fuzz ## run each fuzz target for FUZZ_SECONDS=60

@@ -5,6 +5,7 @@ mod audit;
 mod changes;
 mod context;
 mod looks;
+mod memory;
 mod notifications;
 mod remote;
 mod sockets;

@@ -34,6 +34,8 @@ PART ?= cgroup:: guarantees::every guarantees::what kernel:: landlock::
 BENCH ?=
 # How often it races with a supervisor for what a path leads to.
 RACES ?= 100000
+# About how many calls one is asked, while its memory is looked at.
+EVENTS ?= 10000000
 # How often `make compare` and `make scale` measure each way to launch.
 ROUNDS ?= 1000
 # Where `make contenders` puts programs.
@@ -87,11 +89,13 @@ matrix-all: ## nearly all of them on every kernel of tests/matrix/rows
 	@$(MAKE) matrix ROWS='.*' PART=
 
 .PHONY: soak
-soak: build probe ## LAUNCHES=1000000 at once; random policies against the kernel, SOAK_CASES=10000; kills at any moment, KILLS=1000 of each; RACES=100000 with a supervisor
+soak: build probe ## LAUNCHES=1000000 at once; random policies against the kernel, SOAK_CASES=10000; kills at any moment, KILLS=1000 of each; RACES=100000 with a supervisor, EVENTS=10000000 for one
 	CI=true LAUNCHES=$(LAUNCHES) cargo test -p e2e --test load -- --nocapture
 	CI=true KILLS=$(KILLS) cargo test -p e2e --test e2e kills:: -- --nocapture
 	CI=true SOAK_CASES=$(SOAK_CASES) cargo test -p e2e --test e2e model:: -- --nocapture
-	CI=true RACES=$(RACES) cargo test -p e2e --test e2e supervise:: -- --nocapture
+	CI=true RACES=$(RACES) cargo test -p e2e --test e2e supervise:: -- --nocapture --skip supervise::memory
+	@# Alone, since what other tests have in memory is in it.
+	CI=true EVENTS=$(EVENTS) cargo test -p e2e --test e2e supervise::memory:: -- --nocapture
 
 .PHONY: faults
 faults: build probe programs ## every system call of a launch fails, one at a time, with every error; `make test` has two of them
@@ -138,6 +142,7 @@ scale: measure ## how their cost grows, with what; writes docs/scale/
 contenders: toolchain ## more programs for `make compare`, from Debian and from crates.io
 	@tests/programs.sh firejail:firejail
 	cargo install --quiet --locked --root $(CONTENDERS) hakoniwa-cli sandlock-cli zerobox
+	cargo install --quiet --locked --root $(CONTENDERS) --path benches/sandlock
 
 .PHONY: fuzz
 fuzz: setup-fuzz ## run each fuzz target for FUZZ_SECONDS=60

@@ -64,6 +64,22 @@ fn hello_says_so_from_a_sandbox() {
 }
 
 #[test]
+fn what_keeps_a_repository_denies_what_lies_in_it_and_nothing_else() {
+    harness::needs_namespaces!();
+    let keeper = Example::new("keeper");
+    for caller in Caller::both() {
+        let dir = TempDir::with_file(".git/config", "kept");
+        let write = format!("echo new > {dir}/file; echo new > {dir}/.git/config");
+        let mut command = keeper.command(&[], caller);
+        let output = command.args([&*dir.to_string(), "sh", "-c", &write]).output();
+        let text = text(&output.expect("it runs"));
+        assert!(text.contains(&format!("denied: open {dir}/.git/config\n")), "{caller}: {text}");
+        assert_eq!(text.matches("denied: ").count(), 1, "{caller}: {text}");
+        assert_eq!((dir.read("file"), dir.read(".git/config")), ("new\n".into(), "kept".into()));
+    }
+}
+
+#[test]
 fn an_acceptor_is_all_the_network_there_is() {
     harness::needs!("bash");
     harness::needs_namespaces!();

@@ -1,6 +1,7 @@
 //! The audit log: a line of JSON for each event.
 
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -57,6 +58,8 @@ pub(crate) struct Event<'a> {
     size: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     argv: Vec<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    environment: Option<Vec<Cow<'a, str>>>,
     denied: bool,
 }
 
@@ -67,6 +70,7 @@ impl<'a> Event<'a> {
             call: event.name,
             category: match event.category {
                 Category::File => "file",
+                Category::Memory => "memory",
                 Category::Network => "network",
                 Category::Process => "process",
             },
@@ -90,10 +94,15 @@ impl<'a> Event<'a> {
                 Protocol::Other(number) => number.to_string(),
             }),
             size: event.size,
-            argv: event.argv.iter().map(|argument| argument.to_string_lossy()).collect(),
+            argv: texts(&event.argv),
+            environment: event.environment.as_deref().map(texts),
             denied: event.denied,
         }
     }
+}
+
+fn texts(of: &[OsString]) -> Vec<Cow<'_, str>> {
+    of.iter().map(|text| text.to_string_lossy()).collect()
 }
 
 impl Audit {

@@ -4,7 +4,7 @@ use crate::Firmness;
 
 /// The calls that a supervisor decides about, and how firmly. Every other call
 /// that it is asked about fails with ENOSYS.
-pub const SUPERVISED: [(&str, Firmness); 27] = [
+pub const SUPERVISED: [(&str, Firmness); 55] = [
     ("open", Firmness::Firm),
     ("openat", Firmness::Firm),
     ("creat", Firmness::Firm),
@@ -24,7 +24,28 @@ pub const SUPERVISED: [(&str, Firmness); 27] = [
     ("mknodat", Firmness::Firm),
     ("chmod", Firmness::Firm),
     ("fchmodat", Firmness::Firm),
+    ("fchmodat2", Firmness::Firm),
+    ("chown", Firmness::Firm),
+    ("lchown", Firmness::Firm),
+    ("fchownat", Firmness::Firm),
+    ("utime", Firmness::Firm),
+    ("utimes", Firmness::Firm),
+    ("futimesat", Firmness::Firm),
+    ("utimensat", Firmness::Firm),
+    ("setxattr", Firmness::Firm),
+    ("lsetxattr", Firmness::Firm),
+    ("removexattr", Firmness::Firm),
+    ("lremovexattr", Firmness::Firm),
     ("truncate", Firmness::Firm),
+    ("stat", Firmness::Firm),
+    ("lstat", Firmness::Firm),
+    ("newfstatat", Firmness::Firm),
+    ("statx", Firmness::Firm),
+    ("access", Firmness::Firm),
+    ("faccessat", Firmness::Firm),
+    ("faccessat2", Firmness::Firm),
+    ("readlink", Firmness::Firm),
+    ("readlinkat", Firmness::Firm),
     ("connect", Firmness::Firm),
     ("bind", Firmness::Firm),
     ("sendto", Firmness::Firm),
@@ -32,10 +53,19 @@ pub const SUPERVISED: [(&str, Firmness); 27] = [
     ("sendmmsg", Firmness::Firm),
     ("execve", Firmness::BestEffort),
     ("execveat", Firmness::BestEffort),
+    ("mmap", Firmness::Observed),
+    ("mremap", Firmness::Observed),
+    ("brk", Firmness::Observed),
+    ("clone", Firmness::Observed),
+    ("clone3", Firmness::Observed),
+    ("fork", Firmness::Observed),
+    ("vfork", Firmness::Observed),
 ];
 
 /// The name of a call, if it is decided about.
 pub(crate) fn known(name: &str) -> Option<&'static str> {
+    // That of one table is the other's.
+    let name = if name == "fstatat" { "newfstatat" } else { name };
     SUPERVISED.iter().map(|(call, _)| *call).find(|call| *call == name)
 }
 

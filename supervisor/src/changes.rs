@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, chmodat, fstat, ftruncate, linkat, mkdirat,
-    mknodat, openat, renameat_with, symlinkat, unlinkat,
+    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, fstat, ftruncate, linkat, mkdirat, mknodat,
+    openat, renameat_with, symlinkat, unlinkat,
 };
 use rustix::io::{Errno, Result};
 use rustix::process::umask;
@@ -34,7 +34,6 @@ enum Change {
     Link(At, At, AtFlags),
     Symlink(u64, At),
     Make(At, FileType, Mode),
-    Chmod(At, Mode),
     Truncate(At, u64),
 }
 
@@ -75,8 +74,6 @@ impl Change {
             "mkdirat" => Self::Make(at(one, two), FileType::Directory, mode(three)),
             "mknod" => node(here(one), two)?,
             "mknodat" => node(at(one, two), three)?,
-            "chmod" => Self::Chmod(here(one), mode(two)),
-            "fchmodat" => Self::Chmod(at(one, two), mode(three)),
             "truncate" => Self::Truncate(here(one), two),
             _ => return None,
         })
@@ -87,7 +84,7 @@ impl Change {
         match self {
             Self::Remove(_, flags) | Self::Link(_, _, flags) => flags.bits(),
             Self::Rename(_, _, flags) => flags.bits(),
-            Self::Symlink(..) | Self::Make(..) | Self::Chmod(..) | Self::Truncate(..) => 0,
+            Self::Symlink(..) | Self::Make(..) | Self::Truncate(..) => 0,
         }
     }
 }
@@ -139,7 +136,7 @@ impl Running {
                     flags if flags.is_empty() => OFlags::NOFOLLOW,
                     _ => return Err(Errno::INVAL),
                 };
-                let from = self.file(from, last, target)?;
+                let from = self.there(from, last, target)?;
                 let (to, (new, name)) = self.name(to, target)?;
                 let file = from.object()?;
                 let follow = AtFlags::SYMLINK_FOLLOW;
@@ -162,13 +159,8 @@ impl Running {
                 };
                 (vec![found], Box::new(deed))
             }
-            Change::Chmod(at, mode) => {
-                let found = self.file(at, OFlags::WRONLY, target)?;
-                let (file, flags) = (found.object()?, AtFlags::empty());
-                (vec![found], Box::new(move || chmodat(CWD, own_link(&file), mode, flags)))
-            }
             Change::Truncate(at, length) => {
-                let found = self.file(at, OFlags::WRONLY, target)?;
+                let found = self.there(at, OFlags::WRONLY, target)?;
                 let file = found.object()?;
                 if FileType::from_raw_mode(fstat(&*file)?.st_mode) != FileType::RegularFile {
                     return Err(Errno::INVAL);
@@ -189,7 +181,7 @@ impl Running {
     }
 
     /// A file that is there.
-    fn file(&self, (directory, path): At, flags: OFlags, target: &Target) -> Result<Found> {
+    fn there(&self, (directory, path): At, flags: OFlags, target: &Target) -> Result<Found> {
         let open = Open { directory, path: target.path(path)?, flags, mode: 0 };
         open.find(target, self.confined()?)
     }

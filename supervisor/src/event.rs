@@ -15,8 +15,10 @@ use crate::target::Target;
 pub enum Category {
     /// Files and directories.
     File,
-    /// Programs.
+    /// Programs, and processes and threads that are started.
     Process,
+    /// Memory that is mapped.
+    Memory,
     /// Hosts.
     Network,
 }
@@ -60,17 +62,18 @@ pub struct SyscallEvent {
     pub tid: Pid,
     /// The parent of the process; `None` where this process cannot see it.
     pub parent: Option<Pid>,
-    /// For files the object that will be opened or changed, as the command could name it,
+    /// For files the object that will be opened, changed or looked at, as the command could name it,
     /// no symbolic links left; for a file to be created, where. For programs
     /// what the call says.
     pub path: PathBuf,
     /// Where something gets a name by a call that has two: what it is renamed to,
-    /// where it is linked. What a symbolic link says.
+    /// where it is linked. What a symbolic link says, and the name of an extended attribute.
     pub second: Option<PathBuf>,
     /// Device and inode of what is there; `None` where it is created, and for
     /// programs.
     pub identity: Option<(u64, u64)>,
-    /// `O_*` of an open, `AT_*` and `RENAME_*` of a change, `MSG_*` of what is sent.
+    /// `O_*` of an open, `AT_*` and `RENAME_*` of a change or a look, `MSG_*` of what is sent,
+    /// `MAP_*` and `MREMAP_*` of memory, `CLONE_*` of what is started.
     pub flags: u32,
     /// The host that is connected to or sent to, or the address that a socket is
     /// bound to. IPv4 is IPv4 however it is written, and to connect or send to no
@@ -80,10 +83,14 @@ pub struct SyscallEvent {
     pub port: Option<u16>,
     /// What the socket speaks.
     pub protocol: Option<Protocol>,
-    /// How many bytes are to be sent.
+    /// How many bytes are to be sent or mapped; of `brk` how large the heap gets.
     pub size: Option<u64>,
     /// The arguments of a program; only the first 1,024.
     pub argv: Vec<OsString>,
+    /// The environment of a program, if it is asked for
+    /// ([`Supervisor::environment`](crate::Supervisor::environment)); only the first
+    /// 1,024 variables.
+    pub environment: Option<Vec<OsString>>,
     /// Whether it is denied whatever the verdict is, by what was said before
     /// ([`PolicyContext`](crate::PolicyContext)).
     pub denied: bool,
@@ -108,13 +115,20 @@ impl SyscallEvent {
             protocol: None,
             size: None,
             argv: Vec::new(),
+            environment: None,
             denied: false,
         }
     }
 
     /// Whether a program is about to be executed.
     pub fn is_exec(&self) -> bool {
-        self.category == Category::Process
+        matches!(self.name, "execve" | "execveat")
+    }
+
+    /// Whether a process is about to be started, rather than a thread.
+    pub fn is_fork(&self) -> bool {
+        let is_start = self.category == Category::Process && !self.is_exec();
+        is_start && self.flags & linux_raw_sys::general::CLONE_THREAD == 0
     }
 
     /// Whether a file is about to be opened.
@@ -127,7 +141,28 @@ impl SyscallEvent {
         const WRITES: u32 = linux_raw_sys::general::O_ACCMODE
             | linux_raw_sys::general::O_TRUNC
             | linux_raw_sys::general::O_CREAT;
-        self.category == Category::File && (!self.is_open() || self.flags & WRITES != 0)
+        match self.category {
+            Category::File if self.is_open() => self.flags & WRITES != 0,
+            Category::File => !self.is_look(),
+            Category::Process | Category::Network | Category::Memory => false,
+        }
+    }
+
+    /// Whether a file is only looked at: what it is, whether it may be used, what a
+    /// link says.
+    pub fn is_look(&self) -> bool {
+        const LOOKS: [&str; 9] = [
+            "stat",
+            "lstat",
+            "newfstatat",
+            "statx",
+            "access",
+            "faccessat",
+            "faccessat2",
+            "readlink",
+            "readlinkat",
+        ];
+        LOOKS.contains(&self.name)
     }
 
     /// Whether a socket is about to be connected.
@@ -148,6 +183,12 @@ impl SyscallEvent {
     /// Whether the path has this text in it.
     pub fn path_contains(&self, text: &str) -> bool {
         contains(self.path.as_os_str().as_bytes(), text)
+    }
+
+    /// Whether one of the variables of the environment, as far as that is told, has
+    /// this text in it.
+    pub fn environment_contains(&self, text: &str) -> bool {
+        self.environment.iter().flatten().any(|variable| contains(variable.as_bytes(), text))
     }
 
     /// Whether one of the arguments has this text in it.

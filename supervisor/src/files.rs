@@ -33,6 +33,13 @@ pub(crate) struct Open {
     pub(crate) mode: u32,
 }
 
+/// What for something is found that is not opened.
+#[derive(Clone, Copy)]
+pub(crate) enum Use {
+    Look,
+    Change,
+}
+
 /// What will be opened.
 pub(crate) struct Found {
     pub(crate) path: PathBuf,
@@ -82,17 +89,51 @@ impl Open {
         }
         let start = Start::of(target, confined)?;
         let path = start.absolute(self.directory, &self.path, target, confined)?;
-        let object = match start.own(&path) {
-            Own::Link(name) => Ok(Arc::new(target.link(&name)?)),
-            Own::Path(path) => {
-                let follows = !self.flags.intersects(OFlags::NOFOLLOW) && !self.is_exclusive();
-                start.walk(path, follows, confined)
-            }
-        };
-        match object {
-            Ok(object) => self.existing(object, &start, target),
+        match self.walk(&start, &path, target, confined) {
+            Ok((object, _)) => self.existing(object, &start, target),
             Err(Errno::NOENT) if self.creates() => self.new_file(&path, &start, target, confined),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Finds what is there, be it a symbolic link or any device; whether a link of
+    /// the thread's own leads there.
+    pub(crate) fn find_itself(
+        &self,
+        target: &Target,
+        confined: &Confined,
+        to: Use,
+    ) -> Result<(Found, bool)> {
+        if self.path.as_os_str().is_empty() {
+            return Err(Errno::NOENT);
+        }
+        let start = Start::of(target, confined)?;
+        let path = start.absolute(self.directory, &self.path, target, confined)?;
+        let (object, is_own_link) = self.walk(&start, &path, target, confined)?;
+        Ok((Found::itself(object, &start, target, is_own_link, to)?, is_own_link))
+    }
+
+    /// Finds what a descriptor of a thread is of, to change it.
+    pub(crate) fn descriptor(number: i32, target: &Target, confined: &Confined) -> Result<Found> {
+        let start = Start::of(target, confined)?;
+        let object = Start::descriptor(number, target)?.into();
+        Found::itself(object, &start, target, true, Use::Change)
+    }
+
+    /// What a path leads to, and whether by a link of the thread's own.
+    fn walk(
+        &self,
+        start: &Start,
+        path: &Path,
+        target: &Target,
+        confined: &Confined,
+    ) -> Result<(Arc<OwnedFd>, bool)> {
+        match start.own(path) {
+            Own::Link(name) => Ok((Arc::new(target.link(&name)?), true)),
+            Own::Path(path) => {
+                let follows = !self.flags.intersects(OFlags::NOFOLLOW) && !self.is_exclusive();
+                start.walk(path, follows, confined).map(|object| (object, false))
+            }
         }
     }
 
@@ -136,6 +177,24 @@ impl Open {
 }
 
 impl Found {
+    fn itself(
+        object: Arc<OwnedFd>,
+        start: &Start,
+        target: &Target,
+        is_own: bool,
+        to: Use,
+    ) -> Result<Self> {
+        let (stat, path) = (fstat(&*object)?, start.inside(&name_of(&object)?));
+        match to {
+            Use::Change => objects::check(object.as_fd(), &stat, &path, true, &target.status)?,
+            // What is open may be anything.
+            Use::Look if is_own => {}
+            Use::Look => objects::check_to_look(object.as_fd(), &stat, &path, &target.status)?,
+        }
+        let identity = Some((stat.st_dev, stat.st_ino));
+        Ok(Self { path, identity, object: Object::There(object) })
+    }
+
     fn is_link(&self) -> Result<bool> {
         let Object::New(parent, name) = &self.object else { return Ok(false) };
         Ok(is_link(&statat(&**parent, name, AtFlags::SYMLINK_NOFOLLOW)?))
@@ -222,6 +281,14 @@ impl Start {
         Ok(start)
     }
 
+    /// What a descriptor of a thread is of, or where it stands.
+    pub(crate) fn descriptor(number: i32, target: &Target) -> Result<OwnedFd> {
+        match number {
+            linux_raw_sys::general::AT_FDCWD => target.link("cwd"),
+            fd => target.link(&format!("fd/{fd}")).map_err(|_| Errno::BADF),
+        }
+    }
+
     /// The path from the root. A directory that it begins in may be moved
     /// meanwhile; then another object is found and judged, or none.
     fn absolute(
@@ -234,10 +301,7 @@ impl Start {
         if path.is_absolute() {
             return Ok(path.to_owned());
         }
-        let from = match directory {
-            linux_raw_sys::general::AT_FDCWD => target.link("cwd"),
-            fd => target.link(&format!("fd/{fd}")).map_err(|_| Errno::BADF),
-        }?;
+        let from = Self::descriptor(directory, target)?;
         let from = fstat(&from).and_then(|stat| Ok((stat, self.inside(&name_of(&from)?))));
         let (stat, name) = from?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {

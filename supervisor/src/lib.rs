@@ -6,6 +6,7 @@
 //! can decide, and how firmly, is in `docs/supervisor.md`.
 
 mod address;
+mod attributes;
 mod audit;
 mod calls;
 mod changes;
@@ -18,8 +19,12 @@ mod handover;
 mod limits;
 mod lineage;
 mod listener;
+mod looks;
+mod memory;
 mod message;
+mod namespace;
 mod network;
+mod notifications;
 mod objects;
 mod paths;
 mod remote;

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use rustix::io::{Errno, Result};
 
 use crate::address::{Address, destination};
+use crate::memory::Memory;
 use crate::message::{self, Message, address_at};
 use crate::running::{Effect, Outcome, Running};
 use crate::socket::{Progress, Sending, Socket};
@@ -113,7 +114,7 @@ impl Running {
     ) -> Outcome {
         let message = Message::read(target, header)?;
         // Opened before it is known to be the memory of who waits.
-        let memory = target.writable_memory()?;
+        let memory = Memory::of(target)?;
         let sending = self.sending(asked, target, "sendmmsg", socket, message, flags)?;
         let sent = header.wrapping_add(message::SENT);
         self.perform(asked, socket, Work::SendOne(sending, memory, sent))

@@ -67,12 +67,21 @@ pub(crate) fn check(
         FileType::CharacterDevice => return device(major(stat.st_rdev), minor(stat.st_rdev)),
         _ => {}
     }
-    let kind = kind(object)?;
-    if writes && PSEUDO.contains(&kind) {
+    if writes && PSEUDO.contains(&kind(object)?) {
         return Err(Errno::ACCESS);
     }
+    check_to_look(object, stat, path, target)
+}
+
+/// As [`check`], of what is only looked at.
+pub(crate) fn check_to_look(
+    object: BorrowedFd<'_>,
+    stat: &Stat,
+    path: &Path,
+    target: &Status,
+) -> Result<()> {
     // The root of it, which is a list.
-    if kind != PROC || stat.st_ino == ROOT {
+    if kind(object)? != PROC || stat.st_ino == ROOT {
         Ok(())
     } else {
         process(path, target.numbers(is_own_proc(stat)).0)

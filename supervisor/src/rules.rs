@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use rustix::io::{Errno, Result};
 
+use crate::SyscallEvent;
 use crate::confined::Confined;
 use crate::context::{Live, lock};
 use crate::files::{Found, Start};
@@ -14,7 +15,6 @@ use crate::lineage::Lineage;
 use crate::paths::Paths;
 use crate::target::Target;
 use crate::tree::Tree;
-use crate::{Category, SyscallEvent};
 
 /// The rules.
 pub(crate) struct Rules {
@@ -94,7 +94,7 @@ impl Rules {
             Some(host) if !event.is_bind() => {
                 Ok(!self.limits.network.has(host) || !self.lineage.may_reach(event.pid, host)?)
             }
-            _ if event.category == Category::Process => Ok(self.paths.deny_name(&event.path)),
+            _ if event.is_exec() => Ok(self.paths.deny_name(&event.path)),
             _ => Ok(false),
         }
     }

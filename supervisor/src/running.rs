@@ -13,10 +13,13 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use syscalls::Sysno;
 
+use crate::attributes::Changing;
 use crate::audit::Audit;
+use crate::calls;
 use crate::confined::Confined;
 use crate::decision::Decision;
 use crate::files::{Found, Open};
+use crate::looks::Looking;
 use crate::rules::Rules;
 use crate::target::{Target, errno};
 use crate::waiting::Waiting;
@@ -64,6 +67,10 @@ pub(crate) struct Running {
     decision: Decision,
     rules: Rules,
     audit: Option<Audit>,
+    /// Whether events have the environment of programs.
+    environment: bool,
+    /// From how much memory on is told of it.
+    pub(crate) memory_above: u64,
     confined: Option<Confined>,
     /// How many confined threads were given up.
     stuck: usize,
@@ -79,7 +86,23 @@ impl Running {
         audit: Option<Audit>,
     ) -> Self {
         let (confined, waiting) = (None, Vec::new());
-        Self { listener, decision, rules, audit, confined, stuck: 0, waiting }
+        let (environment, memory_above) = (false, 0);
+        Self {
+            listener,
+            decision,
+            rules,
+            audit,
+            environment,
+            memory_above,
+            confined,
+            stuck: 0,
+            waiting,
+        }
+    }
+
+    /// Has events say more, or fewer be told of.
+    pub(crate) fn telling(self, environment: bool, memory_above: u64) -> Self {
+        Self { environment, memory_above, ..self }
     }
 
     /// Decides until nobody is left who could call.
@@ -144,8 +167,11 @@ impl Running {
             "open" => self.open(asked, &target, "open", [AT_FDCWD, first, second, third]),
             "creat" => self.open(asked, &target, "creat", [AT_FDCWD, first, CREAT, second]),
             "openat" => self.open(asked, &target, "openat", [first, second, third, fourth]),
-            "execve" => self.exec(asked, &target, "execve", [first, second]),
-            "execveat" => self.exec(asked, &target, "execveat", [second, third]),
+            "execve" => self.exec(asked, &target, "execve", [first, second, third]),
+            "execveat" => self.exec(asked, &target, "execveat", [second, third, fourth]),
+            name if calls::firmness(name) == Firmness::Observed => {
+                self.notify(asked, &target, name)
+            }
             "connect" => self.connect(asked, &target, [first, second, third]),
             "bind" => self.bind(asked, &target, [first, second, third]),
             "sendto" => {
@@ -154,7 +180,18 @@ impl Running {
             }
             "sendmsg" => self.send_message(asked, &target, [first, second, third]),
             "sendmmsg" => self.send_messages(asked, &target, [first, second, third, fourth]),
-            name => self.change(asked, &target, name),
+            name => self.file(asked, &target, name),
+        }
+    }
+
+    /// A call about a file that is not opened.
+    fn file(&mut self, asked: &Notification, target: &Target, name: &str) -> Outcome {
+        if let Some(looking) = Looking::of(name, asked.arguments) {
+            return self.look(asked, target, name, &looking);
+        }
+        match Changing::of(name, asked.arguments) {
+            Some(changing) => self.change_attribute(asked, target, name, &changing),
+            None => self.change(asked, target, name),
         }
     }
 
@@ -163,11 +200,12 @@ impl Running {
         asked: &Notification,
         target: &Target,
         name: &'static str,
-        [path, argv]: [u64; 2],
+        [path, argv, environment]: [u64; 3],
     ) -> Outcome {
         let (path, argv) = (target.path(path)?, target.strings(argv)?);
+        let environment = self.environment.then(|| target.strings(environment)).transpose()?;
         let about = SyscallEvent::new(name, Category::Process, target);
-        let event = SyscallEvent { path, argv, ..about };
+        let event = SyscallEvent { path, argv, environment, ..about };
         self.judge(asked, target, event, &[])?;
         Ok(Effect::Continue)
     }
@@ -233,7 +271,11 @@ impl Running {
         self.confined.as_ref().ok_or(Errno::PERM)
     }
 
-    fn observe(&mut self, asked: &Notification, event: SyscallEvent) -> Result<(), Errno> {
+    pub(crate) fn observe(
+        &mut self,
+        asked: &Notification,
+        event: SyscallEvent,
+    ) -> Result<(), Errno> {
         self.check(asked)?;
         let event = Arc::new(event);
         let began = Instant::now();

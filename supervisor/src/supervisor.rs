@@ -27,6 +27,8 @@ pub struct Supervisor {
     ceiling: Limits,
     start: Limits,
     cgroup: Option<OwnedFd>,
+    environment: bool,
+    memory_above: u64,
 }
 
 impl Supervisor {
@@ -40,6 +42,8 @@ impl Supervisor {
             ceiling: Limits::default(),
             start: Limits::default(),
             cgroup: None,
+            environment: false,
+            memory_above: 0,
         }
     }
 
@@ -95,6 +99,18 @@ impl Supervisor {
         Self { cgroup: Some(directory), ..self }
     }
 
+    /// Has events of programs, and the log, tell their environment, too, which may hold
+    /// secrets. They do not unless said.
+    pub fn environment(self, environment: bool) -> Self {
+        Self { environment, ..self }
+    }
+
+    /// Tells of memory that is mapped only from this size on. A policy whose rules have
+    /// the size (`args` of `mmap`) spares the rest the round trip, too.
+    pub fn memory_above(self, bytes: u64) -> Self {
+        Self { memory_above: bytes, ..self }
+    }
+
     /// Decides on threads of its own until nobody is left who could call.
     ///
     /// # Errors
@@ -105,7 +121,8 @@ impl Supervisor {
         let decision = Decision::start(self.policy, context, self.timeout)?;
         let audit = self.audit.map(|writer| Audit::start(writer, self.timeout)).transpose()?;
         let rules = Rules::new(live, self.cgroup);
-        let running = Running::new(self.listener, decision, rules, audit);
+        let running = Running::new(self.listener, decision, rules, audit)
+            .telling(self.environment, self.memory_above);
         thread::Builder::new().name("supervisor".to_owned()).spawn(move || running.run())
     }
 }

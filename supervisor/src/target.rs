@@ -164,13 +164,6 @@ impl Target {
         Ok(std::array::from_fn(|place| u64::from_ne_bytes(words[place])))
     }
 
-    /// Its memory, to be written as well. It stays the memory of the program that
-    /// the thread runs now, whatever becomes of the thread and of its number.
-    pub(crate) fn writable_memory(&self) -> Result<File> {
-        let path = directory(self.tid).join("mem");
-        File::options().read(true).write(true).open(path).map_err(errno)
-    }
-
     pub(crate) fn memory(&self) -> Result<&File> {
         if self.memory.get().is_none() {
             let memory = File::open(directory(self.tid).join("mem")).map_err(errno)?;

@@ -1,9 +1,7 @@
 //! What is done on behalf of a thread by and by, while others are decided about.
 
-use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
 use rustix::event::PollFlags;
@@ -11,6 +9,7 @@ use rustix::io::{Errno, Result};
 
 use crate::Answer;
 use crate::confined::Confined;
+use crate::memory::Memory;
 use crate::running::Running;
 use crate::socket::{Progress, Sending, Socket};
 
@@ -30,7 +29,7 @@ pub(crate) enum Work {
     Connect(SocketAddr),
     Send(Sending),
     /// One of many messages; where the call says how much of it was sent.
-    SendOne(Sending, File, u64),
+    SendOne(Sending, Memory, u64),
 }
 
 impl Work {
@@ -60,8 +59,8 @@ impl Work {
 }
 
 /// Says how much was sent of one message of many; how many messages that are.
-fn report(sent: i64, memory: &File, place: u64) -> Result<i64> {
-    memory.write_all_at(&(sent as u32).to_ne_bytes(), place).map_err(|_| Errno::FAULT)?;
+fn report(sent: i64, memory: &Memory, place: u64) -> Result<i64> {
+    memory.write(&(sent as u32).to_ne_bytes(), place)?;
     Ok(1)
 }
 

@@ -1,8 +1,12 @@
 //! A supervisor that decides while the command runs, and whom nobody tricks.
 
+mod attributes;
 mod audit;
 mod changes;
 mod context;
+mod looks;
+mod memory;
+mod notifications;
 mod remote;
 mod sockets;
 mod spawned;

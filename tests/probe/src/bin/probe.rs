@@ -16,7 +16,13 @@
 //! (prints the mode that 0666 becomes), `flip-open N P BYTE` (opens P so often while
 //! a thread turns its last byte into BYTE and back; prints what the files begin
 //! with, and how many of them do), `flip-mkdir N P BYTE` (makes P so, and removes
-//! what is at P each time; prints how often it did), `mkfifo P`.
+//! what is at P each time; prints how often it did), `mkfifo P`, `look CALL P` (by
+//! this very call: mode, size, owners and inode, or what a link says), `look-at-open
+//! P` (by its descriptor), `look-into-code P` (has what the link says written to where
+//! nothing can be written), `flip-look N P BYTE` (prints the sizes that are seen, and
+//! how often each), `attribute CALL P` (changes one by this very call), `times-of-open P`
+//! (by its descriptor), `flip-times N P BYTE` (sets them to the epoch; prints how often
+//! it did).
 //!
 //! Sockets: `socket FAMILY TYPE [PROTOCOL]`, `connect-tcp ADDRESS PORT`,
 //! `bind-tcp ADDRESS PORT` (prints the port), `listen-tcp` (without a bind),
@@ -39,7 +45,7 @@
 //! `oom-score`, `signals` (blocked and ignored), `dumpable`, `death-signal`,
 //! `securebits`, `fds`, `fd-kind N`, `namespace NAME`, `kill PID SIGNAL`,
 //! `ptrace PID`, `read-mem PID`, `waitable PID`, `fork`, `threads N`, `allocate
-//! BYTES`, `touch BYTES` (in a child), `fork-many N`, `raise SIGNAL`, `abort`,
+//! BYTES`, `grow-heap BYTES BYTES` (by so much, and by so much more), `touch BYTES` (in a child), `fork-many N`, `raise SIGNAL`, `abort`,
 //! `exit N`, `spin`, `spin-for MILLISECONDS` (of CPU time), `pause`, `say TEXT`,
 //! `echo-input`, `orphan`, `in-child PROBE [+ PROBE]...`, `in-orphan PROBE [+
 //! PROBE]...` (by a child of one that has ended). A PID may be `parent`.
@@ -232,6 +238,25 @@ fn files(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
         "create-mode" => create_mode(given.path(0)),
         "flip-open" => flip_open(given.number(0), given.text(1), given.text(2)),
         "flip-mkdir" => flip_mkdir(given.number(0), given.text(1), given.text(2)),
+        "look" => look(given.text(0), given.path(1)),
+        "look-at-open" => open(OFlags::RDONLY).and_then(|file| {
+            let empty = u64::from(uapi::AT_EMPTY_PATH);
+            let seen =
+                Stat::of("newfstatat", [file.as_raw_fd() as u64, c"".as_ptr() as u64], empty);
+            seen.map(|stat| stat.to_string())
+        }),
+        "look-into-code" => {
+            let path = CString::new(given.word(0).as_bytes()).expect("no NUL");
+            let (at, constant) = (uapi::AT_FDCWD as u64, b"constant".as_ptr() as u64);
+            call(Sysno::readlinkat, [at, path.as_ptr() as u64, constant, 1, 0, 0])
+        }
+        "attribute" => attribute(given.text(0), given.path(1)),
+        "times-of-open" => open(OFlags::RDONLY).and_then(|file| {
+            let times = [0_u64; 4];
+            call(Sysno::utimensat, [file.as_raw_fd() as u64, 0, times.as_ptr() as u64, 0, 0, 0])
+        }),
+        "flip-times" => flip_times(given.number(0), given.text(1), given.text(2)),
+        "flip-look" => flip_look(given.number(0), given.text(1), given.text(2)),
         "mkfifo" => {
             done(fs::mknodat(CWD, given.path(0), FileType::Fifo, Mode::from_raw_mode(0o666), 0))
         }
@@ -313,6 +338,119 @@ fn flip_open(times: usize, path: &str, other: &str) -> Answer {
         *found.entry(char::from(first[0])).or_default() += 1;
     });
     let said: Vec<String> = found.iter().map(|(what, count)| format!("{what} {count}")).collect();
+    Ok(said.join(" "))
+}
+
+/// What the kernel says of a file, as it says it.
+struct Stat(Box<uapi::stat>);
+
+impl Stat {
+    fn of(call: &str, path: [u64; 2], flags: u64) -> Result<Self, Errno> {
+        // SAFETY: it consists of numbers.
+        let mut stat: Box<uapi::stat> = Box::new(unsafe { std::mem::zeroed() });
+        let place = &raw mut *stat as u64;
+        let [directory, path] = path;
+        let arguments = match call {
+            "stat" | "lstat" => [path, place, 0, 0, 0, 0],
+            _ => [directory, path, place, flags, 0, 0],
+        };
+        raw(named(call)?, arguments).map(|_| Self(stat))
+    }
+}
+
+impl std::fmt::Display for Stat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let it = &self.0;
+        write!(f, "{:o} {} {} {} {}", it.st_mode, it.st_size, it.st_uid, it.st_gid, it.st_ino)
+    }
+}
+
+/// A call by its name, which may be that of another table.
+fn named(name: &str) -> Result<Sysno, Errno> {
+    let found = Sysno::from_str(name).or_else(|()| match name {
+        "newfstatat" => Sysno::from_str("fstatat"),
+        _ => Err(()),
+    });
+    found.map_err(|()| Errno::NOSYS)
+}
+
+/// Looks at a file by one of the calls for that.
+fn look(name: &str, path: &Path) -> Answer {
+    let path = CString::new(path.as_os_str().as_bytes()).expect("no NUL");
+    let (at, path) = (uapi::AT_FDCWD as u64, path.as_ptr() as u64);
+    let exists = 0;
+    match name {
+        "stat" | "lstat" | "newfstatat" => {
+            Stat::of(name, [at, path], 0).map(|stat| stat.to_string())
+        }
+        "statx" => {
+            // SAFETY: it consists of numbers.
+            let mut it: uapi::statx = unsafe { std::mem::zeroed() };
+            let place = &raw mut it as u64;
+            let mask = u64::from(uapi::STATX_BASIC_STATS);
+            raw(Sysno::statx, [at, path, 0, mask, place, 0])?;
+            let [mode, size, user, group, inode] =
+                [it.stx_mode.into(), it.stx_size, it.stx_uid.into(), it.stx_gid.into(), it.stx_ino];
+            Ok(format!("{mode:o} {size} {user} {group} {inode}"))
+        }
+        "access" => call(named(name)?, [path, exists, 0, 0, 0, 0]),
+        "readlink" | "readlinkat" => {
+            let mut says = [0_u8; 4096];
+            let (place, size) = (says.as_mut_ptr() as u64, says.len() as u64);
+            let arguments = match name {
+                "readlink" => [path, place, size, 0, 0, 0],
+                _ => [at, path, place, size, 0, 0],
+            };
+            let length = raw(named(name)?, arguments)? as usize;
+            Ok(String::from_utf8_lossy(&says[..length]).into_owned())
+        }
+        _ => call(named(name)?, [at, path, exists, 0, 0, 0]),
+    }
+}
+
+/// Changes an attribute of a file by one of the calls for that.
+fn attribute(name: &str, path: &Path) -> Answer {
+    let path = CString::new(path.as_os_str().as_bytes()).expect("no NUL");
+    let (at, path) = (uapi::AT_FDCWD as u64, path.as_ptr() as u64);
+    let (user, group) = (process::getuid().as_raw().into(), process::getgid().as_raw().into());
+    let attribute = c"user.probe".as_ptr() as u64;
+    let value = b"x".as_ptr() as u64;
+    // Two times, however they are said: of access, of modification.
+    let (seconds, times) = ([1_000_u64, 2_000], [1_000_u64, 0, 2_000, 0]);
+    let (seconds, times) = (seconds.as_ptr() as u64, times.as_ptr() as u64);
+    let arguments = match name {
+        "chmod" => [path, 0o600, 0, 0, 0, 0],
+        "fchmodat" | "fchmodat2" => [at, path, 0o640, 0, 0, 0],
+        "chown" | "lchown" => [path, user, group, 0, 0, 0],
+        "fchownat" => [at, path, user, u64::MAX, 0, 0],
+        "utime" => [path, seconds, 0, 0, 0, 0],
+        "utimes" => [path, times, 0, 0, 0, 0],
+        "futimesat" | "utimensat" => [at, path, times, 0, 0, 0],
+        "setxattr" | "lsetxattr" => [path, attribute, value, 1, 0, 0],
+        _ => [path, attribute, 0, 0, 0, 0],
+    };
+    call(named(name)?, arguments)
+}
+
+/// Sets the times of a path that changes all the while.
+fn flip_times(times: usize, path: &str, other: &str) -> Answer {
+    let mut done = 0;
+    let epoch = [0_u64; 4];
+    flip(times, path, other, |path| {
+        let arguments = [uapi::AT_FDCWD as u64, path as u64, epoch.as_ptr() as u64, 0, 0, 0];
+        done += usize::from(call(Sysno::utimensat, arguments).is_ok());
+    });
+    Ok(done.to_string())
+}
+
+/// Looks at a path that changes all the while.
+fn flip_look(times: usize, path: &str, other: &str) -> Answer {
+    let mut sizes = BTreeMap::<i64, usize>::new();
+    flip(times, path, other, |path| {
+        let seen = Stat::of("newfstatat", [uapi::AT_FDCWD as u64, path as u64], 0);
+        *sizes.entry(seen.map_or(-1, |stat| stat.0.st_size)).or_default() += 1;
+    });
+    let said: Vec<String> = sizes.iter().map(|(size, count)| format!("{size} {count}")).collect();
     Ok(said.join(" "))
 }
 
@@ -943,6 +1081,7 @@ fn processes(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
         "fork-many" => fork_many(given.number(0)),
         "threads" => threads(given.number(0)),
         "allocate" => allocate(given.number(0)),
+        "grow-heap" => grow_heap([given.number(0), given.number(1)]),
         "touch" => touch(given.number(0)),
         "raise" => {
             let pid = process::getpid().as_raw_nonzero().get() as u64;
@@ -1049,6 +1188,18 @@ fn allocate(bytes: usize) -> Answer {
     let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
     // SAFETY: the kernel chooses a free place, and nothing uses it.
     done(unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, protection, flags) })
+}
+
+/// The end of the heap is asked for first. Nothing uses what it grows by.
+fn grow_heap(by: [u64; 2]) -> Answer {
+    let mut end = raw(Sysno::brk, [0; 6])?;
+    for bytes in by {
+        end += bytes;
+        if raw(Sysno::brk, [end, 0, 0, 0, 0, 0])? != end {
+            return Err(Errno::NOMEM);
+        }
+    }
+    done(Ok(()))
 }
 
 /// Uses so much memory, in a child that is waited for.

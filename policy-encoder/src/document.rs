@@ -322,6 +322,20 @@ pub struct Network {
     /// The proxy itself.
     #[serde(skip_serializing_if = "is_absent")]
     pub proxy: Proxy,
+    /// Where there is a proxy and no network namespace can be made: `"refuse"`
+    /// (default), `"supervise"`.
+    pub without_namespace: Option<Spanned<WithoutNamespace>>,
+}
+
+/// `network.without_namespace`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WithoutNamespace {
+    /// The launch is refused (default).
+    Refuse,
+    /// A supervisor makes the command's connections: to the proxy, and to the
+    /// addresses that `allow` lists.
+    Supervise,
 }
 
 /// `network.proxy`

@@ -44,6 +44,9 @@ pub enum Way {
     Http,
     /// SOCKS 5.
     Socks,
+    /// By the command itself, on whose behalf a supervisor connects; what
+    /// passes is not seen.
+    Direct,
 }
 
 /// What becomes of a connection.

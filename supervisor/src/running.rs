@@ -3,6 +3,7 @@
 
 use std::io;
 use std::mem;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -64,6 +65,8 @@ pub(crate) struct Running {
     decision: Decision,
     rules: Rules,
     audit: Option<Audit>,
+    /// Addresses, and the ports that connections there go to.
+    pub(crate) redirects: Vec<(SocketAddr, u16)>,
     confined: Option<Confined>,
     /// How many confined threads were given up.
     stuck: usize,
@@ -77,9 +80,10 @@ impl Running {
         decision: Decision,
         rules: Rules,
         audit: Option<Audit>,
+        redirects: Vec<(SocketAddr, u16)>,
     ) -> Self {
         let (confined, waiting) = (None, Vec::new());
-        Self { listener, decision, rules, audit, confined, stuck: 0, waiting }
+        Self { listener, decision, rules, audit, redirects, confined, stuck: 0, waiting }
     }
 
     /// Decides until nobody is left who could call.

@@ -1,6 +1,7 @@
 //! What a supervisor is made from.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::thread::{self, JoinHandle};
@@ -27,6 +28,7 @@ pub struct Supervisor {
     ceiling: Limits,
     start: Limits,
     cgroup: Option<OwnedFd>,
+    redirects: Vec<(SocketAddr, u16)>,
 }
 
 impl Supervisor {
@@ -40,6 +42,7 @@ impl Supervisor {
             ceiling: Limits::default(),
             start: Limits::default(),
             cgroup: None,
+            redirects: Vec::new(),
         }
     }
 
@@ -95,6 +98,13 @@ impl Supervisor {
         Self { cgroup: Some(directory), ..self }
     }
 
+    /// Has connections that are allowed to one address go to another port of that
+    /// host.
+    pub fn redirect(mut self, from: SocketAddr, port: u16) -> Self {
+        self.redirects.push((from, port));
+        self
+    }
+
     /// Decides on threads of its own until nobody is left who could call.
     ///
     /// # Errors
@@ -105,7 +115,7 @@ impl Supervisor {
         let decision = Decision::start(self.policy, context, self.timeout)?;
         let audit = self.audit.map(|writer| Audit::start(writer, self.timeout)).transpose()?;
         let rules = Rules::new(live, self.cgroup);
-        let running = Running::new(self.listener, decision, rules, audit);
+        let running = Running::new(self.listener, decision, rules, audit, self.redirects);
         thread::Builder::new().name("supervisor".to_owned()).spawn(move || running.run())
     }
 }

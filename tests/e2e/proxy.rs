@@ -2,6 +2,8 @@
 //! `encode-policy run`, and what real programs reach by it. Every packet stays
 //! on this machine: servers, names and their DNS server are the tests' own.
 
+mod supervised;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};

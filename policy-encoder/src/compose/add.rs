@@ -140,6 +140,7 @@ fn network(one: Network, two: Network) -> Network {
             socks: two.proxy.socks.or(one.proxy.socks),
             upstream: two.proxy.upstream.or(one.proxy.upstream),
         },
+        without_namespace: two.without_namespace.or(one.without_namespace),
     }
 }
 

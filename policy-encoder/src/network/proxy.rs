@@ -11,7 +11,7 @@ use launcher_policy::proxy::{Proxy as Wire, Upstream as WireUpstream};
 use super::patterns::{self, Rule, Wrong};
 use crate::Spanned;
 use crate::diagnostic::Diagnostics;
-use crate::document::{self, Access, Document};
+use crate::document::{self, Access, Document, Mode, WithoutNamespace};
 use crate::items::{Items, c_string};
 
 /// The word for the proxy that the variables of whoever starts ours name.
@@ -33,6 +33,7 @@ pub(crate) struct Proxy {
     deny: Items,
     upstream: Upstream,
     ports: Ports,
+    supervised: bool,
 }
 
 /// Ports of 127.0.0.1 inside.
@@ -57,6 +58,12 @@ impl Proxy {
             Upstream::At(address) => WireUpstream::At(Text::new(address)),
         };
         Wire { allow: self.allow.list(), deny: self.deny.list(), upstream }
+    }
+
+    /// Whether a supervisor makes the connections where there is no network
+    /// namespace.
+    pub(crate) fn is_supervised(&self) -> bool {
+        self.supervised
     }
 
     /// The sockets that the launcher makes.
@@ -112,6 +119,7 @@ pub(super) fn resolve(document: &Document, diagnostics: &mut Diagnostics) -> Opt
         deny: rules(&written.deny, patterns::denied, diagnostics),
         upstream: upstream(written.proxy.upstream.as_ref(), diagnostics),
         ports: ports(&written.proxy),
+        supervised: supervised(document, diagnostics),
     })
 }
 
@@ -123,11 +131,26 @@ fn check_unwanted(written: &document::Network, diagnostics: &mut Diagnostics) {
     let first = lists.into_iter().filter_map(|(key, list)| Some((key, list.first()?.span())));
     let ports = ports.into_iter().filter_map(|(key, port)| Some((key, port.as_ref()?.span())));
     let upstream = proxy.upstream.as_ref().map(|each| ("proxy.upstream", each.span()));
-    for (key, span) in first.chain(ports).chain(upstream) {
+    let without = written.without_namespace.as_ref();
+    let without = without.map(|each| ("without_namespace", each.span()));
+    for (key, span) in first.chain(ports).chain(upstream).chain(without) {
         diagnostics
             .error(span, format!("network.{key} is for a proxy, and there is none"))
             .help("set access = \"proxy\", or leave it out");
     }
+}
+
+/// What a supervisor makes is kept from the command by the filter.
+fn supervised(document: &Document, diagnostics: &mut Diagnostics) -> bool {
+    let Some(word) = &document.network.without_namespace else { return false };
+    let is_supervised = *word.get_ref() == WithoutNamespace::Supervise;
+    let filter = document.enforce.seccomp.as_ref().map(Spanned::get_ref);
+    if is_supervised && filter == Some(&Mode::Off) {
+        diagnostics
+            .error(word.span(), "a supervisor is asked by seccomp, which enforce.seccomp gives up")
+            .help("leave enforce.seccomp at \"prefer\"");
+    }
+    is_supervised
 }
 
 fn check_ports(written: &document::Proxy, diagnostics: &mut Diagnostics) {
@@ -251,6 +274,10 @@ mod tests {
                 "proxy.upstream = 'environment'",
                 "network.proxy.upstream is for a proxy, and there is none",
             ),
+            (
+                "without_namespace = 'supervise'",
+                "network.without_namespace is for a proxy, and there is none",
+            ),
         ] {
             assert_eq!(resolved(network).1, [complaint]);
         }
@@ -269,6 +296,20 @@ mod tests {
             resolved("access = 'proxy'").1,
             ["the proxy lets nothing through: network.allow is empty"]
         );
+    }
+
+    #[test]
+    fn a_supervisor_needs_the_filter() {
+        let text = "network = { access = 'proxy', allow = ['a'], without_namespace = 'supervise' }";
+        let complaints = |text: &str| {
+            let mut diagnostics = Diagnostics::default();
+            let proxy = resolve(&document(text), &mut diagnostics);
+            assert!(proxy.is_some_and(|proxy| proxy.is_supervised()), "{text}");
+            messages(&diagnostics)
+        };
+        assert_eq!(complaints(text), [""; 0]);
+        let off = complaints(&format!("{text}\nenforce.seccomp = 'off'"));
+        assert_eq!(off, ["a supervisor is asked by seccomp, which enforce.seccomp gives up"]);
     }
 
     #[test]

@@ -349,6 +349,9 @@ pub struct Proxy {
     /// Another HTTP proxy that makes the connections: `"http://HOST:PORT"`, or
     /// `"environment"` for the one that `*_PROXY` names.
     pub upstream: Option<Spanned<String>>,
+    /// Whether programs that know of no proxy find the way, too: names lead to
+    /// ports 80 and 443 of 127.0.0.1, where it is.
+    pub transparent: Option<Spanned<bool>>,
 }
 
 /// `network.access`

@@ -139,6 +139,13 @@ impl Gate {
         }
     }
 
+    /// Whether a name is let through to any of these ports.
+    pub(crate) fn knows(&self, name: &str, ports: &[u16]) -> bool {
+        let rules = self.rules.get();
+        is_name(name.as_bytes())
+            && ports.iter().any(|&port| rules.judge_name(name, port).is_allowed())
+    }
+
     /// Whether the policy lets an address through that is connected to by
     /// somebody else.
     pub(crate) fn permits(self: &Arc<Self>, to: SocketAddr) -> bool {

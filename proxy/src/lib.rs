@@ -20,15 +20,16 @@
 //! ```
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use launcher_policy::namespaces::Listener;
+use launcher_policy::namespaces::{Listener, Protocol};
 use tokio::runtime::{Builder, Runtime};
 
 mod accept;
 mod counted;
+mod dns;
 mod gate;
 mod http;
 mod log;
@@ -36,6 +37,7 @@ mod relay;
 mod resolve;
 mod rules;
 mod socks;
+mod tls;
 mod upstream;
 
 pub use log::{Entry, Verdict, Way};
@@ -98,11 +100,18 @@ impl Proxy {
         let _inside = self.runtime.enter();
         let limit = accept::limit();
         for (socket, asked) in sockets.into_iter().zip(&self.listeners) {
+            let (gate, limit) = (Arc::clone(&self.gate), Arc::clone(&limit));
+            if asked.protocol == Protocol::Dns {
+                let socket = UdpSocket::from(socket);
+                socket.set_nonblocking(true)?;
+                let socket = tokio::net::UdpSocket::from_std(socket)?;
+                self.runtime.spawn(dns::run(socket, gate));
+                continue;
+            }
             let listener = TcpListener::from(socket);
             listener.set_nonblocking(true)?;
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            let (gate, limit) = (Arc::clone(&self.gate), Arc::clone(&limit));
-            self.runtime.spawn(accept::run(listener, asked.protocol, gate, limit));
+            self.runtime.spawn(accept::run(listener, *asked, gate, limit));
         }
         Ok(())
     }

@@ -47,11 +47,12 @@ pub(super) fn without_namespace(one: &Network, two: &Network) -> Option<Spanned<
 
 /// The ports of the last one.
 pub(super) fn both(one: &Network, two: &Network, diagnostics: &mut Diagnostics) -> Proxy {
-    let Proxy { http, socks, upstream } = &one.proxy;
+    let Proxy { http, socks, upstream, transparent } = &one.proxy;
     let other = &two.proxy;
     Proxy {
         http: last(http, &other.http),
         socks: last(socks, &other.socks),
+        transparent: last(transparent, &other.transparent),
         upstream: match is_proxied(one) && is_proxied(two) {
             true => agreed(upstream, &other.upstream, UPSTREAMS, diagnostics),
             false => last(upstream, &other.upstream),

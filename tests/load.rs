@@ -3,12 +3,11 @@
 //! `LAUNCHES` says how many there are. It is a program of its own, because what
 //! other tests open at the same time would be counted.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use harness::{Binaries, Caller, Errno, IN_PLACE, TIMEOUT, TempDir};
+use harness::{Binaries, Caller, Errno, IN_PLACE, Namespaces, TIMEOUT, TempDir};
 use launcher_spawn::{Launcher, Sandbox, Stdio};
 use rustix::process::{WaitOptions, wait};
 
@@ -17,10 +16,6 @@ const AT_ONCE: usize = 64;
 
 /// How many there are, unless `LAUNCHES` says so.
 const LAUNCHES: usize = 2000;
-
-/// What the kernel keeps of namespaces, slabinfo(5); exact are they only after
-/// `shrink`, which takes root: Documentation/ABI/testing/sysfs-kernel-slab.
-const SLABS: [&str; 3] = ["mnt_cache", "net_namespace", "pid_namespace"];
 
 #[test]
 fn many_launches_at_once_all_run_and_leave_nothing() {
@@ -139,8 +134,8 @@ struct Counts {
     processes: usize,
     /// Mounts that this process sees.
     mounts: usize,
-    /// Objects in use, where the kernel tells exactly.
-    slabs: BTreeMap<String, usize>,
+    /// Those that the kernel has.
+    namespaces: Namespaces,
 }
 
 impl Counts {
@@ -150,29 +145,16 @@ impl Counts {
         let programs_run = processes
             .filter_map(|entry| fs::read_link(entry.ok()?.path().join("exe")).ok())
             .filter(|program| programs.contains(program));
-        // Free objects count as used while a processor keeps their slab for itself.
-        let shrink = |name| fs::write(format!("/sys/kernel/slab/{name}/shrink"), "1").is_ok();
-        let exact = SLABS.into_iter().all(shrink);
-        let slabs = if exact { fs::read_to_string("/proc/slabinfo") } else { Ok(String::new()) };
-        let slabs = slabs.unwrap_or_default();
-        let slabs = slabs.lines().filter_map(|line| {
-            let mut words = line.split_whitespace();
-            let name = words.next().filter(|name| SLABS.contains(name))?;
-            Some((name.to_owned(), words.next()?.parse().ok()?))
-        });
         Self {
             fds: fs::read_dir("/proc/self/fd").expect("it is listed").count(),
             processes: programs_run.count(),
             mounts: fs::read_to_string("/proc/self/mountinfo").expect("text").lines().count(),
-            slabs: slabs.collect(),
+            namespaces: Namespaces::now(),
         }
     }
 
     /// Whether the kernel has more of anything than it had, by so many.
     fn has_more_than(&self, before: &Self, allowed: usize) -> bool {
-        self.slabs.iter().any(|(name, now)| {
-            let before = before.slabs.get(name).copied().unwrap_or_default();
-            *now > before + allowed
-        })
+        self.namespaces.are_more_than(&before.namespaces, allowed)
     }
 }

@@ -91,7 +91,7 @@ fn hold_view(launch: &'static Launch<'static>) -> Result<Infallible, Failure> {
     crate::enter(launch)?;
     let socket = launch.options.hold.map_or(-1, |hold| hold.socket);
     let own = pidfd_open(getpid(), PidfdFlags::empty()).map_err(failed(STAGE, Call::PidfdOpen))?;
-    sys::send_with(sys::inherited(socket), b"template", Some(own.as_fd()), None)
+    sys::send_with(sys::inherited(socket), b"template", &[own.as_fd()])
         .map_err(failed(STAGE, Call::Send))?;
     // What is told of a failure ends here: it is how the other side knows.
     sys::until_exec(own);
@@ -135,7 +135,7 @@ fn networks(
         namespaces::raise_offered(launch).map_err(failed(STAGE, Call::Ioctl))?;
         let network = openat(own, c"net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .map_err(failed(STAGE, Call::Openat))?;
-        let sent = sys::send_with(socket, b"network", Some(network.as_fd()), None);
+        let sent = sys::send_with(socket, b"network", &[network.as_fd()]);
         drop(network);
         match sent {
             // What is told of a failure ends here, as with a template.

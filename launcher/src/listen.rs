@@ -5,7 +5,7 @@
 //! so nobody there can serve what the proxy should; when whoever took them
 //! ends, connections fail.
 
-use launcher_policy::namespaces::MAX_LISTENERS;
+use launcher_policy::namespaces::{Listener, MAX_LISTENERS};
 use launcher_policy::{Call, Failure, Refusal, Stage};
 use linux_raw_sys::general as uapi;
 use rustix::fd::{AsFd, OwnedFd};
@@ -63,22 +63,32 @@ pub fn apply(launch: &Launch<'_>) -> Result<(), Failure> {
         // What is held for many launches has no network.
         return Ok(());
     }
-    let mut sockets: [Option<OwnedFd>; MAX_LISTENERS] = [None, None];
-    for (place, listener) in sockets.iter_mut().zip(namespaces.listeners.iter()) {
-        *place = Some(listening(listener.port)?);
+    let receiver = sys::inherited(receiver);
+    let mut sockets = [const { None }; MAX_LISTENERS];
+    let mut passed = [receiver; MAX_LISTENERS];
+    let mut count = 0;
+    let places = sockets.iter_mut().zip(&mut passed).zip(namespaces.listeners.iter());
+    for ((socket, place), listener) in places {
+        let socket: &OwnedFd = socket.insert(bound(listener)?);
+        *place = socket.as_fd();
+        count += 1;
     }
-    let [Some(first), second] = &sockets else { return Ok(()) };
-    let second = second.as_ref().map(AsFd::as_fd);
-    sys::send_with(sys::inherited(receiver), MESSAGE, Some(first.as_fd()), second)
+    sys::send_with(receiver, MESSAGE, passed.get(..count).unwrap_or_default())
         .map(drop)
         .map_err(failed(STAGE, Call::ListenersFd))
 }
 
-fn listening(port: u16) -> Result<OwnedFd, Failure> {
-    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+fn bound(listener: Listener) -> Result<OwnedFd, Failure> {
+    let kind = match listener.protocol.is_datagrams() {
+        true => SocketType::DGRAM,
+        false => SocketType::STREAM,
+    };
+    let socket = socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None)
         .map_err(failed(STAGE, Call::Socket))?;
-    bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
+    bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, listener.port))
         .map_err(failed(STAGE, Call::Bind))?;
-    listen(&socket, BACKLOG).map_err(failed(STAGE, Call::Listen))?;
+    if kind == SocketType::STREAM {
+        listen(&socket, BACKLOG).map_err(failed(STAGE, Call::Listen))?;
+    }
     Ok(socket)
 }

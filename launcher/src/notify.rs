@@ -130,7 +130,10 @@ fn hand_over(launch: &Launch<'_>, shared: &Handover) -> Result<()> {
     // By it the supervisor confines the thread that opens files for the command.
     let ruleset = ruleset.filter(|&fd| fd != 0 && landlock::is_used(launch)).map(sys::inherited);
     let message = MESSAGES[usize::from(launch.shared.is_without_namespaces())];
-    let sent = sys::send_with(socket, message, Some(sys::inherited(listener)), ruleset).map(drop);
+    let listener_fd = sys::inherited(listener);
+    let both = [listener_fd, ruleset.unwrap_or(listener_fd)];
+    let passed = if ruleset.is_some() { &both[..] } else { &both[..1] };
+    let sent = sys::send_with(socket, message, passed).map(drop);
     // For both processes: whoever has it open keeps calls waiting, and the one
     // with the filter would wait for itself when its supervisor is gone.
     sys::close_range(listener.unsigned_abs(), listener.unsigned_abs(), 0)?;

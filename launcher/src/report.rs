@@ -377,7 +377,7 @@ impl<'m> Line<'m> {
             let written = match passed.take() {
                 // A line is worth more than what comes with it.
                 passed @ Some(_) => {
-                    sys::send_with(fd, part, passed, None).or_else(|_| write(fd, part))
+                    sys::send_with(fd, part, passed.as_slice()).or_else(|_| write(fd, part))
                 }
                 None => write(fd, part),
             };

@@ -245,7 +245,9 @@ fn answer(
 ) -> Result<(), Failure> {
     let failure = outcome.err().map_or(0, |failure| failure.number().get());
     let bytes = Answer { number, pid, failure }.bytes();
-    sys::send_with(socket, &bytes, outcome.ok(), None).map(drop).map_err(failed(STAGE, Call::Send))
+    sys::send_with(socket, &bytes, outcome.ok().as_slice())
+        .map(drop)
+        .map_err(failed(STAGE, Call::Send))
 }
 
 /// A launch, from its first instruction on.

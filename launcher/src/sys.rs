@@ -1073,25 +1073,26 @@ pub fn loopback_up(socket: impl AsFd) -> Result<()> {
     .map_err(errno)
 }
 
-/// sendmsg(2) of bytes and up to two descriptors with them, unix(7).
+/// How many descriptors one message takes at most: all sockets of a proxy.
+const MAX_SENT: usize = launcher_policy::namespaces::MAX_LISTENERS;
+
+/// sendmsg(2) of bytes and up to `MAX_SENT` descriptors with them, unix(7).
 ///
 /// # Errors
 ///
 /// sendmsg(2)
-pub fn send_with(
-    socket: BorrowedFd<'_>,
-    bytes: &[u8],
-    passed: Option<BorrowedFd<'_>>,
-    second: Option<BorrowedFd<'_>>,
-) -> Result<usize> {
-    /// `struct cmsghdr` with two descriptors, or with one as long as alignment
-    /// makes it.
+pub fn send_with(socket: BorrowedFd<'_>, bytes: &[u8], passed: &[BorrowedFd<'_>]) -> Result<usize> {
+    /// `struct cmsghdr` with its descriptors.
     #[repr(C)]
     struct Control {
         header: net::cmsghdr,
-        fds: [RawFd; 2],
+        fds: [RawFd; MAX_SENT],
     }
-    let count = 1 + usize::from(second.is_some());
+    let mut fds = [0; MAX_SENT];
+    for (place, fd) in fds.iter_mut().zip(passed) {
+        *place = fd.as_raw_fd();
+    }
+    let count = passed.len().min(MAX_SENT);
     let length = mem::size_of::<net::cmsghdr>() + count * mem::size_of::<RawFd>();
     let mut control = Control {
         header: net::cmsghdr {
@@ -1099,7 +1100,7 @@ pub fn send_with(
             cmsg_level: net::SOL_SOCKET as i32,
             cmsg_type: net::SCM_RIGHTS as i32,
         },
-        fds: [passed, second].map(|fd| fd.map_or(0, |fd| fd.as_raw_fd())),
+        fds,
     };
     let mut part = [bytes.as_ptr() as usize, bytes.len()];
     let message = net::msghdr {
@@ -1108,7 +1109,7 @@ pub fn send_with(
         msg_iov: (&raw mut part).cast(),
         msg_iovlen: 1,
         msg_control: (&raw mut control).cast(),
-        msg_controllen: if passed.is_some() { mem::size_of::<Control>() } else { 0 },
+        msg_controllen: if count > 0 { length } else { 0 },
         msg_flags: 0,
     };
     // SAFETY: the kernel reads `message`, the `iovec` that `part` is, the bytes

@@ -395,8 +395,8 @@ fn run_command(arguments: &Run) -> Done {
     let stays = supervisor.is_some() || proxy.is_some() || !overlays.is_empty();
     // The launcher alone has it, so that its end is that of the socket.
     drop(supervisor);
-    if let Some((proxy, socket)) = proxy {
-        launcher.serve(proxy, &socket).map_err(not_run)?;
+    if let Some((proxy, passed)) = proxy {
+        launcher.serve(proxy, &passed).map_err(not_run)?;
     }
     if !stays {
         // Returns only if the launcher could not be started.

@@ -322,6 +322,20 @@ pub struct Network {
     /// The proxy itself.
     #[serde(skip_serializing_if = "is_absent")]
     pub proxy: Proxy,
+    /// Where there is a proxy and no network namespace can be made: `"refuse"`
+    /// (default), `"supervise"`.
+    pub without_namespace: Option<Spanned<WithoutNamespace>>,
+}
+
+/// `network.without_namespace`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WithoutNamespace {
+    /// The launch is refused (default).
+    Refuse,
+    /// A supervisor makes the command's connections: to the proxy, and to the
+    /// addresses that `allow` lists.
+    Supervise,
 }
 
 /// `network.proxy`
@@ -335,6 +349,9 @@ pub struct Proxy {
     /// Another HTTP proxy that makes the connections: `"http://HOST:PORT"`, or
     /// `"environment"` for the one that `*_PROXY` names.
     pub upstream: Option<Spanned<String>>,
+    /// Whether programs that know of no proxy find the way, too: names lead to
+    /// ports 80 and 443 of 127.0.0.1, where it is.
+    pub transparent: Option<Spanned<bool>>,
 }
 
 /// `network.access`

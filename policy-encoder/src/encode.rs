@@ -129,6 +129,7 @@ fn facts(
         pdeathsig_relied_on: die_with_parent != Some(DieWithParent::Never),
         namespaces,
         falls_back: falls_back && namespaces != 0,
+        supervised: network.proxy.as_ref().is_some_and(network::proxy::Proxy::is_supervised),
         shares_ipc: document.namespaces.ipc.as_ref().is_some_and(|ipc| !*ipc.get_ref()),
         writable_is_executable: view.runs_what_is_written(),
     }

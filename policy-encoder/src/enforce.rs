@@ -247,11 +247,12 @@ impl Guarantees<'_> {
             Guarantee::Ipc if !self.shares_ipc() => {
                 kept_by(uapi::CLONE_NEWIPC, self.filter("IPC with the host"))
             }
-            Guarantee::Network if self.network.proxy.is_some() => kept_by(
+            Guarantee::Network if self.is_unsupervised() => kept_by(
                 net,
                 Keeper::nothing("network.access = \"proxy\" takes a network namespace"),
             ),
-            // Without a namespace there is no loopback, and nothing else.
+            // Without a namespace there is no loopback, and nothing else but
+            // what a supervisor connects to.
             Guarantee::Network if self.network.access != Access::Host => {
                 kept_by(net, self.filter("sockets of every network"))
             }
@@ -268,6 +269,11 @@ impl Guarantees<'_> {
             ),
             _ => return None,
         })
+    }
+
+    /// Whether there is a proxy, which only a network namespace leads to.
+    fn is_unsupervised(&self) -> bool {
+        self.network.proxy.as_ref().is_some_and(|proxy| !proxy.is_supervised())
     }
 
     fn files(&self, mounts: bool) -> Keeper {

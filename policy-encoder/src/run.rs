@@ -21,7 +21,7 @@ use rustix::process::{
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::proxying::Waiting;
+use crate::proxying::{Passed, Waiting};
 
 /// What is passed on to the launcher.
 #[derive(Args)]
@@ -81,14 +81,15 @@ impl Launcher {
         Ok(launcher)
     }
 
-    /// Has a proxy serve the command, which gets the sockets for that by this
-    /// socket's other end.
+    /// Has a proxy serve the command, which gets the sockets for that, and what
+    /// takes their place without a network namespace, by the other ends of these.
     ///
     /// # Errors
     ///
     /// Where it cannot be handed over.
-    pub(crate) fn serve(&mut self, proxy: Waiting, socket: &OwnedFd) -> Result<(), String> {
-        self.pass_socket("--listeners-fd", socket)?;
+    pub(crate) fn serve(&mut self, proxy: Waiting, passed: &Passed) -> Result<(), String> {
+        self.pass_socket("--listeners-fd", &passed.listeners)?;
+        passed.notify.as_ref().map_or(Ok(()), |socket| self.notify(socket))?;
         self.proxy = Some(proxy);
         Ok(())
     }

@@ -12,6 +12,8 @@ use clap::Args;
 use launcher_policy::wire;
 use launcher_supervisor::{Handover, Listener, Supervisor};
 
+use crate::proxying::is_supervised;
+
 /// A supervisor, when there is a listener.
 type Made = std::io::Result<Supervisor>;
 
@@ -34,7 +36,13 @@ impl SuperviseArguments {
         if self.supervise.is_none() && self.audit.is_none() {
             return Ok(None);
         }
-        let seccomp = wire::decode(policy).ok().and_then(|policy| policy.seccomp);
+        let decoded = wire::decode(policy).ok();
+        if decoded.as_ref().is_some_and(is_supervised) {
+            let message = "where there is no network namespace this policy has a supervisor of its \
+                           own (network.without_namespace); leave --supervise and --audit out";
+            return Err(message.to_owned());
+        }
+        let seccomp = decoded.and_then(|policy| policy.seccomp);
         if !seccomp.is_some_and(|seccomp| seccomp.asks()) {
             let message =
                 "the policy asks about nothing; say action = \"notify\" in [[seccomp.rule]]";

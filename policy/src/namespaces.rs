@@ -22,7 +22,7 @@ pub const MAX_HOST_NAME: usize = 64;
 pub const MAX_ID_RANGES: usize = 340;
 
 /// The most sockets that are handed to a proxy.
-pub const MAX_LISTENERS: usize = 2;
+pub const MAX_LISTENERS: usize = 5;
 
 /// The namespaces that the command does not share with its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +78,7 @@ pub enum Loopback {
     Up,
 }
 
-/// A TCP socket that listens on 127.0.0.1.
+/// A socket of 127.0.0.1: one of TCP that listens, or one of UDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
     /// What is spoken there, by the proxy that it is handed to.
@@ -94,6 +94,19 @@ pub enum Protocol {
     Http,
     /// SOCKS 5.
     Socks,
+    /// TLS, by clients that know of no proxy: its first message names the host.
+    Tls,
+    /// HTTP, by such clients: `Host` names the host.
+    Web,
+    /// DNS, over UDP.
+    Dns,
+}
+
+impl Protocol {
+    /// Whether it is spoken over UDP.
+    pub const fn is_datagrams(self) -> bool {
+        matches!(self, Self::Dns)
+    }
 }
 
 /// Who is PID 1 of a new PID namespace.

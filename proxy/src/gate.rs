@@ -140,6 +140,32 @@ impl Gate {
         }
     }
 
+    /// Whether a name is let through to any of these ports.
+    pub(crate) fn knows(&self, name: &str, ports: &[u16]) -> bool {
+        let rules = self.rules.get();
+        is_name(name.as_bytes())
+            && ports.iter().any(|&port| rules.judge_name(name, port).is_allowed())
+    }
+
+    /// Whether the policy lets an address through that is connected to by
+    /// somebody else.
+    pub(crate) fn permits(self: &Arc<Self>, to: SocketAddr) -> bool {
+        let (address, port) = (to.ip().to_canonical(), to.port());
+        let mut record = Record::new(self, Way::Direct, &address.to_string(), port);
+        let judged = match self.upstream {
+            Some(_) => Err(refused(Kind::Policy, "another proxy makes all connections")),
+            None => {
+                let rules = self.rules.get();
+                allowed(rules.judge_address(address, port, None, is_own(address)))
+            }
+        };
+        match &judged {
+            Ok(rule) => record.decided(Verdict::Allowed, &rule.to_string(), Some(address)),
+            Err(refused) => record.decided(Verdict::Refused, &refused.reason, None),
+        }
+        judged.is_ok()
+    }
+
     /// A connection, and what let it through.
     async fn connect(&self, host: &Host, port: u16) -> Result<(TcpStream, String), Refused> {
         let rules = self.rules.get();

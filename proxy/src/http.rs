@@ -1,4 +1,5 @@
-//! HTTP: the method CONNECT, and requests for a whole `http://` URL.
+//! HTTP: the method CONNECT, and requests for a whole `http://` URL, or for
+//! what `Host` says, of a client that knows of no proxy.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use hyper::service::service_fn;
 use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use launcher_policy::namespaces::Protocol;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -42,10 +44,10 @@ const HOP_BY_NAME: [&str; 2] = ["proxy-connection", "keep-alive"];
 type Body = Either<Incoming, Full<Bytes>>;
 
 /// Serves one client.
-pub(crate) async fn serve(stream: TcpStream, gate: Arc<Gate>, place: Place) {
+pub(crate) async fn serve(stream: TcpStream, protocol: Protocol, gate: Arc<Gate>, place: Place) {
     let service = service_fn(|request| {
         let (gate, place) = (Arc::clone(&gate), Arc::clone(&place));
-        async move { Ok::<_, Infallible>(answer(request, &gate, place).await) }
+        async move { Ok::<_, Infallible>(answer(request, protocol, &gate, place).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -57,12 +59,29 @@ pub(crate) async fn serve(stream: TcpStream, gate: Arc<Gate>, place: Place) {
     let _ = connection.await;
 }
 
-async fn answer(request: Request<Incoming>, gate: &Arc<Gate>, place: Place) -> Response<Body> {
+async fn answer(
+    mut request: Request<Incoming>,
+    protocol: Protocol,
+    gate: &Arc<Gate>,
+    place: Place,
+) -> Response<Body> {
+    if protocol == Protocol::Web
+        && let Some(uri) = whole(&request)
+    {
+        *request.uri_mut() = uri;
+    }
     let answered = match *request.method() {
         Method::CONNECT => connect(request, gate, place).await,
         _ => forward(request, gate).await,
     };
     answered.unwrap_or_else(|(status, reason)| said(status, &reason))
+}
+
+/// The whole URL of a request that has a path and `Host`.
+fn whole(request: &Request<Incoming>) -> Option<Uri> {
+    let path = request.uri().path_and_query().filter(|_| request.uri().authority().is_none())?;
+    let host = request.headers().get(header::HOST)?.to_str().ok()?;
+    format!("http://{host}{path}").parse().ok()
 }
 
 type Answered = Result<Response<Body>, (StatusCode, String)>;

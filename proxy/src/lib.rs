@@ -20,15 +20,16 @@
 //! ```
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use launcher_policy::namespaces::Protocol;
+use launcher_policy::namespaces::{Listener, Protocol};
 use tokio::runtime::{Builder, Runtime};
 
 mod accept;
 mod counted;
+mod dns;
 mod gate;
 mod http;
 mod log;
@@ -36,6 +37,7 @@ mod relay;
 mod resolve;
 mod rules;
 mod socks;
+mod tls;
 mod upstream;
 
 pub use log::{Entry, Verdict, Way};
@@ -62,7 +64,7 @@ pub struct Settings {
 pub struct Proxy {
     runtime: Runtime,
     gate: Arc<Gate>,
-    protocols: Vec<Protocol>,
+    listeners: Vec<Listener>,
 }
 
 impl Proxy {
@@ -72,7 +74,7 @@ impl Proxy {
     ///
     /// Where the policy has none, or the threads cannot be started.
     pub fn new(policy: Vec<u8>, settings: Settings) -> io::Result<Self> {
-        let (rules, protocols) = Rules::of(policy)?;
+        let (rules, listeners) = Rules::of(policy)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("proxy")
@@ -82,7 +84,7 @@ impl Proxy {
         // The resolver finds the runtime that it is made in.
         let _inside = runtime.enter();
         let gate = Arc::new(Gate::new(rules, settings));
-        Ok(Self { runtime, gate, protocols })
+        Ok(Self { runtime, gate, listeners })
     }
 
     /// Accepts on the sockets that the launcher has made, in their order.
@@ -91,19 +93,52 @@ impl Proxy {
     ///
     /// Where they are not those of the policy.
     pub fn serve(&self, sockets: Vec<OwnedFd>) -> io::Result<()> {
-        if sockets.len() != self.protocols.len() {
-            let said = format!("{} sockets instead of {}", sockets.len(), self.protocols.len());
+        if sockets.len() != self.listeners.len() {
+            let said = format!("{} sockets instead of {}", sockets.len(), self.listeners.len());
             return Err(io::Error::other(said));
         }
         let _inside = self.runtime.enter();
         let limit = accept::limit();
-        for (socket, protocol) in sockets.into_iter().zip(&self.protocols) {
+        for (socket, asked) in sockets.into_iter().zip(&self.listeners) {
+            let (gate, limit) = (Arc::clone(&self.gate), Arc::clone(&limit));
+            if asked.protocol == Protocol::Dns {
+                let socket = UdpSocket::from(socket);
+                socket.set_nonblocking(true)?;
+                let socket = tokio::net::UdpSocket::from_std(socket)?;
+                self.runtime.spawn(dns::run(socket, gate));
+                continue;
+            }
             let listener = TcpListener::from(socket);
             listener.set_nonblocking(true)?;
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            let (gate, limit) = (Arc::clone(&self.gate), Arc::clone(&limit));
-            self.runtime.spawn(accept::run(listener, *protocol, gate, limit));
+            self.runtime.spawn(accept::run(listener, *asked, gate, limit));
         }
         Ok(())
+    }
+
+    /// Accepts on the loopback interface here, for a command without a network
+    /// namespace, on ports that are free: those that the policy says, with
+    /// those that they became.
+    ///
+    /// # Errors
+    ///
+    /// socket(2), bind(2)
+    pub fn serve_here(&self) -> io::Result<Vec<(SocketAddr, u16)>> {
+        let mut sockets = Vec::new();
+        let mut ports = Vec::new();
+        for listener in &self.listeners {
+            let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+            let asked = (Ipv4Addr::LOCALHOST, listener.port).into();
+            ports.push((asked, socket.local_addr()?.port()));
+            sockets.push(socket.into());
+        }
+        self.serve(sockets)?;
+        Ok(ports)
+    }
+
+    /// Whether a command may connect to an address by itself, where somebody
+    /// who asks this does it on its behalf. The log is told of it.
+    pub fn permits(&self, to: SocketAddr) -> bool {
+        self.gate.permits(to)
     }
 }

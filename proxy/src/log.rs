@@ -44,6 +44,11 @@ pub enum Way {
     Http,
     /// SOCKS 5.
     Socks,
+    /// TLS, by a client that knows of no proxy.
+    Tls,
+    /// By the command itself, on whose behalf a supervisor connects; what
+    /// passes is not seen.
+    Direct,
 }
 
 /// What becomes of a connection.

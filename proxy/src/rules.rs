@@ -2,7 +2,7 @@
 
 use std::io;
 
-use launcher_policy::namespaces::Protocol;
+use launcher_policy::namespaces::Listener;
 use launcher_policy::proxy::Proxy;
 use launcher_policy::wire;
 
@@ -16,20 +16,19 @@ self_cell::self_cell! {
 }
 
 impl Rules {
-    /// Those of an encoded policy, and what is spoken on its sockets.
+    /// Those of an encoded policy, and its sockets.
     ///
     /// # Errors
     ///
     /// Where it is no policy, or has no proxy.
-    pub(crate) fn of(policy: Vec<u8>) -> io::Result<(Self, Vec<Protocol>)> {
-        let mut protocols = Vec::new();
+    pub(crate) fn of(policy: Vec<u8>) -> io::Result<(Self, Vec<Listener>)> {
+        let mut listeners = Vec::new();
         let rules = Self::try_new(policy, |bytes| {
             let policy = wire::decode(bytes).map_err(|error| io::Error::other(error.message()))?;
-            let listeners = policy.namespaces.into_iter().flat_map(|all| all.listeners.iter());
-            protocols.extend(listeners.map(|listener| listener.protocol));
+            listeners.extend(policy.namespaces.into_iter().flat_map(|all| all.listeners.iter()));
             policy.proxy.ok_or_else(|| io::Error::other("the policy has no proxy"))
         })?;
-        Ok((rules, protocols))
+        Ok((rules, listeners))
     }
 
     pub(crate) fn get(&self) -> &Proxy<'_> {

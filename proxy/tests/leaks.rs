@@ -2,9 +2,10 @@
 //! only test of its program: others would open and close what it counts.
 
 use std::fs;
+use std::time::Instant;
 
 use harness::net::{Dns, said, server};
-use harness::{Caller, Sandbox};
+use harness::{Caller, Namespaces, Sandbox, TIMEOUT};
 use policy_encoder::handover::Listeners;
 
 mod world;
@@ -18,7 +19,7 @@ fn counted() -> [usize; 2] {
 }
 
 #[test]
-fn many_starts_leave_no_socket_and_no_thread() {
+fn many_starts_leave_no_socket_no_thread_and_no_namespace() {
     let starts = std::env::var("STARTS").ok().and_then(|starts| starts.parse().ok()).unwrap_or(20);
     let port = server("127.0.0.1:0", "here").port();
     let dns = Dns::new(|_, _| vec![std::net::Ipv4Addr::LOCALHOST]);
@@ -41,7 +42,7 @@ fn many_starts_leave_no_socket_and_no_thread() {
         assert_eq!(running.wait().code(), 0);
     };
     once();
-    let before = counted();
+    let (before, namespaces) = (counted(), Namespaces::now());
     (0..starts).for_each(|_| once());
     // The server's thread of the last connection may not have seen its end.
     let after = counted();
@@ -49,4 +50,10 @@ fn many_starts_leave_no_socket_and_no_thread() {
         after.iter().zip(before).all(|(after, before)| *after <= before + 2),
         "{before:?} {after:?}"
     );
+    // The kernel takes them apart after their last process; others may have some.
+    let end = Instant::now() + TIMEOUT;
+    while Namespaces::now().are_more_than(&namespaces, starts / 2) {
+        assert!(Instant::now() < end, "{namespaces:?} {:?}", Namespaces::now());
+        std::thread::yield_now();
+    }
 }

@@ -41,7 +41,17 @@ impl Running {
             Address::Other => return Err(Errno::AFNOSUPPORT),
         };
         self.judge(asked, target, about("connect", target, &socket, to)?, &[])?;
-        self.perform(asked, &socket, Work::Connect(to))
+        self.perform(asked, &socket, Work::Connect(self.redirected(to)))
+    }
+
+    /// Where what was allowed goes.
+    fn redirected(&self, mut to: SocketAddr) -> SocketAddr {
+        let is_meant =
+            |from: &SocketAddr| from.port() == to.port() && from.ip() == to.ip().to_canonical();
+        if let Some((_, port)) = self.redirects.iter().find(|(from, _)| is_meant(from)) {
+            to.set_port(*port);
+        }
+        to
     }
 
     pub(crate) fn bind(

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::mem;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -71,6 +72,8 @@ pub(crate) struct Running {
     environment: bool,
     /// From how much memory on is told of it.
     pub(crate) memory_above: u64,
+    /// Addresses, and the ports that connections there go to.
+    pub(crate) redirects: Vec<(SocketAddr, u16)>,
     confined: Option<Confined>,
     /// How many confined threads were given up.
     stuck: usize,
@@ -84,6 +87,7 @@ impl Running {
         decision: Decision,
         rules: Rules,
         audit: Option<Audit>,
+        redirects: Vec<(SocketAddr, u16)>,
     ) -> Self {
         let (confined, waiting) = (None, Vec::new());
         let (environment, memory_above) = (false, 0);
@@ -94,6 +98,7 @@ impl Running {
             audit,
             environment,
             memory_above,
+            redirects,
             confined,
             stuck: 0,
             waiting,

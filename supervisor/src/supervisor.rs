@@ -1,6 +1,7 @@
 //! What a supervisor is made from.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::thread::{self, JoinHandle};
@@ -29,6 +30,7 @@ pub struct Supervisor {
     cgroup: Option<OwnedFd>,
     environment: bool,
     memory_above: u64,
+    redirects: Vec<(SocketAddr, u16)>,
 }
 
 impl Supervisor {
@@ -44,6 +46,7 @@ impl Supervisor {
             cgroup: None,
             environment: false,
             memory_above: 0,
+            redirects: Vec::new(),
         }
     }
 
@@ -111,6 +114,13 @@ impl Supervisor {
         Self { memory_above: bytes, ..self }
     }
 
+    /// Has connections that are allowed to one address go to another port of that
+    /// host.
+    pub fn redirect(mut self, from: SocketAddr, port: u16) -> Self {
+        self.redirects.push((from, port));
+        self
+    }
+
     /// Decides on threads of its own until nobody is left who could call.
     ///
     /// # Errors
@@ -121,7 +131,7 @@ impl Supervisor {
         let decision = Decision::start(self.policy, context, self.timeout)?;
         let audit = self.audit.map(|writer| Audit::start(writer, self.timeout)).transpose()?;
         let rules = Rules::new(live, self.cgroup);
-        let running = Running::new(self.listener, decision, rules, audit)
+        let running = Running::new(self.listener, decision, rules, audit, self.redirects)
             .telling(self.environment, self.memory_above);
         thread::Builder::new().name("supervisor".to_owned()).spawn(move || running.run())
     }

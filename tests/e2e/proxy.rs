@@ -2,6 +2,9 @@
 //! `encode-policy run`, and what real programs reach by it. Every packet stays
 //! on this machine: servers, names and their DNS server are the tests' own.
 
+mod supervised;
+mod transparent;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
@@ -329,12 +332,14 @@ except socket.gaierror:
     }
 }
 
-/// What python3 serves of its directory, over TLS where there is a key.
+/// What python3 serves of its directory, over TLS where there is a key and it is
+/// not the port of HTTP.
 const SERVER: &str = r#"
-import http.server, os, ssl
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+import http.server, os, ssl, sys
+address = (sys.argv[1], int(sys.argv[2]))
+server = http.server.ThreadingHTTPServer(address, http.server.SimpleHTTPRequestHandler)
 server.RequestHandlerClass.log_message = lambda *arguments: None
-if os.path.exists("key.pem"):
+if os.path.exists("key.pem") and address[1] != 80:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain("certificate.pem", "key.pem")
     server.socket = context.wrap_socket(server.socket, server_side=True)
@@ -350,8 +355,12 @@ struct Files {
 
 impl Files {
     fn new(directory: &TempDir) -> Self {
+        Self::at(directory, "127.0.0.1", 0)
+    }
+
+    fn at(directory: &TempDir, address: &str, port: u16) -> Self {
         let mut process = std::process::Command::new("python3")
-            .args(["-c", SERVER])
+            .args(["-c", SERVER, address, &port.to_string()])
             .current_dir(directory.path())
             .stdout(std::process::Stdio::piped())
             .spawn()

@@ -11,6 +11,7 @@ use std::sync::Mutex;
 
 use harness::{Caller, Errno, IN_PLACE, Output, Sandbox, TempDir, needs_strace};
 use launcher_policy::Stage;
+use policy_encoder::handover::Listeners;
 use syscalls::Sysno;
 
 use crate::order::{trace, traced};
@@ -46,6 +47,22 @@ deny = ['/etc/passwd']
 [process]
 terminal = 'none'
 ";
+
+/// A network that leads to a proxy, by every socket there is.
+const PROXIED: &str = "
+[filesystem]
+root = 'minimal'
+[network]
+access = 'proxy'
+allow = ['a.test']
+proxy.transparent = true
+[process]
+terminal = 'none'
+";
+
+/// All of them, by their names.
+const POLICIES: [(&str, &str); 4] =
+    [("strict", STRICT), ("host", HOST), ("in place", IN_PLACE), ("proxied", PROXIED)];
 
 /// What the command is and what it may do.
 const PROBES: &[&str] = &[
@@ -151,7 +168,8 @@ struct Totals {
 /// The calls of the launcher's processes, without those of the command.
 fn places(policy: &str, caller: Caller) -> Vec<Place> {
     let strace = TempDir::with_file("trace", "");
-    let calls = trace(&traced(policy, caller, &strace), &strace);
+    let (sandbox, _listeners) = listened(traced(policy, caller, &strace), policy);
+    let calls = trace(&sandbox, &strace);
     let mut processes = Vec::new();
     let mut of_process: BTreeMap<usize, Vec<_>> = BTreeMap::new();
     for call in calls {
@@ -188,9 +206,18 @@ fn places(policy: &str, caller: Caller) -> Vec<Place> {
     places
 }
 
+/// The same launch, with who takes the sockets of its proxy, if it has one.
+fn listened(sandbox: Sandbox, policy: &str) -> (Sandbox, Option<Listeners>) {
+    if policy != PROXIED {
+        return (sandbox, None);
+    }
+    let (listeners, theirs) = Listeners::pair().expect("a socket");
+    (sandbox.option("--listeners-fd").option("9").pass(theirs, 9), Some(listeners))
+}
+
 /// A launch that answers what [`PROBES`] ask, with a fault.
 fn launch(policy: &str, caller: Caller, place: &Place, error: Errno) -> Output {
-    let sandbox = Sandbox::new(policy).caller(caller);
+    let (sandbox, _listeners) = listened(Sandbox::new(policy).caller(caller), policy);
     let fault = sandbox.binaries().fault();
     let numbers = [place.process as i32, place.number, place.when as i32, error.raw_os_error()];
     let sandbox = sandbox.wrap([fault]).wrap(numbers.map(|number| number.to_string())).wrap(["--"]);
@@ -299,7 +326,7 @@ fn a_launch_with_any_failing_call_is_refused_or_the_same() {
     let errors: Vec<Errno> = if is_all { [&ERRORS[..], &MORE].concat() } else { ERRORS.to_vec() };
     let mut complaints = Vec::new();
     for caller in Caller::both() {
-        for (name, policy) in [("strict", STRICT), ("host", HOST), ("in place", IN_PLACE)] {
+        for (name, policy) in POLICIES {
             let totals = sweep(policy, caller, &errors);
             println!(
                 "faults: {name} {caller}: {} refused, {} the same, {} neither",

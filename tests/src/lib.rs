@@ -37,6 +37,7 @@ use std::time::Duration;
 
 mod binaries;
 mod caller;
+mod namespaces;
 pub mod net;
 mod policy;
 mod run;
@@ -45,6 +46,7 @@ mod temp;
 
 pub use binaries::{Binaries, dist};
 pub use caller::Caller;
+pub use namespaces::Namespaces;
 pub use policy::{encode, encode_in, with_probe};
 pub use run::{Handover, Output, Running, SEALS, Sandbox, is_ready, memory, pipe_of};
 pub use rustix::io::Errno;

@@ -139,7 +139,9 @@ fn network(one: Network, two: Network) -> Network {
             http: two.proxy.http.or(one.proxy.http),
             socks: two.proxy.socks.or(one.proxy.socks),
             upstream: two.proxy.upstream.or(one.proxy.upstream),
+            transparent: two.proxy.transparent.or(one.proxy.transparent),
         },
+        without_namespace: two.without_namespace.or(one.without_namespace),
     }
 }
 

@@ -171,7 +171,8 @@ nofile = 1024
             access = "host"
             allow = ["a:1"]
             deny = ["*.b"]
-            proxy = { http = 1, upstream = "environment" }
+            proxy = { http = 1, upstream = "environment", transparent = true }
+            without_namespace = "supervise"
         "#;
         let document = document(text);
         let written = document.to_toml().expect("it is written");

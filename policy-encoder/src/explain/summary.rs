@@ -352,6 +352,9 @@ fn proxy(policy: &Policy<'_>, rules: &proxy::Proxy<'_>) -> Proxy {
     let port = |listener: Listener| match listener.protocol {
         Protocol::Http => ("http", listener.port),
         Protocol::Socks => ("socks", listener.port),
+        Protocol::Tls => ("tls", listener.port),
+        Protocol::Web => ("web", listener.port),
+        Protocol::Dns => ("dns", listener.port),
     };
     Proxy {
         ports: listeners.map(port).collect(),

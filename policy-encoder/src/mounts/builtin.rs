@@ -18,6 +18,7 @@ use super::tree::{Content, Decider, Point, Rights};
 use crate::Spanned;
 use crate::diagnostic::Diagnostics;
 use crate::document::{Access, Dev, DevSet, Document, Tmp};
+use crate::network::proxy;
 
 /// The devices of `dev = "minimal"`: they hold nothing and answer everybody.
 const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
@@ -44,6 +45,9 @@ const TEMPORARY: [&str; 3] = ["/tmp", "/var/tmp", SHM];
 
 /// POSIX shared memory, shm_overview(7); it comes with the devices.
 const SHM: &str = "/dev/shm";
+
+/// `/etc/resolv.conf` where a proxy answers to all names.
+const RESOLVER: &[u8] = b"nameserver 127.0.0.1\n";
 
 /// What `filesystem.root` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +169,10 @@ impl Layout<'_> {
         if self.root != Root::Skeleton {
             self.empty_directory("/run", "filesystem.root");
             self.empty_directory("/sys", "filesystem.root");
+        }
+        if proxy::is_transparent(document) {
+            let content = Content::File { mode: 0o444, data: RESOLVER.to_vec() };
+            self.facility("/etc/resolv.conf", Rights::READ, content, "network.proxy");
         }
         self.proc(filesystem.proc.as_ref().is_none_or(|proc| *proc.get_ref()));
         let dev = filesystem.dev.as_ref();

@@ -11,7 +11,7 @@ use launcher_policy::proxy::{Proxy as Wire, Upstream as WireUpstream};
 use super::patterns::{self, Rule, Wrong};
 use crate::Spanned;
 use crate::diagnostic::Diagnostics;
-use crate::document::{self, Access, Document};
+use crate::document::{self, Access, Document, Mode, WithoutNamespace};
 use crate::items::{Items, c_string};
 
 /// The word for the proxy that the variables of whoever starts ours name.
@@ -23,6 +23,10 @@ const HTTP: u16 = 3128;
 /// Where SOCKS is spoken.
 const SOCKS: u16 = 1080;
 
+/// Where programs that know of no proxy look for servers.
+const USUAL: [(Protocol, u16); 3] =
+    [(Protocol::Tls, 443), (Protocol::Web, 80), (Protocol::Dns, 53)];
+
 /// What programs reach without a proxy: the command's own network namespace.
 const OWN: &str = "localhost,127.0.0.1,::1";
 
@@ -33,6 +37,8 @@ pub(crate) struct Proxy {
     deny: Items,
     upstream: Upstream,
     ports: Ports,
+    supervised: bool,
+    transparent: bool,
 }
 
 /// Ports of 127.0.0.1 inside.
@@ -59,13 +65,22 @@ impl Proxy {
         Wire { allow: self.allow.list(), deny: self.deny.list(), upstream }
     }
 
+    /// Whether a supervisor makes the connections where there is no network
+    /// namespace.
+    pub(crate) fn is_supervised(&self) -> bool {
+        self.supervised
+    }
+
     /// The sockets that the launcher makes.
     pub(crate) fn listeners(&self) -> Items {
         let listener = |protocol, port| Listener { protocol, port };
-        Items::new([
+        let named = [
             listener(Protocol::Http, self.ports.http),
             listener(Protocol::Socks, self.ports.socks),
-        ])
+        ];
+        let usual = USUAL.into_iter().filter(|_| self.transparent);
+        let usual = usual.map(|(protocol, port)| listener(protocol, port));
+        Items::new(named.into_iter().chain(usual))
     }
 }
 
@@ -80,6 +95,15 @@ pub(crate) fn variables(document: &Document) -> Vec<(&'static str, String)> {
     let ways = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
     let around = ["NO_PROXY", "no_proxy"].map(|name| (name, OWN.to_owned()));
     ways.into_iter().map(|name| (name, http.clone())).chain(around).collect()
+}
+
+/// Whether programs find the proxy without knowing of it.
+pub(crate) fn is_transparent(document: &Document) -> bool {
+    is_wanted(document) && said_transparent(&document.network.proxy)
+}
+
+fn said_transparent(written: &document::Proxy) -> bool {
+    written.transparent.as_ref().is_some_and(|transparent| *transparent.get_ref())
 }
 
 fn is_wanted(document: &Document) -> bool {
@@ -112,6 +136,8 @@ pub(super) fn resolve(document: &Document, diagnostics: &mut Diagnostics) -> Opt
         deny: rules(&written.deny, patterns::denied, diagnostics),
         upstream: upstream(written.proxy.upstream.as_ref(), diagnostics),
         ports: ports(&written.proxy),
+        supervised: supervised(document, diagnostics),
+        transparent: is_transparent(document),
     })
 }
 
@@ -123,11 +149,32 @@ fn check_unwanted(written: &document::Network, diagnostics: &mut Diagnostics) {
     let first = lists.into_iter().filter_map(|(key, list)| Some((key, list.first()?.span())));
     let ports = ports.into_iter().filter_map(|(key, port)| Some((key, port.as_ref()?.span())));
     let upstream = proxy.upstream.as_ref().map(|each| ("proxy.upstream", each.span()));
-    for (key, span) in first.chain(ports).chain(upstream) {
+    let transparent = proxy.transparent.as_ref().map(|each| ("proxy.transparent", each.span()));
+    let without = written.without_namespace.as_ref();
+    let without = without.map(|each| ("without_namespace", each.span()));
+    for (key, span) in first.chain(ports).chain(upstream).chain(transparent).chain(without) {
         diagnostics
             .error(span, format!("network.{key} is for a proxy, and there is none"))
             .help("set access = \"proxy\", or leave it out");
     }
+}
+
+/// What a supervisor makes is kept from the command by the filter.
+fn supervised(document: &Document, diagnostics: &mut Diagnostics) -> bool {
+    let Some(word) = &document.network.without_namespace else { return false };
+    let is_supervised = *word.get_ref() == WithoutNamespace::Supervise;
+    let filter = document.enforce.seccomp.as_ref().map(Spanned::get_ref);
+    if is_supervised && filter == Some(&Mode::Off) {
+        diagnostics
+            .error(word.span(), "a supervisor is asked by seccomp, which enforce.seccomp gives up")
+            .help("leave enforce.seccomp at \"prefer\"");
+    }
+    if is_supervised && is_transparent(document) {
+        diagnostics
+            .error(word.span(), "a transparent proxy takes a network namespace")
+            .help("leave one of without_namespace and proxy.transparent out");
+    }
+    is_supervised
 }
 
 fn check_ports(written: &document::Proxy, diagnostics: &mut Diagnostics) {
@@ -141,6 +188,17 @@ fn check_ports(written: &document::Proxy, diagnostics: &mut Diagnostics) {
     if let (true, Some(port)) = (http == socks, all.into_iter().flatten().next_back()) {
         diagnostics
             .error(port.span(), format!("HTTP and SOCKS are both at port {http}"))
+            .help("each needs a port of its own");
+    }
+    let is_usual = |port: u16| {
+        USUAL.iter().any(|(protocol, usual)| !protocol.is_datagrams() && *usual == port)
+    };
+    if !said_transparent(written) {
+        return;
+    }
+    for port in all.into_iter().flatten().filter(|port| is_usual(*port.get_ref())) {
+        diagnostics
+            .error(port.span(), format!("port {} is where a transparent proxy is", port.get_ref()))
             .help("each needs a port of its own");
     }
 }
@@ -251,6 +309,10 @@ mod tests {
                 "proxy.upstream = 'environment'",
                 "network.proxy.upstream is for a proxy, and there is none",
             ),
+            (
+                "without_namespace = 'supervise'",
+                "network.without_namespace is for a proxy, and there is none",
+            ),
         ] {
             assert_eq!(resolved(network).1, [complaint]);
         }
@@ -269,6 +331,37 @@ mod tests {
             resolved("access = 'proxy'").1,
             ["the proxy lets nothing through: network.allow is empty"]
         );
+    }
+
+    #[test]
+    fn a_transparent_proxy_has_the_usual_ports_as_well() {
+        let text = |more: &str| {
+            format!("access = 'proxy'\nallow = ['a']\nproxy.transparent = true\n{more}")
+        };
+        let (proxy, complaints) = resolved(&text(""));
+        assert!(complaints.is_empty(), "{complaints:?}");
+        let listeners = proxy.expect("there is one").listeners();
+        let ports: Vec<u16> =
+            listeners.list().iter().map(|listener: Listener| listener.port).collect();
+        assert_eq!(ports, [3128, 1080, 443, 80, 53]);
+        let taken = resolved(&text("proxy.http = 80")).1;
+        assert_eq!(taken, ["port 80 is where a transparent proxy is"]);
+        let supervised = resolved(&text("without_namespace = 'supervise'")).1;
+        assert_eq!(supervised, ["a transparent proxy takes a network namespace"]);
+    }
+
+    #[test]
+    fn a_supervisor_needs_the_filter() {
+        let text = "network = { access = 'proxy', allow = ['a'], without_namespace = 'supervise' }";
+        let complaints = |text: &str| {
+            let mut diagnostics = Diagnostics::default();
+            let proxy = resolve(&document(text), &mut diagnostics);
+            assert!(proxy.is_some_and(|proxy| proxy.is_supervised()), "{text}");
+            messages(&diagnostics)
+        };
+        assert_eq!(complaints(text), [""; 0]);
+        let off = complaints(&format!("{text}\nenforce.seccomp = 'off'"));
+        assert_eq!(off, ["a supervisor is asked by seccomp, which enforce.seccomp gives up"]);
     }
 
     #[test]

@@ -188,6 +188,15 @@ impl Checks<'_> {
         }
     }
 
+    /// Whether sockets are of every family, be there namespaces or not.
+    fn is_open_everywhere(&self) -> bool {
+        let without = self.facts.falls_back.then(|| self.facts.without_namespaces());
+        [Some(*self.facts), without]
+            .into_iter()
+            .flatten()
+            .all(|facts| facts.sockets == Sockets::Open)
+    }
+
     /// A ring is a way around everything that the filter says of sockets, so
     /// what the policy says of them must be kept by a namespace alone; and
     /// socketcall(2) makes sockets of families that no namespace keeps.
@@ -199,7 +208,7 @@ impl Checks<'_> {
         if written == "socketcall" && is_open
             || implied::IO_URING.contains(&written)
                 && facts.unix
-                && (facts.sockets == Sockets::Open || namespaced && self.is_required)
+                && (self.is_open_everywhere() || namespaced && self.is_required)
         {
             let message = format!("{written} opens sockets of every family, among them vsock");
             diagnostics.warning(name.span(), message);

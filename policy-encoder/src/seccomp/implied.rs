@@ -1,6 +1,8 @@
 //! What other tables of the document ask of the filter, under any profile.
 
-use linux_raw_sys::errno::{EAFNOSUPPORT, EOPNOTSUPP, EPERM, EPROTONOSUPPORT, ESOCKTNOSUPPORT};
+use linux_raw_sys::errno::{
+    EACCES, EAFNOSUPPORT, EOPNOTSUPP, EPERM, EPROTONOSUPPORT, ESOCKTNOSUPPORT,
+};
 use linux_raw_sys::{general, ioctl, net, prctl};
 
 use super::profile::when;
@@ -38,13 +40,16 @@ pub(super) struct Guarantee {
 /// The guarantee that depends on how a system call is filtered, if one does.
 pub(super) fn guarantee(name: &str, facts: &Facts, denied: Action) -> Option<Guarantee> {
     let network = |call| Some(Guarantee { call, by: "[network]" });
-    let tcp_only = matches!(facts.sockets, Sockets::Tcp { .. });
+    let tcp_only = facts.sockets.are_plain();
+    let supervised = facts.sockets == Sockets::Supervised;
     match name {
         "socket" => network(socket(facts)),
         "socketpair" => network(socketpair(facts)),
         "sendto" | "send" | "sendmmsg" if tcp_only => network(without_fast_open(Argument::Fourth)),
         "sendmsg" if tcp_only => network(without_fast_open(Argument::Third)),
         "setsockopt" if tcp_only => network(setsockopt()),
+        "connect" if supervised => network(Call::always(Action::Notify)),
+        "bind" | "listen" if supervised => network(Call::always(error(EACCES))),
         "socketcall" if !opens_every_family(facts) => network(socketcall(facts)),
         "ioctl" => Some(Guarantee { call: ioctl(TERMINAL_INPUT, denied), by: "the terminal" }),
         "prctl" if facts.pdeathsig_relied_on => {
@@ -118,10 +123,10 @@ fn internet(sockets: Sockets) -> Vec<Rule> {
         rule(&[socket_type(kind)], error(EPERM))
     });
     let mut rules = raw.to_vec();
-    let Sockets::Tcp { udp } = sockets else {
+    if !sockets.are_plain() {
         rules.push(rule(&[], Action::Allow));
         return rules;
-    };
+    }
     // Zero is the protocol that goes with the type. Others look like TCP and
     // are not judged as TCP: MPTCP, SMC, SCTP.
     let only = |kind: u32, protocol: u32| {
@@ -130,7 +135,7 @@ fn internet(sockets: Sockets) -> Vec<Rule> {
         rule(&conditions, Action::Allow)
     };
     rules.push(only(net::SOCK_STREAM, net::IPPROTO_TCP as u32));
-    if udp {
+    if sockets == (Sockets::Tcp { udp: true }) {
         rules.push(only(net::SOCK_DGRAM, net::IPPROTO_UDP as u32));
     }
     // What the kernel answers for a protocol that it was built without, so
@@ -196,7 +201,7 @@ fn socketcall(facts: &Facts) -> Call {
         when(Condition::int(Argument::First, calls), error(number))
     };
     let mut rules = vec![closed(&[net::SYS_SOCKET, net::SYS_SOCKETPAIR], EAFNOSUPPORT)];
-    if matches!(facts.sockets, Sockets::Tcp { .. }) {
+    if facts.sockets.are_plain() {
         let others = [
             net::SYS_SEND,
             net::SYS_SENDTO,
@@ -205,6 +210,9 @@ fn socketcall(facts: &Facts) -> Call {
             net::SYS_SETSOCKOPT,
         ];
         rules.push(closed(&others, EOPNOTSUPP));
+    }
+    if facts.sockets == Sockets::Supervised {
+        rules.push(closed(&[net::SYS_CONNECT, net::SYS_BIND, net::SYS_LISTEN], EACCES));
     }
     Call { rules, otherwise: Action::Allow }
 }

@@ -66,6 +66,9 @@ pub struct Facts {
     /// Whether the launch goes on where they cannot be made, with a filter of
     /// its own.
     pub falls_back: bool,
+    /// Whether a supervisor makes the connections where there is no network
+    /// namespace.
+    pub supervised: bool,
     /// Whether the author has the command share the host's IPC namespace.
     pub shares_ipc: bool,
     /// Whether the command may write something somewhere and run it.
@@ -83,8 +86,11 @@ impl Facts {
     /// The same launch where no namespace can be made.
     const fn without_namespaces(self) -> Self {
         // A network of its own is none without its namespace.
-        let sockets =
-            if self.namespaces & CLONE_NEWNET != 0 { Sockets::None } else { self.sockets };
+        let sockets = match (self.namespaces & CLONE_NEWNET, self.supervised) {
+            (0, _) => self.sockets,
+            (_, true) => Sockets::Supervised,
+            (_, false) => Sockets::None,
+        };
         let unix = self.unix && !self.unix_needs_mounts;
         Self { namespaces: 0, sockets, unix, ..self }
     }
@@ -102,8 +108,17 @@ pub enum Sockets {
         /// Whether UDP, which is not limited, is there as well.
         udp: bool,
     },
+    /// TCP alone. A supervisor makes every connection, and nothing is served.
+    Supervised,
     /// All but raw ones.
     Open,
+}
+
+impl Sockets {
+    /// Whether connect(2) is the only way to connect.
+    const fn are_plain(self) -> bool {
+        matches!(self, Self::Tcp { .. } | Self::Supervised)
+    }
 }
 
 /// A filter, compiled.
@@ -164,6 +179,12 @@ pub fn resolve(
     } else {
         Vec::new()
     };
+    if facts.falls_back && facts.supervised && asks(&filter) {
+        let message = "\"notify\" asks a supervisor, and so does network.without_namespace";
+        diagnostics
+            .error_anywhere(message)
+            .help("one command has one supervisor: leave one of them out");
+    }
     let asks = [&filter, &without_namespaces].into_iter().any(|filter| asks(filter));
     if asks {
         checks.supervised(&filter, diagnostics);

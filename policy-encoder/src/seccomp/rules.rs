@@ -235,7 +235,7 @@ impl Call {
 
     /// A guarantee, with another action for what it allows.
     fn limit(&self, allowed: Action) -> Self {
-        let limit = |action: Action| if action.may_be_made() { allowed } else { action };
+        let limit = |action: Action| if action.is_allowed() { allowed } else { action };
         let rules = self
             .rules
             .iter()

@@ -23,6 +23,7 @@ const CLOSED: Facts = Facts {
     pdeathsig_relied_on: false,
     namespaces: NAMESPACE_FLAGS,
     falls_back: false,
+    supervised: false,
     shares_ipc: false,
     writable_is_executable: true,
 };
@@ -40,6 +41,9 @@ const OPEN: Facts =
 
 /// No namespace.
 const ALONE: Facts = CLOSED.without_namespaces();
+
+/// The same, where a supervisor connects.
+const SUPERVISED: Facts = Facts { supervised: true, ..CLOSED }.without_namespaces();
 
 const ALLOW: u32 = ptrace::SECCOMP_RET_ALLOW;
 const KILL: u32 = ptrace::SECCOMP_RET_KILL_PROCESS;
@@ -146,7 +150,7 @@ fn the_default_filter_decides_as_its_rules_do() {
         [facts, Facts { sockets: udp, unix: false, pdeathsig_relied_on: true, ..facts }]
     });
     for (facts, architecture) in all_facts
-        .chain([ALONE])
+        .chain([ALONE, SUPERVISED])
         .flat_map(|facts| ARCHITECTURES.map(|architecture| (facts, architecture)))
     {
         let rules = default_rules(architecture, &facts);
@@ -538,9 +542,16 @@ fn io_uring_is_allowed_only_where_it_gets_around_nothing() {
     let require = format!("{allow}\n[enforce]\nnamespaces = \"require\"");
     let outside = Facts { namespaces: NAMESPACE_FLAGS & !CLONE_NEWNET, ..CLOSED };
     let pairs = Facts { unix: false, ..CLOSED };
-    for (text, facts) in
-        [(allow, TCP), (allow, outside), (allow, CLOSED), (&require, outside), (&require, pairs)]
-    {
+    // Its sockets are those of the host where there are no namespaces.
+    let loopback = Facts { sockets: Sockets::Open, falls_back: true, ..CLOSED };
+    for (text, facts) in [
+        (allow, TCP),
+        (allow, outside),
+        (allow, CLOSED),
+        (allow, loopback),
+        (&require, outside),
+        (&require, pairs),
+    ] {
         let (_, diagnostics) = try_resolve(Architecture::X86_64, text, &facts);
         assert!(diagnostics.has_errors(), "{text} {facts:?}");
     }
@@ -674,6 +685,34 @@ fn a_launch_that_may_go_on_without_namespaces_has_a_filter_for_that() {
     assert!(filters("", CLOSED).without_namespaces.is_empty());
     let shared = Facts { namespaces: CLONE_NEWNET, falls_back: true, ..CLOSED };
     assert!(filters("", shared).without_namespaces.is_empty());
+}
+
+#[test]
+fn where_a_supervisor_connects_it_is_asked_about_every_connection() {
+    let filter = default(&SUPERVISED);
+    const ASK: u32 = ptrace::SECCOMP_RET_USER_NOTIF;
+    const NO: u32 = errno(13);
+    for family in [2, 10] {
+        for (kind, protocol, expected) in
+            [(1, 0, ALLOW), (1, 6, ALLOW), (1, 262, NO_PROTOCOL), (2, 0, NO_PROTOCOL), (3, 1, PERM)]
+        {
+            assert_eq!(filter.call("socket", &[family, kind, protocol]), expected, "{kind}");
+        }
+    }
+    assert_eq!(filter.call("connect", &[]), ASK);
+    assert_eq!(filter.call("bind", &[]), NO);
+    assert_eq!(filter.call("listen", &[]), NO);
+    assert_eq!(filter.call("sendto", &[3, 0, 0, 0x2000_0000]), NO_FAST_OPEN);
+    // Whoever names it does not connect by itself.
+    let named = Filter::new(Architecture::X86_64, "seccomp.allow = ['connect']", &SUPERVISED);
+    assert_eq!(named.call("connect", &[]), ASK);
+    let facts = Facts { supervised: true, falls_back: true, sockets: Sockets::Open, ..CLOSED };
+    let (compiled, _) = try_resolve(Architecture::X86_64, "", &facts);
+    let compiled = compiled.expect("a filter");
+    let (alone, _) = try_resolve(Architecture::X86_64, "", &SUPERVISED);
+    assert_eq!(compiled.without_namespaces, alone.expect("a filter").filter);
+    let rule = "seccomp.rule = [{ call = 'getppid', action = 'notify' }]";
+    assert_eq!(messages(rule, &facts).len(), 1);
 }
 
 #[test]

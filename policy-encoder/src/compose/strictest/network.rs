@@ -6,7 +6,17 @@ use crate::diagnostic::Diagnostics;
 use crate::document::{Access, Network, Unix, UnixSet};
 
 pub(super) fn both(one: &Network, two: &Network, diagnostics: &mut Diagnostics) -> Network {
-    let Network { access, unix, connect_tcp, bind_tcp, udp: _, allow: _, deny: _, proxy: _ } = one;
+    let Network {
+        access,
+        unix,
+        connect_tcp,
+        bind_tcp,
+        udp: _,
+        allow: _,
+        deny: _,
+        proxy: _,
+        without_namespace: _,
+    } = one;
     let access = stricter(access, &two.access, &Access::None, rank);
     // Lists of ports limit the host's network and have no meaning elsewhere.
     let is_host = said(&access) == Some(Access::Host);
@@ -22,7 +32,8 @@ pub(super) fn both(one: &Network, two: &Network, diagnostics: &mut Diagnostics) 
     if said(&network.access) == Some(Access::Proxy) {
         let (allow, deny) = (proxy::allow(one, two), proxy::deny(one, two));
         let proxy = proxy::both(one, two, diagnostics);
-        network = Network { allow, deny, proxy, ..network };
+        let without_namespace = proxy::without_namespace(one, two);
+        network = Network { allow, deny, proxy, without_namespace, ..network };
     }
     network.udp = udp(&network, one, two);
     network

@@ -119,7 +119,9 @@ fn random(random: &mut Random) -> String {
     if *access == "proxy" {
         text += &random.maybe(&["allow = ['*.a:1-2', '*:3', 'b:2']", "allow = ['x.a:2', 'b:*']"]);
         text += &random.maybe(&["deny = ['x.a', '10.0.0.0/8']", "deny = ['*.x.a:1', 'b:2']"]);
+        // Not `proxy.transparent`: it shows a file, which the launcher makes.
         text += &random.maybe(&["proxy.http = 8080", "proxy.socks = 8081"]);
+        text += &random.maybe(&["without_namespace = 'supervise'"]);
     }
     text += &random.maybe(&[
         "unix = 'host'",

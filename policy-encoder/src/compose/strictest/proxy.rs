@@ -4,11 +4,11 @@
 use launcher_policy::proxy::Rule as Wire;
 
 use super::network::said;
-use super::{agreed, last};
+use super::{agreed, last, stricter};
 use crate::Spanned;
 use crate::compose::add;
 use crate::diagnostic::Diagnostics;
-use crate::document::{Access, Network, Proxy};
+use crate::document::{Access, Network, Proxy, WithoutNamespace};
 use crate::network::patterns::{self, Rule};
 
 /// Where two proxies behind the proxy differ.
@@ -32,13 +32,27 @@ pub(super) fn deny(one: &Network, two: &Network) -> Vec<Spanned<String>> {
     add::both(one.deny.clone(), two.deny.clone())
 }
 
+/// Supervised if that is enough for every part that has a proxy: the others say
+/// nothing of it.
+pub(super) fn without_namespace(one: &Network, two: &Network) -> Option<Spanned<WithoutNamespace>> {
+    let (own, other) = (&one.without_namespace, &two.without_namespace);
+    match (is_proxied(one), is_proxied(two)) {
+        (true, true) => stricter(own, other, &WithoutNamespace::Refuse, |word| {
+            u8::from(*word == WithoutNamespace::Supervise)
+        }),
+        (true, false) => own.clone(),
+        _ => other.clone(),
+    }
+}
+
 /// The ports of the last one.
 pub(super) fn both(one: &Network, two: &Network, diagnostics: &mut Diagnostics) -> Proxy {
-    let Proxy { http, socks, upstream } = &one.proxy;
+    let Proxy { http, socks, upstream, transparent } = &one.proxy;
     let other = &two.proxy;
     Proxy {
         http: last(http, &other.http),
         socks: last(socks, &other.socks),
+        transparent: last(transparent, &other.transparent),
         upstream: match is_proxied(one) && is_proxied(two) {
             true => agreed(upstream, &other.upstream, UPSTREAMS, diagnostics),
             false => last(upstream, &other.upstream),

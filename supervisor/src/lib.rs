@@ -6,6 +6,8 @@
 //! can decide, and how firmly, is in `docs/supervisor.md`.
 
 mod address;
+#[cfg(test)]
+mod alone;
 mod audit;
 mod calls;
 mod changes;

@@ -16,7 +16,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::context::Said;
 use crate::limits::Hosts;
-use crate::target::Status;
+use crate::target::{Status, is_gone};
 
 /// How far up somebody known is looked for.
 const DEPTH: usize = 256;
@@ -57,16 +57,19 @@ impl Lineage {
         !self.said.is_empty() || !self.of_the_gone.is_empty()
     }
 
-    pub(crate) fn say(&mut self, pid: Pid, said: Said) -> Result<()> {
+    pub(crate) fn say(&mut self, pid: Pid, said: &Said) -> Result<()> {
         if !self.matters() {
             self.survey()?;
         }
         match (self.find(pid), said) {
-            (Ok(process), Said::Only(hosts)) => self.said.entry(process).or_default().push(hosts),
+            (Ok(process), Said::Only(hosts)) => {
+                self.said.entry(process).or_default().push(hosts.clone());
+            }
             (Ok(process), Said::Nothing) => drop(self.said.remove(&process)),
             // What it has started may be there.
-            (Err(_), Said::Only(hosts)) => self.of_the_gone.push(hosts),
-            (Err(_), Said::Nothing) => {}
+            (Err(Errno::SRCH), Said::Only(hosts)) => self.of_the_gone.push(hosts.clone()),
+            (Err(Errno::SRCH), Said::Nothing) => {}
+            (Err(error), _) => return Err(error),
         }
         Ok(())
     }
@@ -78,12 +81,11 @@ impl Lineage {
         all.retain(|(_, status)| status.is_below(&own));
         self.processes.clear();
         self.by_pid.clear();
-        let fds = all.iter().map(|(pid, _)| pidfd_open(*pid, PidfdFlags::empty()));
-        let fds: Vec<Result<OwnedFd>> = fds.collect();
-        for ((pid, _), fd) in all.iter().zip(fds) {
-            // Who has ended meanwhile is not needed.
-            if let Ok(fd) = fd {
-                self.add(*pid, fd, Parent::None);
+        for (pid, _) in &all {
+            match pidfd_open(*pid, PidfdFlags::empty()) {
+                // Who has ended meanwhile is not needed.
+                Err(Errno::SRCH) => {}
+                fd => drop(self.add(*pid, fd?, Parent::None)),
             }
         }
         for (pid, status) in &all {
@@ -134,7 +136,10 @@ impl Lineage {
             }
             let seen = pidfd_open(pid, PidfdFlags::empty())
                 .and_then(|fd| Ok((pid, fd, Status::of(pid)?.parent)));
-            let Ok(seen) = seen else { break };
+            let seen = match seen {
+                Err(error) if is_gone(error) => break,
+                seen => seen?,
+            };
             next = seen.2;
             unknown.push(seen);
         }

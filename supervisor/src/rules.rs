@@ -1,6 +1,5 @@
 //! What holds beside verdicts, since a policy function has said so.
 
-use std::mem;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 
@@ -53,8 +52,10 @@ impl Rules {
         let mut live = lock(&self.live);
         let generation = live.generation;
         let limits = live.current.clone();
-        for (pid, said) in mem::take(&mut live.processes) {
-            self.lineage.say(pid, said)?;
+        // What could not be carried out stays, and so does what was said after it.
+        while let Some((pid, said)) = live.processes.first() {
+            self.lineage.say(*pid, said)?;
+            live.processes.remove(0);
         }
         let paths = live.paths.clone();
         drop(live);
@@ -97,5 +98,42 @@ impl Rules {
             _ if event.category == Category::Process => Ok(self.paths.deny_name(&event.path)),
             _ => Ok(false),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::time::Duration;
+
+    use rustix::process::{Resource, Rlimit, getpid, getrlimit, setrlimit};
+
+    use super::*;
+    use crate::alone::is_alone;
+    use crate::context::PolicyContext;
+    use crate::target::Ids;
+
+    #[test]
+    fn what_cannot_be_carried_out_is_not_forgotten() {
+        if !is_alone("rules::tests::what_cannot_be_carried_out_is_not_forgotten") {
+            return;
+        }
+        let (mut context, live) = PolicyContext::new(Limits::default(), &Limits::default());
+        let mut rules = Rules::new(live, None);
+        let own = Target::of(rustix::thread::gettid()).expect("it is this thread");
+        let ids = Ids::of_this_thread().expect("it is read");
+        let confined = Confined::start(ids, None, Duration::from_secs(60)).expect("it starts");
+        let host = IpAddr::from(Ipv4Addr::LOCALHOST);
+        context.restrict_pid_network(getpid(), &[]);
+        let had = getrlimit(Resource::Nofile);
+        let none = Rlimit { current: Some(3), ..had };
+        setrlimit(Resource::Nofile, none).expect("it is set");
+        for _ in 0..2 {
+            assert_eq!(rules.update(&own, &confined), Err(Errno::MFILE));
+            assert!(rules.are_late());
+        }
+        setrlimit(Resource::Nofile, had).expect("it is set");
+        rules.update(&own, &confined).expect("it is carried out");
+        assert_eq!(rules.lineage.may_reach(getpid(), host), Ok(false));
     }
 }

@@ -135,6 +135,19 @@ fn pid_of(number: u32) -> Option<Pid> {
     i32::try_from(number).ok().and_then(Pid::from_raw)
 }
 
+/// What a process may have of something by getrlimit(2), as /proc names it: now, and
+/// at most. `None` is without limit.
+pub(crate) fn resource_limits(pid: Pid, name: &str) -> Result<[Option<u64>; 2]> {
+    let text = fs::read_to_string(directory(pid).join("limits")).map_err(errno)?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).ok_or(Errno::PROTO)?;
+    let mut words = line.split_ascii_whitespace().map(|word| match word {
+        "unlimited" => Ok(None),
+        word => word.parse().map(Some).map_err(|_| Errno::PROTO),
+    });
+    let mut next = || words.next().unwrap_or(Err(Errno::PROTO));
+    Ok([next()?, next()?])
+}
+
 impl Target {
     pub(crate) fn of(tid: Pid) -> Result<Self> {
         Ok(Self { tid, status: Status::of(tid)?, memory: OnceCell::new() })

@@ -203,7 +203,7 @@ impl Lineage {
 }
 
 /// Whether it has not ended. While it has not, its number is its own.
-fn is_alive(process: &OwnedFd) -> bool {
+pub(crate) fn is_alive(process: &OwnedFd) -> bool {
     let mut ended = [PollFd::new(process, PollFlags::IN)];
     poll(&mut ended, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(0)
 }

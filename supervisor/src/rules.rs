@@ -71,7 +71,7 @@ impl Rules {
         let limits = live.current.clone();
         // What could not be carried out stays, and so does what was said after it.
         while let Some((pid, said)) = live.processes.first() {
-            self.lineage.say(*pid, said)?;
+            self.lineage.say(*pid, said, &self.tree)?;
             live.processes.remove(0);
         }
         let paths = live.paths.clone();

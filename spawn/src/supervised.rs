@@ -76,8 +76,8 @@ fn arguments(call: &str) -> &'static str {
     }
 }
 
-/// Nobody takes in the children of another process, or descendants could not be
-/// followed.
+/// Nobody takes in the children of another process, as PID 1 of a namespace does, or
+/// descendants could not be followed.
 const FOLLOWED: &str = r#"
 [[seccomp.rule]]
 call = "prctl"
@@ -87,6 +87,11 @@ action = "errno"
 [[seccomp.rule]]
 call = "clone"
 args = [{ index = 0, op = "masked-equal", mask = "CLONE_PARENT", value = "CLONE_PARENT" }]
+action = "errno"
+
+[[seccomp.rule]]
+call = ["clone", "unshare"]
+args = [{ index = 0, op = "masked-equal", mask = "CLONE_NEWPID", value = "CLONE_NEWPID" }]
 action = "errno"
 "#;
 

@@ -14,12 +14,13 @@ use rustix::fs::{
     openat, renameat_with, symlinkat, unlinkat,
 };
 use rustix::io::{Errno, Result};
-use rustix::process::umask;
+use rustix::process::{Resource, getrlimit, umask};
 
 use crate::calls;
 use crate::files::{Found, Open, Start, own_link};
+use crate::limits::least;
 use crate::running::{Effect, Outcome, Running};
-use crate::target::Target;
+use crate::target::{Target, resource_limits};
 use crate::{Category, Notification, SyscallEvent};
 
 const AT_FDCWD: i32 = linux_raw_sys::general::AT_FDCWD;
@@ -159,17 +160,32 @@ impl Running {
                 };
                 (vec![found], Box::new(deed))
             }
-            Change::Truncate(at, length) => {
-                let found = self.there(at, OFlags::WRONLY, target)?;
-                let file = found.object()?;
-                if FileType::from_raw_mode(fstat(&*file)?.st_mode) != FileType::RegularFile {
-                    return Err(Errno::INVAL);
-                }
-                let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-                let open = move || openat(CWD, own_link(&file), flags, Mode::empty());
-                (vec![found], Box::new(move || ftruncate(open()?, length)))
-            }
+            Change::Truncate(at, length) => self.truncate(at, length, target)?,
         })
+    }
+
+    /// A file is not made longer than the command may, nor than this process may,
+    /// which would get a signal.
+    fn truncate(&self, at: At, length: u64, target: &Target) -> Result<(Vec<Found>, Deed)> {
+        let wanted = i64::try_from(length).map_err(|_| Errno::INVAL)?;
+        let found = self.there(at, OFlags::WRONLY, target)?;
+        let file = found.object()?;
+        let [theirs, _] = resource_limits(target.status.pid, "Max file size")?;
+        let limit = least(theirs, getrlimit(Resource::Fsize).current);
+        let is_too_long = limit.is_some_and(|limit| length > limit);
+        if FileType::from_raw_mode(fstat(&*file)?.st_mode) != FileType::RegularFile {
+            return Err(Errno::INVAL);
+        }
+        let deed = move || {
+            // Somebody may hold a lease, and is not waited for.
+            let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+            let open = openat(CWD, own_link(&file), flags, Mode::empty())?;
+            if is_too_long && wanted > fstat(&open)?.st_size {
+                return Err(Errno::FBIG);
+            }
+            ftruncate(open, length)
+        };
+        Ok((vec![found], Box::new(deed)))
     }
 
     /// A name in its directory, which is held.

@@ -270,9 +270,20 @@ impl Found {
 }
 
 impl Start {
-    pub(crate) fn of(target: &Target, confined: &Confined) -> Result<Self> {
+    /// Where the paths of a thread begin that names nothing of its own.
+    pub(crate) fn root_of(target: &Target) -> Result<Self> {
         let root = Arc::new(target.link("root")?);
-        let mut start = Self { name: name_of(&root)?, root, own: None };
+        Ok(Self { name: name_of(&root)?, root, own: None })
+    }
+
+    /// Whether the paths of a thread begin here.
+    pub(crate) fn is_root_of(&self, target: &Target) -> Result<bool> {
+        let (own, theirs) = (fstat(&*self.root)?, fstat(target.link("root")?)?);
+        Ok((own.st_dev, own.st_ino) == (theirs.st_dev, theirs.st_ino))
+    }
+
+    pub(crate) fn of(target: &Target, confined: &Confined) -> Result<Self> {
+        let mut start = Self::root_of(target)?;
         if let Ok(proc) = start.walk("/proc".into(), true, confined)
             && objects::is_proc(proc.as_fd())?
         {

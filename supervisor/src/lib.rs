@@ -6,6 +6,8 @@
 //! can decide, and how firmly, is in `docs/supervisor.md`.
 
 mod address;
+#[cfg(test)]
+mod alone;
 mod attributes;
 mod audit;
 mod calls;

@@ -24,6 +24,14 @@ const MESSAGES: u64 = 1024;
 /// `MSG_DONTWAIT`
 const DONTWAIT: u32 = rustix::net::SendFlags::DONTWAIT.bits();
 
+/// What has become of one message of many.
+enum Sent {
+    Whole,
+    Part,
+    /// That is found out by and by, or it is told how much was sent.
+    Later(Effect),
+}
+
 impl Running {
     pub(crate) fn connect(
         &mut self,
@@ -92,8 +100,9 @@ impl Running {
         self.perform(asked, &socket, Work::Send(sending))
     }
 
-    /// Each is judged by itself. Only the first is waited for, and what has become
-    /// of one that fails is told only where it is the first, as the kernel does.
+    /// Each is judged by itself. Only the first is waited for, what has become of
+    /// one that fails is told only where it is the first, and one of which a part
+    /// was sent is the last, as the kernel does: a stream must have no gaps.
     pub(crate) fn send_messages(
         &mut self,
         asked: &Notification,
@@ -106,9 +115,11 @@ impl Running {
             let header = headers.wrapping_add(place * message::ENTRY);
             let flags = if place == 0 { flags as u32 } else { flags as u32 | DONTWAIT };
             match self.send_one(asked, target, &socket, header, flags) {
-                Ok(Effect::Return(_)) => {}
+                Ok(Sent::Whole) => {}
+                Ok(Sent::Part) => return Ok(Effect::Return(place as i64 + 1)),
+                Ok(Sent::Later(effect)) => return Ok(effect),
                 Err(_) if place > 0 => return Ok(Effect::Return(place as i64)),
-                other => return other,
+                Err(error) => return Err(error),
             }
         }
         Ok(Effect::Return(count as i64))
@@ -121,13 +132,19 @@ impl Running {
         socket: &Socket,
         header: u64,
         flags: u32,
-    ) -> Outcome {
+    ) -> Result<Sent> {
         let message = Message::read(target, header)?;
+        let length = message.length;
         // Opened before it is known to be the memory of who waits.
         let memory = Memory::of(target)?;
         let sending = self.sending(asked, target, "sendmmsg", socket, message, flags)?;
         let sent = header.wrapping_add(message::SENT);
-        self.perform(asked, socket, Work::SendOne(sending, memory, sent))
+        let mut work = Work::SendOne(sending, memory, sent);
+        Ok(match work.go_on(socket, self.confined()?)? {
+            Progress::Done(_) if work.sent() == length => Sent::Whole,
+            Progress::Done(_) => Sent::Part,
+            Progress::Waits => Sent::Later(self.later(asked, socket, work)?),
+        })
     }
 
     /// Something that may be sent. To where a socket is connected is not asked
@@ -188,12 +205,13 @@ impl Running {
     fn perform(&mut self, asked: &Notification, socket: &Socket, mut work: Work) -> Outcome {
         match work.go_on(socket, self.confined()?)? {
             Progress::Done(value) => Ok(Effect::Return(value)),
-            Progress::Waits => {
-                let (socket, deadline) = (socket.clone(), socket.deadline()?);
-                self.wait_for(Waiting { id: asked.id, socket, deadline, work })?;
-                Ok(Effect::Answered)
-            }
+            Progress::Waits => self.later(asked, socket, work),
         }
+    }
+
+    fn later(&mut self, asked: &Notification, socket: &Socket, work: Work) -> Outcome {
+        let (socket, deadline) = (socket.clone(), socket.deadline()?);
+        self.wait_for(Waiting { id: asked.id, socket, deadline, work })
     }
 }
 

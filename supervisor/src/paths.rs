@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{
@@ -55,21 +55,15 @@ impl Paths {
         start: &Start,
         confined: &Confined,
     ) -> Result<()> {
-        let object = match start.walk(path.clone(), true, confined) {
-            // By its name alone, until there is something.
-            Err(Errno::NOENT) => None,
-            object => Some(object?),
-        };
+        let (object, leads_to) = lead(&path, start, confined)?;
         let identity = object.as_ref().map(|object| fstat(&**object)).transpose()?;
-        let name = object.as_ref().map(|object| name_of(object)).transpose()?;
-        let leads_to = name.map_or_else(|| path.clone(), |name| start.inside(&name));
         let files = object.as_ref().map(|object| contents(object)).unwrap_or_default();
         if !is_denied {
             for rule in &mut self.0 {
                 rule.files.retain(|file| !files.contains(file));
             }
         }
-        self.0.push(Rule {
+        self.say(Rule {
             names: [path, leads_to],
             identity: identity.map(|stat| identity_of(&stat)),
             _object: object,
@@ -77,6 +71,19 @@ impl Paths {
             is_denied,
         });
         Ok(())
+    }
+
+    /// Has a rule decide over those before. One that says the same again takes the
+    /// place of what was said, with all that lay there then.
+    fn say(&mut self, mut rule: Rule) {
+        let is_same = |old: &Rule| {
+            (&old.names, old.identity, old.is_denied)
+                == (&rule.names, rule.identity, rule.is_denied)
+        };
+        if let Some(place) = self.0.iter().position(is_same) {
+            rule.files.extend(self.0.remove(place).files);
+        }
+        self.0.push(rule);
     }
 
     /// Whether something that was found is denied.
@@ -130,6 +137,38 @@ impl Paths {
     }
 }
 
+/// What is at a path, and what that is called without links. Where nothing is, it is
+/// denied by its name alone, below the last directory that is there.
+fn lead(
+    path: &Path,
+    start: &Start,
+    confined: &Confined,
+) -> Result<(Option<Arc<OwnedFd>>, PathBuf)> {
+    let is_plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
+    if !path.is_absolute() || !path.components().all(is_plain) {
+        return Err(Errno::INVAL);
+    }
+    for there in path.ancestors() {
+        let object = match start.walk(there.to_owned(), true, confined) {
+            Err(Errno::NOENT | Errno::NOTDIR) => {
+                // Where a link leads that leads nowhere yet is not known.
+                match start.walk(there.to_owned(), false, confined) {
+                    Ok(_) => return Err(Errno::NOENT),
+                    Err(_) => continue,
+                }
+            }
+            object => object?,
+        };
+        let name = start.inside(&name_of(&object)?);
+        let rest = path.strip_prefix(there).map_err(|_| Errno::INVAL)?;
+        return Ok(match rest.as_os_str().is_empty() {
+            true => (Some(object), name),
+            false => (None, name.join(rest)),
+        });
+    }
+    Err(Errno::NOENT)
+}
+
 fn identity_of(stat: &Stat) -> Identity {
     (stat.st_dev, stat.st_ino)
 }
@@ -163,4 +202,56 @@ fn contents(object: &OwnedFd) -> HashSet<Identity> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::target::{Ids, Target};
+
+    /// What was said about paths, in its order.
+    fn said(paths: &[(PathBuf, bool)]) -> Result<Paths> {
+        let own = Target::of(rustix::thread::gettid()).expect("it is this thread");
+        let ids = Ids::of_this_thread().expect("it is read");
+        let confined = Confined::start(ids, None, Duration::from_secs(60)).expect("it starts");
+        let start = Start::root_of(&own).expect("it is opened");
+        let mut said = Paths::default();
+        for (path, is_denied) in paths {
+            said.add(path.clone(), *is_denied, &start, &confined)?;
+        }
+        Ok(said)
+    }
+
+    #[test]
+    fn what_is_said_again_is_kept_once() {
+        let directory = tempfile::tempdir().expect("it is made");
+        let path = directory.path().join("file");
+        fs::write(&path, "").expect("it is written");
+        let again: Vec<_> = (0..2000).map(|count| (path.clone(), count % 2 == 1)).collect();
+        let paths = said(&again).expect("it is said");
+        assert_eq!(paths.0.len(), 2);
+        assert!(paths.deny_name(&path));
+        let paths = said(&again[..1999]).expect("it is said");
+        assert!(!paths.deny_name(&path));
+    }
+
+    #[test]
+    fn what_is_not_there_yet_is_denied_where_links_lead() {
+        let directory = tempfile::tempdir().expect("it is made");
+        let top = directory.path().canonicalize().expect("it is there");
+        fs::create_dir(top.join("real")).expect("it is made");
+        symlink("real", top.join("link")).expect("it is made");
+        symlink("nowhere", top.join("loose")).expect("it is made");
+        let paths = said(&[(top.join("link/new"), true)]).expect("it is said");
+        assert!(paths.deny_name(&top.join("real/new")) && paths.deny_name(&top.join("link/new")));
+        assert!(!paths.deny_name(&top.join("real")));
+        let refused = |path: PathBuf| said(&[(path, true)]).err();
+        assert_eq!(refused("new".into()), Some(Errno::INVAL));
+        assert_eq!(refused(top.join("real/../new")), Some(Errno::INVAL));
+        assert_eq!(refused(top.join("loose/new")), Some(Errno::NOENT));
+    }
 }

@@ -167,6 +167,10 @@ impl Running {
         }
         let call = usize::try_from(asked.call).ok().and_then(Sysno::new).ok_or(Errno::NOSYS)?;
         let target = Target::of(asked.thread.ok_or(Errno::PERM)?)?;
+        if self.rules.are_new() {
+            let listener = &self.listener;
+            self.rules.begin(&target, || listener.is_waiting(asked.id));
+        }
         let [first, second, third, fourth, fifth, sixth] = asked.arguments;
         match call.name() {
             "open" => self.open(asked, &target, "open", [AT_FDCWD, first, second, third]),
@@ -331,7 +335,7 @@ impl Running {
         if self.rules.are_late() {
             self.confine(target)?;
             let confined = self.confined.as_ref().ok_or(Errno::PERM)?;
-            self.rules.update(target, confined)?;
+            self.rules.update(confined)?;
         }
         self.rules.deny(event, found, target, self.confined.as_ref())
     }

@@ -197,6 +197,11 @@ impl Sending {
         Ok(if waits { Progress::Waits } else { Progress::Done(self.sent as i64) })
     }
 
+    /// How many bytes were sent.
+    pub(crate) const fn sent(&self) -> u64 {
+        self.sent as u64
+    }
+
     /// What becomes of it when it may wait no longer.
     pub(crate) fn give_up(&self) -> Result<i64> {
         if self.sent == 0 { Err(Errno::AGAIN) } else { Ok(self.sent as i64) }

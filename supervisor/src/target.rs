@@ -67,12 +67,20 @@ impl Status {
         self.filters > other.filters
     }
 
-    /// Everybody.
+    /// Everybody. Who cannot be read, other than by having ended, is not left out:
+    /// it may be one of those that something is to hold for.
     pub(crate) fn all() -> Result<Vec<(Pid, Self)>> {
-        let entries = fs::read_dir("/proc").map_err(errno)?;
-        let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let statuses = pids.filter_map(|pid| Some((pid_of(pid)?, Self::of(pid_of(pid)?).ok()?)));
-        Ok(statuses.collect())
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc").map_err(errno)? {
+            let name = entry.map_err(errno)?.file_name();
+            let number = name.to_str().and_then(|name| name.parse().ok());
+            let Some(pid) = number.and_then(pid_of) else { continue };
+            match Self::of(pid) {
+                Err(error) if is_gone(error) => {}
+                status => found.push((pid, status?)),
+            }
+        }
+        Ok(found)
     }
 
     /// Of whoever has this number now.
@@ -82,7 +90,12 @@ impl Status {
 
     fn read(directory: &Path) -> Result<Self> {
         let text = fs::read(directory.join("status")).map_err(errno)?;
-        Self::parse(&String::from_utf8_lossy(&text)).ok_or(Errno::PROTO)
+        let text = String::from_utf8_lossy(&text);
+        // Who has ended while it was written has no number any more.
+        if text.lines().any(|line| line == "Tgid:\t0") {
+            return Err(Errno::SRCH);
+        }
+        Self::parse(&text).ok_or(Errno::PROTO)
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -99,7 +112,11 @@ impl Status {
             parent: pid("PPid")?,
             ids: Ids { uid: four("Uid")?, gid: four("Gid")?, groups: numbers("Groups")? },
             filters: *numbers("Seccomp_filters")?.first()?,
-            umask: u32::from_str_radix(words("Umask")?.next()?, 8).ok()?,
+            umask: match words("Umask") {
+                Some(mut mask) => u32::from_str_radix(mask.next()?, 8).ok()?,
+                // A thread that has ended has none; others of its process may be there.
+                None => 0o777,
+            },
             inside: (*numbers("NStgid")?.last()?, *numbers("NSpid")?.last()?),
             outside: (*numbers("NStgid")?.first()?, *numbers("NSpid")?.first()?),
         })
@@ -116,6 +133,19 @@ impl Status {
 
 fn pid_of(number: u32) -> Option<Pid> {
     i32::try_from(number).ok().and_then(Pid::from_raw)
+}
+
+/// What a process may have of something by getrlimit(2), as /proc names it: now, and
+/// at most. `None` is without limit.
+pub(crate) fn resource_limits(pid: Pid, name: &str) -> Result<[Option<u64>; 2]> {
+    let text = fs::read_to_string(directory(pid).join("limits")).map_err(errno)?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).ok_or(Errno::PROTO)?;
+    let mut words = line.split_ascii_whitespace().map(|word| match word {
+        "unlimited" => Ok(None),
+        word => word.parse().map(Some).map_err(|_| Errno::PROTO),
+    });
+    let mut next = || words.next().unwrap_or(Err(Errno::PROTO));
+    Ok([next()?, next()?])
 }
 
 impl Target {
@@ -197,6 +227,11 @@ fn text(memory: &File, mut address: u64, most: usize) -> Result<Option<Vec<u8>>>
         address = address.wrapping_add(part.len() as u64);
     }
     Ok(None)
+}
+
+/// Whether an error says that a process is not there any more.
+pub(crate) fn is_gone(error: Errno) -> bool {
+    matches!(error, Errno::NOENT | Errno::SRCH)
 }
 
 /// The number of an error of std's.

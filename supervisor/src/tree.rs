@@ -1,25 +1,34 @@
 //! Limits of a command that runs: by its cgroup, or on each of its processes.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::{Errno, Result, write};
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, pidfd_open, prlimit};
 
 use crate::confined::Confined;
 use crate::limits::Limits;
-use crate::target::Status;
+use crate::lineage::is_alive;
+use crate::target::{Status, is_gone, resource_limits};
 
 /// How often processes are looked for that were started meanwhile.
 const PASSES: usize = 16;
 
 /// The processes of a command.
 pub(crate) struct Tree {
-    /// Whose descendants they are, and whether it is one of them.
-    top: Option<(Pid, bool)>,
+    /// Whose descendants they are, once that was looked for.
+    top: Option<Result<Top>>,
     cgroup: Option<OwnedFd>,
+}
+
+/// The process above all others of a command.
+struct Top {
+    pid: Pid,
+    /// It, whoever has its number.
+    process: OwnedFd,
+    /// Whether it is one of them.
+    counts: bool,
 }
 
 impl Tree {
@@ -27,25 +36,21 @@ impl Tree {
         Self { top: None, cgroup }
     }
 
-    /// Finds the first process of the command, from one of them. What they leave
-    /// behind goes to PID 1 of their namespace, if they have one.
-    pub(crate) fn begin(&mut self, one: Pid) -> Result<()> {
-        if self.top.is_some() {
-            return Ok(());
-        }
-        let own = Status::of_this_thread()?;
-        let (mut first, mut above) = (one, Status::of(one)?.parent);
-        while let Some(parent) = above {
-            let status = Status::of(parent)?;
-            if !status.is_below(&own) {
-                let reaps = status.numbers(false).0 == 1 && !parent.is_init();
-                above = above.filter(|_| reaps);
-                break;
-            }
-            (first, above) = (parent, status.parent);
-        }
-        self.top = Some(above.map_or((first, true), |reaper| (reaper, false)));
-        Ok(())
+    /// Whether the first process of the command was looked for.
+    pub(crate) const fn has_begun(&self) -> bool {
+        self.top.is_some()
+    }
+
+    /// Finds the first process of the command, from the first of them that calls:
+    /// one that calls later may be left behind by others, with nobody above it. That
+    /// it still waits has to be checked afterwards.
+    pub(crate) fn begin(&mut self, one: Pid) {
+        self.top = Some(Top::above(one));
+    }
+
+    /// Forgets what was found from one that does not wait any more.
+    pub(crate) fn begin_anew(&mut self) {
+        self.top = None;
     }
 
     /// Has limits hold that are not what they were.
@@ -85,8 +90,11 @@ impl Tree {
                 return Ok(());
             }
             for pid in new {
-                if hard_limit(pid, resource).is_some_and(|hard| hard <= limit) {
-                    continue;
+                match hard_limit(pid, resource) {
+                    Ok(Some(hard)) if hard <= limit => continue,
+                    // It has ended.
+                    Err(error) if is_gone(error) => continue,
+                    hard => drop(hard?),
                 }
                 let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
                 match confined.run(move || prlimit(Some(pid), resource, limit)) {
@@ -99,25 +107,51 @@ impl Tree {
         Err(Errno::AGAIN)
     }
 
-    /// Everybody who descends from the first, now.
-    fn processes(&self) -> Result<Vec<Pid>> {
-        let (top, counts) = self.top.ok_or(Errno::SRCH)?;
+    /// Everybody who descends from the first, now. Where that has ended, nobody
+    /// knows who is left.
+    pub(crate) fn processes(&self) -> Result<Vec<Pid>> {
+        let top = self.top.as_ref().ok_or(Errno::SRCH)?.as_ref().map_err(|error| *error)?;
         let mut children: HashMap<i32, Vec<Pid>> = HashMap::new();
         for (pid, status) in Status::all()? {
             if let Some(parent) = status.parent {
                 children.entry(number(parent)).or_default().push(pid);
             }
         }
-        let mut found = vec![top];
+        // While it is there its number is its own.
+        if !is_alive(&top.process) {
+            return Err(Errno::SRCH);
+        }
+        let mut found = vec![top.pid];
         let mut next = 0;
         while let Some(pid) = found.get(next) {
             next += 1;
             found.extend(children.remove(&number(*pid)).unwrap_or_default());
         }
-        if !counts {
+        if !top.counts {
             found.remove(0);
         }
         Ok(found)
+    }
+}
+
+impl Top {
+    /// What processes leave behind goes to PID 1 of their namespace, if they have
+    /// one.
+    fn above(one: Pid) -> Result<Self> {
+        let own = Status::of_this_thread()?;
+        let (mut first, mut above) = (one, Status::of(one)?.parent);
+        while let Some(parent) = above {
+            let status = Status::of(parent)?;
+            if !status.is_below(&own) {
+                let reaps = status.numbers(false).0 == 1 && !parent.is_init();
+                above = above.filter(|_| reaps);
+                break;
+            }
+            (first, above) = (parent, status.parent);
+        }
+        let (pid, counts) = above.map_or((first, true), |reaper| (reaper, false));
+        let process = pidfd_open(pid, PidfdFlags::empty())?;
+        Ok(Self { pid, process, counts })
     }
 }
 
@@ -125,20 +159,19 @@ fn number(pid: Pid) -> i32 {
     pid.as_raw_nonzero().get()
 }
 
-/// What a process may have at most; `None` where that is without limit, or
-/// unknown.
-fn hard_limit(pid: Pid, resource: Resource) -> Option<u64> {
+/// What a process may have at most; `None` where that is without limit.
+fn hard_limit(pid: Pid, resource: Resource) -> Result<Option<u64>> {
     let name = match resource {
         Resource::Data => "Max data size",
         _ => "Max processes",
     };
-    let text = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.split_ascii_whitespace().nth(1)?.parse().ok()
+    let [_, hard] = resource_limits(pid, name)?;
+    Ok(hard)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::time::Duration;
 
     use super::*;

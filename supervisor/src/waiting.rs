@@ -10,7 +10,7 @@ use rustix::io::{Errno, Result};
 use crate::Answer;
 use crate::confined::Confined;
 use crate::memory::Memory;
-use crate::running::Running;
+use crate::running::{Effect, Outcome, Running};
 use crate::socket::{Progress, Sending, Socket};
 
 /// How many may wait at once.
@@ -48,6 +48,23 @@ impl Work {
         }
     }
 
+    /// How many bytes were sent.
+    pub(crate) fn sent(&self) -> u64 {
+        match self {
+            Self::Connect(_) => 0,
+            Self::Send(sending) | Self::SendOne(sending, ..) => sending.sent(),
+        }
+    }
+
+    /// What becomes of it where too many wait. What was sent is told, or it would
+    /// be sent again.
+    fn refuse(&self) -> Outcome {
+        if self.sent() == 0 {
+            return Err(Errno::NOBUFS);
+        }
+        self.give_up().map(Effect::Return)
+    }
+
     /// What becomes of it when it may wait no longer.
     fn give_up(&self) -> Result<i64> {
         match self {
@@ -66,12 +83,17 @@ fn report(sent: i64, memory: &Memory, place: u64) -> Result<i64> {
 
 impl Running {
     /// Has something wait until its socket can be written.
-    pub(crate) fn wait_for(&mut self, waiting: Waiting) -> Result<()> {
+    pub(crate) fn wait_for(&mut self, waiting: Waiting) -> Outcome {
         if self.waiting.len() >= MAX {
-            return Err(Errno::NOBUFS);
+            // A signal may have taken some of them away.
+            let listener = &self.listener;
+            self.waiting.retain(|each| listener.is_waiting(each.id));
+        }
+        if self.waiting.len() >= MAX {
+            return waiting.work.refuse();
         }
         self.waiting.push(waiting);
-        Ok(())
+        Ok(Effect::Answered)
     }
 
     /// Goes on with what waits, if something has happened: to its socket, or to
@@ -102,5 +124,32 @@ impl Running {
         };
         let answer = done.map_or_else(Answer::Fail, Answer::Return);
         self.listener.answer(waiting.id, answer).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::target::{Ids, Target};
+
+    #[test]
+    fn what_was_sent_is_told_where_too_many_wait() {
+        use std::os::fd::AsRawFd;
+
+        let (ours, _theirs) = UnixStream::pair().expect("a pair");
+        let own = Target::of(rustix::thread::gettid()).expect("it is this thread");
+        let ids = Ids::of_this_thread().expect("it is read");
+        let confined = Confined::start(ids, None, Duration::from_secs(60)).expect("it starts");
+        let socket = Socket::take(&own, ours.as_raw_fd() as u64).expect("it is taken");
+        // More than two ends have room for.
+        let sending = Sending::new(&socket, None, vec![0; 8 << 20], 0).expect("it may be sent");
+        let mut work = Work::Send(sending);
+        assert!(matches!(work.refuse(), Err(Errno::NOBUFS)));
+        assert!(matches!(work.go_on(&socket, &confined), Ok(Progress::Waits)));
+        let Ok(Effect::Return(told)) = work.refuse() else { panic!("it was sent in part") };
+        assert!(told > 0 && told as u64 == work.sent());
     }
 }

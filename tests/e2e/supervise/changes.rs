@@ -126,6 +126,24 @@ fn names_are_judged_on_both_sides_and_held_to_the_policy() {
 }
 
 #[test]
+fn a_file_becomes_no_longer_than_the_command_may_make_it() {
+    for caller in Caller::both() {
+        for place in ["", IN_PLACE] {
+            let dir = TempDir::with_file("file", "kept");
+            let policy = format!(
+                "filesystem.write = [{dir:?}]\nlimits.rlimit = {{ fsize = 4096 }}\n{place}{ASKS}"
+            );
+            let probes = [8192, 4096, 1].map(|length| format!("truncate {dir}/file {length}"));
+            let probes = probes.each_ref().map(String::as_str);
+            let sandbox = Sandbox::new(&policy).caller(caller);
+            let output = supervised(sandbox, &probes, Supervisor::new);
+            output.assert_said(&[&errno(Errno::FBIG), "ok 0", "ok 0"]);
+            assert_eq!(dir.read("file"), "k", "{caller}");
+        }
+    }
+}
+
+#[test]
 fn a_path_that_changes_all_the_while_makes_nothing_that_is_denied() {
     for place in ["", IN_PLACE] {
         let dir = TempDir::new();

@@ -242,3 +242,51 @@ fn limits_are_lowered_while_the_command_runs() {
         },
     );
 }
+
+#[test]
+fn limits_hold_for_those_above_whoever_is_left_behind() {
+    let dir = marks(&["note", "lower"]);
+    let lower = format!("in-orphan read {dir}/lower");
+    let probes = [&*format!("read {dir}/note"), &lower, "rlimit data"];
+    let decides = |event: &SyscallEvent, context: &mut PolicyContext| {
+        if is_mark(event, "lower") {
+            context.restrict_max_memory(1 << 30);
+        }
+        Verdict::Allow
+    };
+    each(
+        &format!("filesystem.read = [{dir:?}]"),
+        &probes,
+        |supervisor| supervisor.policy_fn(decides),
+        |output| output.assert_said(&["ok ", "ok ok", &format!("ok {0} {0}", 1 << 30)]),
+    );
+}
+
+#[test]
+fn a_path_that_is_denied_before_it_is_there_is_denied_where_links_lead() {
+    for caller in Caller::both() {
+        for place in ["", IN_PLACE] {
+            let dir = marks(&["deny"]).directory("real").symlink("link", "real");
+            let probes = [
+                &*format!("read {dir}/deny"),
+                &format!("create {dir}/real/new"),
+                &format!("create {dir}/link/new"),
+                &format!("create {dir}/link/other"),
+            ];
+            let top = dir.path().to_owned();
+            let decides = move |event: &SyscallEvent, context: &mut PolicyContext| {
+                if is_mark(event, "deny") {
+                    context.deny_path(top.join("link/new"));
+                }
+                Verdict::Allow
+            };
+            let policy = format!("filesystem.write = [{dir:?}]{place}{ASKS}");
+            let sandbox = Sandbox::new(&policy).caller(caller);
+            let output = supervised(sandbox, &probes, |listener| {
+                Supervisor::new(listener).policy_fn(decides)
+            });
+            let no = errno(Errno::ACCESS);
+            output.assert_said(&["ok ", &no, &no, "ok "]);
+        }
+    }
+}

@@ -223,6 +223,40 @@ fn a_socket_waits_or_does_not_as_the_command_has_it() {
 }
 
 #[test]
+fn messages_on_a_stream_follow_each_other_without_a_gap() {
+    for caller in Caller::both() {
+        let (server, port) = listen();
+        let much = 300 << 10;
+        let probe = format!("send-two 127.0.0.1 {port} {much}");
+        let wanted = [vec![b'a'; much], vec![b'b'; much]].concat();
+        for policy in policies("") {
+            thread::scope(|scope| {
+                let received = scope.spawn(|| {
+                    let (mut stream, _) = server.accept().expect("one");
+                    let mut bytes = Vec::new();
+                    stream.read_to_end(&mut bytes).expect("it is read");
+                    bytes
+                });
+                let sandbox = Sandbox::new(&policy).caller(caller);
+                let output = supervised(sandbox, &[&probe], Supervisor::new);
+                let bytes = received.join().expect("it does not panic");
+                assert!(!bytes.is_empty() && wanted.starts_with(&bytes), "{caller}: {output:?}");
+                let told = format!("ok 1: {} 0\n", bytes.len());
+                assert_eq!(output.stdout_text(), told, "{caller}");
+                let control = scope.spawn(|| {
+                    let (mut stream, _) = server.accept().expect("one");
+                    let mut bytes = Vec::new();
+                    stream.read_to_end(&mut bytes).map(|_| bytes).expect("it is read")
+                });
+                unsupervised(&policy, caller, &[&probe])
+                    .assert_said(&[&format!("ok 2: {much} {much}")]);
+                assert!(control.join().expect("it does not panic") == wanted, "{caller}");
+            });
+        }
+    }
+}
+
+#[test]
 fn a_connection_that_is_waited_for_keeps_nobody_else_waiting() {
     let full = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("one");
     rustix::net::bind(&full, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("it is bound");

@@ -125,10 +125,10 @@ fn changes_are_asked_about_where_they_are_open_anyhow() {
 fn nobody_takes_in_the_children_of_others_where_they_are_followed() {
     let binaries = Binaries::shared();
     let decided = sandbox("", &binaries).policy_fn(|_, _| Verdict::Allow);
-    // PR_SET_CHILD_SUBREAPER, and CLONE_PARENT.
-    let probes = ["syscall prctl 36 1", "syscall clone 0x8000"];
+    // PR_SET_CHILD_SUBREAPER, CLONE_PARENT, and CLONE_NEWPID with CLONE_NEWUSER.
+    let probes = ["syscall prctl 36 1", "syscall clone 0x8000", "syscall unshare 0x30000000"];
     let no = errno(Errno::PERM);
-    assert_eq!(said(&decided, &binaries, &probes), [no.clone(), no]);
+    assert_eq!(said(&decided, &binaries, &probes), [no.clone(), no.clone(), no]);
     assert_eq!(said(&sandbox("", &binaries), &binaries, &probes[..1]), ["ok 0"]);
 }
 

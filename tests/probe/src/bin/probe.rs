@@ -8,7 +8,7 @@
 //!
 //! Files: `open-for-read P`, `open-for-write P`, `open-path P`, `create P`,
 //! `read P`, `write P TEXT`, `fill P BYTES`, `mkdir P`, `rmdir P`, `unlink P`,
-//! `remove P` (unlink or rmdir, by what is there), `rename A B`, `link A B`, `symlink CONTENT P`, `readlink P`, `truncate P`,
+//! `remove P` (unlink or rmdir, by what is there), `rename A B`, `link A B`, `symlink CONTENT P`, `readlink P`, `truncate P [LENGTH]`,
 //! `chmod P MODE`, `chown P`, `set-times P`, `set-xattr P`, `remove-xattr P`
 //! (of what `set-xattr` sets; there may be none), `list P`, `stat P` (type and mode), `access P`,
 //! `mount-flags P`, `size P` (of the file system), `map-exec P`, `exec P
@@ -32,7 +32,8 @@
 //! `unix-abstract-bind N`, `socketpair`, `pair-send TYPE P`, `pair-connect TYPE
 //! P` (with one of a pair), `interfaces`, `send-message ADDRESS PORT [CONTROL]`
 //! (sendmsg, of two parts), `send-messages ADDRESS PORT PORT` (one to each;
-//! prints how many, and how much of each), `connect-flags ADDRESS PORT` (whether a
+//! prints how many, and how much of each), `send-two ADDRESS PORT BYTES` (sendmmsg on
+//! a stream, so many of `a`, then of `b`; prints the same), `connect-flags ADDRESS PORT` (whether a
 //! socket that waits and one that does not are connected, and are as they were),
 //! `send-much ADDRESS PORT BYTES`, `send-on ADDRESS PORT` (prints what ended it),
 //! `reconnect-udp ADDRESS PORT` (undoes it between),
@@ -204,7 +205,7 @@ fn files(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
         "symlink" => done(fs::symlink(given.path(0), given.path(1))),
         "readlink" => fs::readlink(given.path(0), Vec::new())
             .map(|content| content.to_string_lossy().into_owned()),
-        "truncate" => truncate(given.path(0)),
+        "truncate" => truncate(given.path(0), given.0.get(1).map_or(0, |_| given.word_value(1))),
         "chmod" => {
             let mode = u32::from_str_radix(given.text(1), 8).expect("a mode");
             done(fs::chmod(given.path(0), Mode::from(mode)))
@@ -475,9 +476,9 @@ fn fill(file: &OwnedFd, bytes: usize) -> Result<usize, Errno> {
     Ok(written)
 }
 
-fn truncate(path: &Path) -> Answer {
+fn truncate(path: &Path, length: u64) -> Answer {
     let path = CString::new(path.as_os_str().as_bytes()).expect("no NUL");
-    call(Sysno::truncate, [path.as_ptr() as u64, 0, 0, 0, 0, 0])
+    call(Sysno::truncate, [path.as_ptr() as u64, length, 0, 0, 0, 0])
 }
 
 fn list(path: &Path) -> Answer {
@@ -594,6 +595,7 @@ fn sockets(verb: &str, given: &Arguments<'_>) -> Option<Answer> {
         "interfaces" => interfaces(),
         "send-message" => send_message(given),
         "send-messages" => send_messages(given),
+        "send-two" => send_two(given),
         "connect-flags" => connect_flags(given),
         "send-much" => send_much(given),
         "send-on" => send_on(given),
@@ -734,7 +736,7 @@ fn header_of(address: &[AtomicU32; 4], parts: &[[u64; 2]]) -> [u64; 7] {
     [address.as_ptr() as u64, 16, parts.as_ptr() as u64, parts.len() as u64, 0, 0, 0]
 }
 
-fn part_of(text: &'static [u8]) -> [u64; 2] {
+fn part_of(text: &[u8]) -> [u64; 2] {
     [text.as_ptr() as u64, text.len() as u64]
 }
 
@@ -755,13 +757,27 @@ fn send_messages(given: &Arguments<'_>) -> Answer {
     let socket = udp(given)?;
     let addresses = [given.number(1), given.number(2)].map(|port| address_of(host_of(given), port));
     let parts = [[part_of(b"one")], [part_of(b"three")]];
+    let headers = [0, 1].map(|place| header_of(&addresses[place], &parts[place]));
+    send_both(&socket, headers)
+}
+
+/// Two messages by one call; how many were sent, and how much of each.
+fn send_both(socket: &OwnedFd, [one, other]: [[u64; 7]; 2]) -> Answer {
     let mut headers = [0; 16];
-    for (place, address) in addresses.iter().enumerate() {
-        headers[place * 8..][..7].copy_from_slice(&header_of(address, &parts[place]));
-    }
+    headers[..7].copy_from_slice(&one);
+    headers[8..15].copy_from_slice(&other);
     let place = headers.as_mut_ptr() as u64;
     let sent = call(Sysno::sendmmsg, [socket.as_raw_fd() as u64, place, 2, 0, 0, 0])?;
     Ok(format!("{sent}: {} {}", headers[7] as u32, headers[15] as u32))
+}
+
+/// Two messages on a stream.
+fn send_two(given: &Arguments<'_>) -> Answer {
+    let socket = tcp(given)?;
+    net::connect(&socket, &given.address())?;
+    let bytes = [b'a', b'b'].map(|byte| vec![byte; given.number(2)]);
+    let parts = bytes.each_ref().map(|bytes| [part_of(bytes)]);
+    send_both(&socket, parts.each_ref().map(|parts| [0, 0, parts.as_ptr() as u64, 1, 0, 0, 0]))
 }
 
 fn connect_flags(given: &Arguments<'_>) -> Answer {

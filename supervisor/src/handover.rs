@@ -4,7 +4,7 @@ use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SocketFlags,
     SocketType, recvmsg, socketpair,
@@ -43,7 +43,8 @@ impl Handover {
         let mut passed = RecvAncillaryBuffer::new(&mut space);
         let mut word = [0; 32];
         let mut part = [IoSliceMut::new(&mut word)];
-        let received = recvmsg(&self.0, &mut part, &mut passed, RecvFlags::CMSG_CLOEXEC)?;
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let received = retry_on_intr(|| recvmsg(&self.0, &mut part, &mut passed, flags))?;
         // Without the ruleset the supervisor would do what the policy forbids.
         if received.flags.contains(ReturnFlags::CTRUNC) {
             return Err(Errno::MFILE.into());

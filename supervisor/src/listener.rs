@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use linux_raw_sys::ptrace as uapi;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::ioctl::{self, Ioctl, IoctlOutput, Opcode, Setter, Updater, opcode};
 use rustix::process::Pid;
 
@@ -136,10 +136,13 @@ impl Listener {
     /// Whether the call still waits. What was found out about its thread by the
     /// number is about that thread only if it does.
     pub fn is_waiting(&self, id: u64) -> bool {
-        // SAFETY: the kernel reads a number of 64 bits.
-        let set = unsafe { Setter::<ID_VALID, u64>::new(id) };
-        // SAFETY: as above.
-        unsafe { ioctl::ioctl(&self.fd, set) }.is_ok()
+        let ask = || {
+            // SAFETY: the kernel reads a number of 64 bits.
+            let set = unsafe { Setter::<ID_VALID, u64>::new(id) };
+            // SAFETY: as above.
+            unsafe { ioctl::ioctl(&self.fd, set) }
+        };
+        retry_on_intr(ask).is_ok()
     }
 
     /// Answers a call; whether it still waited.
@@ -154,10 +157,12 @@ impl Listener {
             Answer::Return(value) => (value, 0, 0),
         };
         let mut response = uapi::seccomp_notif_resp { id, val, error, flags };
-        // SAFETY: the kernel reads what the opcode says, which is as long.
-        let update = unsafe { Updater::<SEND, _>::new(&mut response) };
-        // SAFETY: as above.
-        was_waiting(unsafe { ioctl::ioctl(&self.fd, update) })
+        was_waiting(retry_on_intr(|| {
+            // SAFETY: the kernel reads what the opcode says, which is as long.
+            let update = unsafe { Updater::<SEND, _>::new(&mut response) };
+            // SAFETY: as above.
+            unsafe { ioctl::ioctl(&self.fd, update) }
+        }))
     }
 
     /// Answers a call with a descriptor, which its process gets in the same step
@@ -168,16 +173,17 @@ impl Listener {
     /// ioctl(2), among them EMFILE of the process that calls.
     pub fn answer_fd(&self, id: u64, fd: BorrowedFd<'_>, cloexec: bool) -> io::Result<bool> {
         const O_CLOEXEC: u32 = linux_raw_sys::general::O_CLOEXEC;
-        let add = AddFd(uapi::seccomp_notif_addfd {
+        let add = uapi::seccomp_notif_addfd {
             id,
             flags: uapi::SECCOMP_ADDFD_FLAG_SEND,
             srcfd: fd.as_raw_fd().unsigned_abs(),
             newfd: 0,
             newfd_flags: if cloexec { O_CLOEXEC } else { 0 },
-        });
+        };
         // SAFETY: the kernel reads what the opcode says, and the descriptor is
         // open as long as it is borrowed.
-        was_waiting(unsafe { ioctl::ioctl(&self.fd, add) }.map(drop))
+        let added = retry_on_intr(|| unsafe { ioctl::ioctl(&self.fd, AddFd(add)) });
+        was_waiting(added.map(drop))
     }
 }
 

@@ -659,12 +659,13 @@ fn a_child_from_a_server_is_like_any_other() {
     assert_eq!(child.try_wait().expect("it can be asked"), None);
     assert_eq!(child.wait_timeout(Duration::from_millis(1)).expect("it can be asked"), None);
     let mut output = child.stdout.take().expect("it is piped");
+    let mut said = [0; 2];
+    output.read_exact(&mut said).expect("it speaks");
+    assert_eq!(&said, b"2\n");
     child.kill().expect("it is killed");
     assert_eq!(child.wait().expect("it ends").signal(), Some(9));
-    // What it has started has it open, too.
-    let mut said = String::new();
-    output.read_to_string(&mut said).expect("text");
-    assert_eq!(said, "2\n");
+    // What it has started had it open, too.
+    assert_eq!(output.read(&mut said).expect("it ends"), 0);
 
     let mut command = sandbox.command(binaries.probe());
     command.args(["env", "cwd"]).env_clear().current_dir("/");

@@ -196,4 +196,16 @@ mod tests {
         let failed = Tree::new(Some(open())).limit(&less, &all, &confined);
         assert_eq!(failed, Err(Errno::NOENT));
     }
+
+    #[test]
+    fn where_the_first_has_ended_nobody_knows_who_is_left() {
+        let mut first = std::process::Command::new("sleep").arg("600").spawn().expect("it starts");
+        let pid = Pid::from_child(&first);
+        let mut tree = Tree::new(None);
+        tree.begin(pid);
+        assert_eq!(tree.processes(), Ok(vec![pid]));
+        first.kill().expect("it is killed");
+        first.wait().expect("it is waited for");
+        assert_eq!(tree.processes(), Err(Errno::SRCH));
+    }
 }

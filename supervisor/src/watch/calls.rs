@@ -142,15 +142,15 @@ pub(super) fn act(target: &Target, name: &str, arguments: [u64; 6]) -> Result<Op
         Where::Open => one(Does::Open(second as u32), AT_FDCWD, first),
         Where::OpenAt => one(Does::Open(third as u32), first, second),
         Where::OpenHow => {
-            let flags = number(target, third)?;
+            let [flags] = target.words(third)?;
             one(Does::Open(flags as u32), first, second)
         }
         Where::Mapped => mapped(target, arguments[4]),
         Where::Address(at, does) => socket(target, does, first, [arguments[at], arguments[at + 1]]),
         // The address and its length are the first two fields.
         Where::Message => {
-            let address = [number(target, second)?, number(target, second + 8)? & 0xffff_ffff];
-            socket(target, Socket::Send, first, address)
+            let [address, length] = target.words(second)?;
+            socket(target, Socket::Send, first, [address, length & 0xffff_ffff])
         }
     }
 }
@@ -226,13 +226,6 @@ fn kind(target: &Target, descriptor: i32) -> Result<SocketType> {
     }
     let process = pidfd_open(target.status.pid, PidfdFlags::empty())?;
     socket_type(pidfd_getfd(process, descriptor, PidfdGetfdFlags::empty())?)
-}
-
-/// A number of 64 bits in the memory of the command.
-fn number(target: &Target, address: u64) -> Result<u64> {
-    let mut bytes = [0; 8];
-    target.memory()?.read_exact_at(&mut bytes, address).map_err(|_| Errno::FAULT)?;
-    Ok(u64::from_ne_bytes(bytes))
 }
 
 #[cfg(test)]

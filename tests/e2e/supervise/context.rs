@@ -290,3 +290,27 @@ fn a_path_that_is_denied_before_it_is_there_is_denied_where_links_lead() {
         }
     }
 }
+
+#[test]
+fn below_another_root_nothing_is_named_once_a_path_is_denied() {
+    let dir = marks(&["deny"]).file("sub/note", "n");
+    let into = ["unshare 0x10000000".to_owned(), format!("chroot {dir}/sub")];
+    let probes = [&*into[0], &into[1], "read /note"];
+    let policy = format!("filesystem.read = [{dir:?}]\nseccomp.profile = 'unconfined'\n{ASKS}");
+    let top = dir.path().to_owned();
+    let run = |probes: &[&str], top: std::path::PathBuf| {
+        let decides = move |event: &SyscallEvent, context: &mut PolicyContext| {
+            if is_mark(event, "deny") {
+                context.deny_path(top.join("private"));
+            }
+            Verdict::Allow
+        };
+        supervised(Sandbox::new(&policy), probes, |listener| {
+            Supervisor::new(listener).policy_fn(decides)
+        })
+    };
+    run(&probes, top.clone()).assert_said(&["ok 0", "ok ", "ok n"]);
+    let denies = format!("read {dir}/deny");
+    let said = ["ok ", "ok 0", "ok ", &errno(Errno::ACCESS)];
+    run(&[&*denies, probes[0], probes[1], probes[2]], top).assert_said(&said);
+}

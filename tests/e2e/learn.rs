@@ -210,7 +210,7 @@ fn credentials_are_denied_and_said_to_be() {
         output.assert_said(&["settingsa key", "done"]);
         let text = learnt.text();
         let (granted, denied) = text.split_once("deny = [").expect("something is denied");
-        assert!(granted.contains("\"~/.toolrc\", # review: in the home"), "{caller}: {text}");
+        assert!(granted.contains("\"~/.toolrc\", # review: in a home"), "{caller}: {text}");
         assert!(!granted.contains(".ssh"), "{caller}: {text}");
         assert!(denied.contains("\"~/.ssh/id_rsa\", # review: the command used it"), "{text}");
         // Nobody is given the home directory.

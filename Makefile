@@ -6,6 +6,8 @@ SHELL := bash
 
 X86 := x86_64-unknown-linux-musl
 ARM := aarch64-unknown-linux-musl
+# What `make build` builds for.
+NATIVE := $(shell uname -m)-unknown-linux-musl
 # Only checked: stable Rust has no musl for it.
 RISCV := riscv64gc-unknown-linux-gnu
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
@@ -62,13 +64,18 @@ help: ## this list
 setup: toolchain programs guests ## install what is missing: Rust targets, programs and libraries of the tests
 
 .PHONY: build
-build: toolchain ## dist/launcher and dist/encode-policy, and dist/aarch64/
-	cargo build --release -p launcher --target $(X86)
-	cargo build --profile encoder -p policy-encoder --target $(X86)
-	cargo build --release -p launcher --target $(ARM)
-	cargo build --profile encoder -p policy-encoder --target $(ARM)
-	@install -CD $(TARGET)/$(X86)/release/launcher dist/launcher
-	@install -CD $(TARGET)/$(X86)/encoder/encode-policy dist/encode-policy
+build: toolchain ## dist/launcher and dist/encode-policy
+	cargo build --release -p launcher --target $(NATIVE)
+	cargo build --profile encoder -p policy-encoder --target $(NATIVE)
+	@install -CD $(TARGET)/$(NATIVE)/release/launcher dist/launcher
+	@install -CD $(TARGET)/$(NATIVE)/encoder/encode-policy dist/encode-policy
+
+.PHONY: build-all
+build-all: toolchain ## the same, and dist/aarch64/
+	@# All at once: none waits for the last crates of the others.
+	cargo build --release -p launcher --target $(NATIVE) --target $(ARM)
+	cargo build --profile encoder -p policy-encoder --target $(NATIVE) --target $(ARM)
+	@$(MAKE) --no-print-directory build
 	@install -CD $(TARGET)/$(ARM)/release/launcher dist/aarch64/launcher
 	@install -CD $(TARGET)/$(ARM)/encoder/encode-policy dist/aarch64/encode-policy
 
@@ -77,11 +84,11 @@ demo: build ## the main job on real input: what a policy lets through, and what 
 	@examples/demo.sh
 
 .PHONY: test
-test: build probe programs ## unit tests, and end-to-end tests of what is in dist/
+test: build-all probe programs ## unit tests, and end-to-end tests of what is in dist/
 	cargo test --no-fail-fast
 
 .PHONY: matrix
-matrix: build guest-tests guests ## part of the end-to-end tests on the kernels of ROWS='6.1|6.1-nolandlock|6.12|arm64-6.12'
+matrix: build-all guest-tests guests ## part of the end-to-end tests on the kernels of ROWS='6.1|6.1-nolandlock|6.12|arm64-6.12'
 	@CACHE=$(CACHE) PART='$(PART)' tests/matrix/run '$(ROWS)'
 
 .PHONY: matrix-all
@@ -156,7 +163,7 @@ fuzz: setup-fuzz ## run each fuzz target for FUZZ_SECONDS=60
 	done
 
 .PHONY: size
-size: build probe programs ## sizes, segments, system calls and page faults of what is in dist/, with their limits
+size: build-all probe programs ## sizes, segments, system calls and page faults of what is in dist/, with their limits
 	cargo test -q -p e2e --test size -- --nocapture --test-threads=1
 	cargo test -q -p e2e --test e2e order::
 
@@ -183,13 +190,13 @@ dist/launcher dist/encode-policy:
 # Programs of the tests and benches that run inside the sandbox: static, too.
 .PHONY: probe
 probe: toolchain
-	cargo build --release -p probe --target $(X86)
-	cargo build --release -p battery --target $(X86)
-	cargo build --release -p benches --bin nothing --target $(X86)
-	@install -CD $(TARGET)/$(X86)/release/probe dist/test/probe
-	@install -CD $(TARGET)/$(X86)/release/fault dist/test/fault
-	@install -CD $(TARGET)/$(X86)/release/battery dist/test/battery
-	@install -CD $(TARGET)/$(X86)/release/nothing dist/test/nothing
+	cargo build --release -p probe --target $(NATIVE)
+	cargo build --release -p battery --target $(NATIVE)
+	cargo build --release -p benches --bin nothing --target $(NATIVE)
+	@install -CD $(TARGET)/$(NATIVE)/release/probe dist/test/probe
+	@install -CD $(TARGET)/$(NATIVE)/release/fault dist/test/fault
+	@install -CD $(TARGET)/$(NATIVE)/release/battery dist/test/battery
+	@install -CD $(TARGET)/$(NATIVE)/release/nothing dist/test/nothing
 
 .PHONY: measure
 measure: build probe programs

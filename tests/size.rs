@@ -27,7 +27,7 @@ struct Program {
 impl Program {
     fn read(name: &'static str) -> Self {
         let bytes = std::fs::read(dist().join(name))
-            .unwrap_or_else(|error| panic!("{name}: {error}; run `make build`"));
+            .unwrap_or_else(|error| panic!("{name}: {error}; run `make build-all`"));
         Self { name, bytes }
     }
 
